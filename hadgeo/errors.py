@@ -1,0 +1,73 @@
+"""Every error that a user can meet.
+
+The root is `HadgeoError`; each subclass also inherits the built-in exception that it refines, so that
+``except ValueError`` and ``except HadgeoError`` both do what a caller expects. A message says what was wrong,
+in which file, and what to do about it, in one line. Messages are written where the error is raised; this
+module only gives them types.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HadgeoError(Exception):
+    """Root of all errors that hadgeo raises on purpose.
+
+    Attributes:
+        exit_code: What the command line exits with: 2 for bad input, 1 for a failure on the way.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class CubeError(HadgeoError, ValueError):
+    """A file cannot be used as a hyperspectral cube."""
+
+
+class CubeNotFoundError(CubeError, FileNotFoundError):
+    """A cube's file, or a part of it, does not exist."""
+
+
+class BandError(HadgeoError, ValueError):
+    """A band selection is malformed or leaves too few bands."""
+
+
+class ParameterError(HadgeoError, ValueError):
+    """A detector parameter, or an option, is unknown or out of bounds."""
+
+
+class DetectorNotFoundError(HadgeoError, LookupError):
+    """No detector has the name that was asked for."""
+
+
+class FitError(HadgeoError, ValueError):
+    """The pixels of a scene cannot be fitted."""
+
+
+class DeviceError(HadgeoError, RuntimeError):
+    """The device that was asked for is not there, or has too little memory."""
+
+
+class ReadError(HadgeoError, OSError):
+    """A cube that was opened cannot be read to its end."""
+
+    exit_code = 1
+
+
+class OutputError(HadgeoError, OSError):
+    """An output cannot be written."""
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """An output exists and was not to be overwritten."""
+
+
+class MissingExtraError(HadgeoError, ImportError):
+    """An optional dependency is needed and not installed."""
+
+
+class Cancelled(HadgeoError):
+    """The user asked for the run to stop."""
+
+    exit_code = 130

@@ -1,0 +1,50 @@
+"""How long runs say how far they are, and learn that they should stop.
+
+The library draws nothing: the command line brings rich bars, the worker JSON lines, a script brings nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What a caller hands in to follow a run. Called from one thread at a time."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage begins.
+
+        Args:
+            name: What is done, for people ("fit", "score").
+            total: How many units `advance` will count in it.
+        """
+
+    def advance(self, n: int = 1) -> None:
+        """`n` more units of the current stage are done."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line in the log."""
+
+    def cancelled(self) -> bool:
+        """Whether the user wants the run to stop; asked at least once a window and once a training step."""
+
+
+class Silent:
+    """Progress for nobody."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Ignore it."""
+
+    def advance(self, n: int = 1) -> None:
+        """Ignore it."""
+
+    def message(self, text: str) -> None:
+        """Ignore it."""
+
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+
+SILENT = Silent()

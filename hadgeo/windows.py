@@ -1,0 +1,152 @@
+"""Windows with halos, and plans of them: pure integers, no input or output, no arrays.
+
+A scene is scored window by window. Each window carries the halo of true neighbours that is available on each of
+its sides; at the scene's border there is none. A plan partitions a scene: every pixel lies in exactly one window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a scene, and the halo of true neighbours around it, in pixels.
+
+    Attributes:
+        row: First row.
+        col: First column.
+        height: Number of rows, at least 1.
+        width: Number of columns, at least 1.
+        top: Halo rows above the window.
+        bottom: Halo rows below it.
+        left: Halo columns to its left.
+        right: Halo columns to its right.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    @property
+    def rows(self) -> slice:
+        """The window's own rows in the scene."""
+        return slice(self.row, self.row + self.height)
+
+    @property
+    def cols(self) -> slice:
+        """The window's own columns in the scene."""
+        return slice(self.col, self.col + self.width)
+
+    @property
+    def outer_rows(self) -> slice:
+        """The rows to read: the window's own and its halo's."""
+        return slice(self.row - self.top, self.row + self.height + self.bottom)
+
+    @property
+    def outer_cols(self) -> slice:
+        """The columns to read: the window's own and its halo's."""
+        return slice(self.col - self.left, self.col + self.width + self.right)
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The window's own rows and columns within what was read."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+    @property
+    def pixels(self) -> int:
+        """Number of the window's own pixels."""
+        return self.height * self.width
+
+    @property
+    def outer_shape(self) -> tuple[int, int]:
+        """Rows and columns to read, the halo's among them."""
+        return (self.top + self.height + self.bottom, self.left + self.width + self.right)
+
+
+def pad(window: Window, halo: int, shape: tuple[int, int]) -> Window:
+    """Give a window the halo that the scene has around it.
+
+    Args:
+        window: A window inside the scene.
+        halo: Pixels of true neighbours wanted on each side, at least 0.
+        shape: The scene's rows and columns.
+
+    Returns:
+        The same rectangle with as much of the halo as lies inside the scene.
+    """
+    rows, cols = shape
+    return Window(
+        window.row,
+        window.col,
+        window.height,
+        window.width,
+        top=min(halo, window.row),
+        bottom=min(halo, rows - window.row - window.height),
+        left=min(halo, window.col),
+        right=min(halo, cols - window.col - window.width),
+    )
+
+
+def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0) -> Iterator[Window]:
+    """Partition a scene into windows of one size, row by row; the last ones are smaller.
+
+    Args:
+        shape: The scene's rows and columns, each at least 1.
+        size: A window's rows and columns, each at least 1.
+        halo: Pixels of true neighbours wanted on each side.
+
+    Yields:
+        Windows that cover each pixel of the scene exactly once.
+    """
+    rows, cols = shape
+    height, width = size
+    for row in range(0, rows, height):
+        for col in range(0, cols, width):
+            bare = Window(row, col, min(height, rows - row), min(width, cols - col))
+            yield pad(bare, halo, shape)
+
+
+def window_size(
+    shape: tuple[int, int],
+    *,
+    halo: int,
+    max_pixels: int,
+    block: tuple[int, int] | None = None,
+) -> tuple[int, int]:
+    """Choose the largest windows that fit a budget and suit the way in which a file is stored.
+
+    Raw files are read in strips of full width, which only pay for a halo above and below. Files stored in blocks
+    are read in whole blocks, as near to a square as they allow, since a block that is cut is decoded twice.
+    A budget too small for one strip row or one block gets the largest rectangle that fits, and never less than
+    one pixel.
+
+    Args:
+        shape: The scene's rows and columns.
+        halo: Pixels of true neighbours that a score needs on each side.
+        max_pixels: Pixels that may be in memory for one window, its halo's among them.
+        block: Rows and columns of the file's blocks, or None for a raw file.
+
+    Returns:
+        Rows and columns of a window, without its halo.
+    """
+    rows, cols = shape
+    if block is None or block[1] >= cols:
+        height = max_pixels // cols - 2 * halo
+        if height >= 1:
+            step = block[0] if block is not None else 1
+            return min(rows, max(height // step * step, min(height, step))), cols
+    side = max(1, math.isqrt(max_pixels) - 2 * halo)
+    if block is None or block[0] > side or block[1] > side:
+        return min(rows, side), min(cols, side)
+    return min(rows, side // block[0] * block[0]), min(cols, side // block[1] * block[1])
