@@ -1,0 +1,104 @@
+"""The contract of a detector, like scikit-learn's: hyper-parameters in, `fit` learns, what is learned ends in ``_``.
+
+A new detector is one module that subclasses `Detector` and one line in the registry. Detectors see tensors only; files,
+windows and devices are the engine's business.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import Sample
+
+
+class Params(BaseModel):
+    """Hyper-parameters of a detector; each field has a title, a description, a default and bounds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+ParamsT = TypeVar("ParamsT", bound=Params)
+
+
+class Detector(ABC, Generic[ParamsT]):
+    """Scores how little each pixel belongs to its scene; higher means more anomalous.
+
+    Args:
+        params: Hyper-parameters; the defaults where it is None.
+
+    Attributes:
+        name: What users type.
+        title: What users read.
+        Params: The pydantic model of the hyper-parameters.
+        params: The hyper-parameters, never changed by `fit`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    Params: ClassVar[type[Params]]
+
+    def __init__(self, params: ParamsT | None = None) -> None:
+        self.params: ParamsT = params if params is not None else self._default_params()
+
+    @classmethod
+    def _default_params(cls) -> Any:
+        return cls.Params()
+
+    @property
+    @abstractmethod
+    def halo(self) -> int:
+        """Pixels of true neighbours on each side that a score needs."""
+
+    @abstractmethod
+    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
+        """Learn the background.
+
+        Args:
+            sample: The pixels to learn from.
+            device: Where to compute; the fitted detector stays there.
+            progress: Follows the fit and may cancel it.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            FitError: The pixels do not determine a background.
+            Cancelled: `progress` asked for it.
+        """
+
+    @abstractmethod
+    def score(self, block: Tensor) -> Tensor:
+        """Score a window.
+
+        The engine hands in the window with as much halo as the scene has, and cuts the halo off the result. So a side
+        without halo is the scene's border, where the detector pads by reflection on its own.
+
+        Args:
+            block: (band, y, x), finite or NaN, on the device of the fit.
+
+        Returns:
+            (y, x) scores; whatever stands at pixels with a NaN band is replaced by NaN.
+        """
+
+    @abstractmethod
+    def bytes_per_pixel(self, bands: int) -> int:
+        """Bytes that `score` takes for each pixel of a window, beside the window itself."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` learned, as named tensors."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take back what `state` gave.
+
+        Args:
+            state: Named tensors.
+            device: Where to score.
+        """

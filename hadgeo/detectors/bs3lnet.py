@@ -1,0 +1,377 @@
+"""BS3LNet: a network learns to predict each pixel from its neighbours, and what it cannot predict is anomalous.
+
+L. Gao, D. Wang, L. Zhuang, X. Sun, M. Huang and A. Plaza, "BS3LNet: A new blind-spot self-supervised learning network for
+hyperspectral anomaly detection", IEEE Trans. Geoscience and Remote Sensing 61, 2023, doi 10.1109/TGRS.2023.3246565.
+
+The network and the masked training are the paper's. Here the network is trained fully convolutionally, on crops with
+fresh masks each step instead of one patch for each pixel, which gives the same gradient for a small part of the work.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.rx import mahalanobis, whitening
+from hadgeo.device import fast_dtype, free_memory
+from hadgeo.errors import Cancelled, FitError
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import Sample, Statistics, spectra_of, valid_pixels
+
+#: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
+POOL_PIXELS = 2**18
+POOL_CROP = 128
+
+
+class BS3LNetParams(Params):
+    """Hyper-parameters of BS3LNet."""
+
+    statistic: Literal["whitened", "mse"] = Field(
+        default="whitened",
+        title="Statistic",
+        description="How a residual becomes a score: 'mse', its mean square (the paper's), or 'whitened', its regularised "
+        "Mahalanobis distance to the scene's residuals.",
+    )
+    inner_window: int = Field(
+        default=1,
+        title="Inner window",
+        description="Side in pixels of the block that is masked around each blind spot; 1 is the paper's, a larger odd "
+        "number guards against large targets that leak through their own neighbours.",
+        ge=1,
+        le=15,
+    )
+    neighbour_window: int = Field(
+        default=5,
+        title="Neighbour window",
+        description="Side in pixels of the window from which the spectra that replace masked ones are drawn; odd, and "
+        "larger than the inner window.",
+        ge=3,
+        le=31,
+    )
+    mask_ratio: float = Field(
+        default=0.1,
+        title="Mask ratio",
+        description="Part of a crop's pixels that is masked in one step.",
+        gt=0,
+        le=0.5,
+    )
+    channels: int = Field(default=64, title="Channels", description="Feature channels of the network.", ge=1, le=1024)
+    blocks: int = Field(
+        default=2,
+        title="Residual blocks",
+        description="Residual blocks of the network; a score sees 2 * blocks + 3 pixels to each side.",
+        ge=0,
+        le=16,
+    )
+    steps: int = Field(default=200, title="Steps", description="Training steps.", ge=1, le=1_000_000)
+    crop: int = Field(
+        default=64,
+        title="Crop",
+        description="Side in pixels of the piece of the scene that one step sees.",
+        ge=8,
+        le=1024,
+    )
+    learning_rate: float = Field(
+        default=1e-3,
+        title="Learning rate",
+        description="Peak of Adam's one-cycle learning rate.",
+        gt=0,
+        le=1,
+    )
+    seed: int = Field(default=0, title="Seed", description="Of weights, crops and masks.", ge=0, le=2**63 - 1)
+
+    @model_validator(mode="after")
+    def _windows(self) -> Self:
+        for name in ("inner_window", "neighbour_window"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, so that it has a centre")
+        if self.neighbour_window <= self.inner_window:
+            raise ValueError(
+                f"neighbour_window ({self.neighbour_window}) must be larger than inner_window ({self.inner_window})"
+            )
+        return self
+
+
+class BlindSpotNetwork(nn.Module):
+    """The network of the paper's fig. 2: encoder, residual blocks, decoder, and a skip from the encoder.
+
+    All convolutions are 3x3 with reflection padding, so its receptive field reaches 2 * blocks + 3 pixels.
+
+    Args:
+        bands: Bands of the cube.
+        channels: Feature channels.
+        blocks: Residual blocks.
+    """
+
+    def __init__(self, bands: int, channels: int = 64, blocks: int = 2) -> None:
+        super().__init__()
+        self.encoder = Conv(bands, channels, bias=True)
+        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
+        self.decoder = Conv(channels, channels, bias=False)
+        self.decoder_norm = nn.BatchNorm2d(channels)
+        self.output = Conv(channels, bands, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict (n, band, y, x) from as much."""
+        encoded = features = F.relu(self.encoder(x))
+        for block in self.blocks:
+            features = block(features)
+        predicted: Tensor = self.output(self.decoder_norm(self.decoder(features)) + encoded)
+        return predicted
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw weights as the paper does: convolutions N(0, 0.02), norms N(1, 0.02), biases 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                mean = 0.0 if isinstance(module, nn.Conv2d) else 1.0
+                nn.init.normal_(module.weight, mean, 0.02, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+class Conv(nn.Conv2d):
+    """A 3x3 convolution that reflects at the border, or repeats it where a single row leaves nothing to reflect."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__(inputs, outputs, 3, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve without a change of size."""
+        for sides, size in (((1, 1, 0, 0), x.shape[-1]), ((0, 0, 1, 1), x.shape[-2])):
+            x = F.pad(x, sides, mode="reflect" if size > 1 else "replicate")
+        return super().forward(x)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with batch norms beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = Conv(channels, channels, bias=False)
+        self.first_norm = nn.BatchNorm2d(channels)
+        self.second = Conv(channels, channels, bias=False)
+        self.second_norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine features (n, channel, y, x)."""
+        inner = F.relu(self.first_norm(self.first(x)))
+        refined: Tensor = x + self.second_norm(self.second(inner))
+        return refined
+
+
+class BS3LNet(Detector[BS3LNetParams]):
+    """Blind-spot self-supervised network.
+
+    Attributes:
+        mean_: Mean spectrum of the scene, float32 (band).
+        std_: Standard deviation of each band, float32 (band); 1 where it is constant.
+        network_: The trained network, in evaluation mode.
+        whitening_: Matrix W with WᵀW = (C + λI)⁻¹, C the covariance of the residuals and λ the mean of its eigenvalues,
+            float32 (band, band); empty for the statistic "mse".
+        loss_: Training loss of each step.
+    """
+
+    name = "bs3lnet"
+    title = "BS3LNet (blind-spot network)"
+    Params = BS3LNetParams
+
+    mean_: Tensor
+    std_: Tensor
+    network_: BlindSpotNetwork
+    whitening_: Tensor
+    loss_: list[float]
+
+    @property
+    def halo(self) -> int:
+        """Reach of the network's receptive field; see `Detector.halo`."""
+        return 2 * self.params.blocks + 3
+
+    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
+        """Learn to predict pixels from their neighbours; see `Detector.fit`."""
+        statistics = sample.statistics(covariance=False)
+        if not (statistics.std > 0).any():
+            raise FitError("bs3lnet: all valid pixels are equal, so nothing can stand out; check the input and --bands")
+        self._set_scale(statistics, device)
+        crops = [self._standardise(c.to(device)) for c in self._crops(sample)]
+        self.network_ = self._make_network(sample.bands).to(device, memory_format=torch.channels_last)
+        self._train(crops, device, progress)
+        self.whitening_ = self._residual_whitening(crops)
+        return self
+
+    def _crops(self, sample: Sample) -> list[Tensor]:
+        return sample.crops(size=max(POOL_CROP, self.params.crop), pixels=POOL_PIXELS, seed=self.params.seed)
+
+    def _set_scale(self, statistics: Statistics, device: torch.device) -> None:
+        std = torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std))
+        self.mean_ = statistics.mean.float().to(device)
+        self.std_ = std.float().to(device)
+
+    def _standardise(self, block: Tensor) -> Tensor:
+        """Scale each band to the scene's unit variance, in the layout that convolutions are fast in."""
+        x = (block.permute(1, 2, 0).float() - self.mean_) / self.std_
+        return x.permute(2, 0, 1)
+
+    def _make_network(self, bands: int) -> BlindSpotNetwork:
+        network = BlindSpotNetwork(bands, self.params.channels, self.params.blocks)
+        network.initialise(torch.Generator().manual_seed(self.params.seed))
+        return network
+
+    def _train(self, crops: list[Tensor], device: torch.device, progress: Progress) -> None:
+        params = self.params
+        network = self.network_.train()
+        optimiser = torch.optim.Adam(network.parameters(), lr=params.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, params.learning_rate, total_steps=params.steps + 1, cycle_momentum=False
+        )
+        generator = torch.Generator().manual_seed(params.seed)
+        dtype = fast_dtype(device)
+        side = params.crop
+        losses = []
+        progress.stage("fit", params.steps)
+        for _ in range(params.steps):
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            piece = random_piece(crops, side, generator)
+            masked, target = blind(piece, params, generator)
+            try:
+                with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                    predicted = network(masked[None])[0]
+                loss = (predicted.float() - piece).flatten(1)[:, target].abs().mean()
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+            except torch.OutOfMemoryError:
+                if side <= 16:
+                    raise
+                side //= 2
+                free_memory(device)
+                progress.message(f"bs3lnet: out of memory on {device}; going on with crops of {side} pixels")
+                continue
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.detach())
+            progress.advance()
+        network.eval()
+        self.loss_ = torch.stack(losses).tolist() if losses else []
+
+    @torch.no_grad()
+    def _residual(self, x: Tensor) -> Tensor:
+        """What the network does not predict of a standardised (band, y, x), NaN where a band is."""
+        filled = x.nan_to_num(0.0)
+        predicted: Tensor = self.network_(filled[None].contiguous(memory_format=torch.channels_last))[0]
+        return x - predicted
+
+    def _residual_whitening(self, crops: list[Tensor]) -> Tensor:
+        if self.params.statistic == "mse":
+            return torch.empty(0, device=self.mean_.device)
+        total: Statistics | None = None
+        for crop in crops:
+            spectra = spectra_of(self._residual(crop).cpu())
+            part = Statistics.of(spectra[spectra.sum(dim=1).isfinite()])
+            total = part if total is None else total.merge(part)
+        assert total is not None  # Sample.crops gives at least one crop with a valid pixel
+        covariance = total.covariance
+        covariance.diagonal().add_(covariance.diagonal().mean())
+        return whitening(covariance).float().to(self.mean_.device)
+
+    @torch.no_grad()
+    def score(self, block: Tensor) -> Tensor:
+        """Size of the residual in the chosen statistic; see `Detector.score`."""
+        residual = self._residual(self._standardise(block))
+        if self.params.statistic == "mse":
+            return residual.square().mean(dim=0)
+        return mahalanobis(residual, torch.zeros_like(self.mean_), self.whitening_)
+
+    def bytes_per_pixel(self, bands: int) -> int:
+        """Standardised, filled, predicted and whitened copies, and five feature maps; see `Detector.bytes_per_pixel`."""
+        return 4 * (6 * bands + 6 * self.params.channels)
+
+    def state(self) -> dict[str, Tensor]:
+        """Scale, network and whitening; see `Detector.state`."""
+        network = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
+        return {"mean": self.mean_, "std": self.std_, "whitening": self.whitening_, **network}
+
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take them back; see `Detector.load_state`."""
+        self.mean_, self.std_, self.whitening_ = (state[k].to(device) for k in ("mean", "std", "whitening"))
+        self.network_ = self._make_network(len(self.mean_))
+        prefix = "network."
+        self.network_.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self.network_.to(device, memory_format=torch.channels_last).eval()
+        return self
+
+
+def random_piece(crops: list[Tensor], side: int, generator: torch.Generator) -> Tensor:
+    """A random square out of the crops that holds at least one valid pixel, where a few tries find one.
+
+    Args:
+        crops: Blocks (band, y, x), NaN where invalid, each with at least one valid pixel.
+        side: Rows and columns wanted; less where a crop is smaller.
+        generator: Source of chance.
+
+    Returns:
+        (band, y, x).
+    """
+    for _ in range(20):
+        crop = crops[int(torch.randint(len(crops), (), generator=generator))]
+        rows, cols = min(side, crop.shape[1]), min(side, crop.shape[2])
+        row = int(torch.randint(crop.shape[1] - rows + 1, (), generator=generator))
+        col = int(torch.randint(crop.shape[2] - cols + 1, (), generator=generator))
+        piece = crop[:, row : row + rows, col : col + cols]
+        if valid_pixels(piece).any():
+            return piece
+    return crop
+
+
+def blind(x: Tensor, params: BS3LNetParams, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Replace masked pixels by spectra of their neighbours (paper, section III-B).
+
+    Args:
+        x: Standardised block (band, y, x), NaN where invalid.
+        params: Mask ratio and windows.
+        generator: Source of chance, on the CPU.
+
+    Returns:
+        The masked block, invalid pixels filled with the mean, and the flat indices of the masked pixels that are valid.
+    """
+    _, rows, cols = x.shape
+    inner, reach = params.inner_window // 2, params.neighbour_window // 2
+    block = _offsets(inner)
+    ring = _offsets(reach, inside=inner)
+    count = max(1, round(params.mask_ratio * rows * cols / len(block)))
+    centre = torch.randperm(rows * cols, generator=generator)[:count, None]
+    row, col = centre // cols, centre % cols
+    draw = ring[torch.randint(len(ring), (len(centre), len(block)), generator=generator)]
+    target_row, target_col = row + block[:, 0], col + block[:, 1]
+    source_row, source_col = _reflect(row + draw[..., 0], rows), _reflect(col + draw[..., 1], cols)
+    inside = (target_row >= 0) & (target_row < rows) & (target_col >= 0) & (target_col < cols)
+    target = (target_row * cols + target_col)[inside]
+    source = (source_row * cols + source_col)[inside]
+    valid = valid_pixels(x).flatten().cpu()
+    # Reflection at the border can lead back to the pixel itself, which would show the answer.
+    usable = (source != target) & valid[target] & valid[source]
+    target, source = target[usable].to(x.device), source[usable].to(x.device)
+    filled = x.nan_to_num(0.0)
+    masked = filled.flatten(1).clone()
+    masked[:, target] = filled.flatten(1)[:, source]
+    return masked.reshape(x.shape), target
+
+
+def _offsets(reach: int, inside: int = -1) -> Tensor:
+    """Row and column offsets within `reach` pixels and farther than `inside`, (n, 2)."""
+    side = torch.arange(-reach, reach + 1)
+    offsets = torch.cartesian_prod(side, side).reshape(-1, 2)
+    return offsets[offsets.abs().amax(dim=1) > inside]
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Reflect indices into [0, size), the border pixels not repeated."""
+    if size == 1:
+        return torch.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index % period
+    return torch.minimum(index, period - index)

@@ -1,0 +1,39 @@
+"""Where work runs: any `concurrent.futures.Executor`, fed no faster than its results are taken away."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """Map over items with a bounded number in flight, and give results in the items' order.
+
+    Peak memory is that of `ahead` results and never grows with the number of items. Whatever has not started is
+    cancelled when the caller stops early or a call fails.
+
+    Args:
+        executor: Runs the calls.
+        function: Called once an item.
+        items: Taken one by one as room appears.
+        ahead: Calls that may be under way or waiting to be taken, at least 1.
+
+    Yields:
+        `function(item)` for each item, in order.
+    """
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
