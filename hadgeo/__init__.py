@@ -1,1 +1,55 @@
-"""hadgeo."""
+"""Learned anomaly detection on whole georeferenced hyperspectral flight lines.
+
+Examples:
+    >>> import hadgeo
+    >>> cube = hadgeo.open_cube("line.img")
+    >>> hadgeo.detect(cube, "bs3lnet", out="line_anomaly.tif").path
+    PosixPath('line_anomaly.tif')
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hadgeo import errors
+from hadgeo._version import __version__
+
+if TYPE_CHECKING:
+    from hadgeo.cube import open_cube
+    from hadgeo.detect import Detection, detect
+    from hadgeo.detectors.registry import list_detectors, make_detector
+    from hadgeo.simulate import simulate
+
+__all__ = [
+    "Detection",
+    "__version__",
+    "detect",
+    "list_detectors",
+    "errors",
+    "make_detector",
+    "open_cube",
+    "simulate",
+]
+
+# Loaded on first use: torch alone takes longer to import than most of our commands to run.
+_HOME = {
+    "Detection": "hadgeo.detect",
+    "detect": "hadgeo.detect",
+    "list_detectors": "hadgeo.detectors.registry",
+    "make_detector": "hadgeo.detectors.registry",
+    "open_cube": "hadgeo.cube",
+    "simulate": "hadgeo.simulate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hadgeo' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -144,7 +144,7 @@ class Sample:
         progress: Progress = SILENT,
     ) -> None:
         self._source = source
-        self._bands = _band_index(bands, source.shape[0])
+        self._bands = band_index(bands, source.shape[0])
         self._executor = executor
         self._device = device
         self._progress = progress
@@ -263,7 +263,7 @@ def _grid_crops(shape: tuple[int, int], size: int, count: int, rng: np.random.Ge
             yield Window(row, col, height, width)
 
 
-def _band_index(bands: Sequence[int], total: int) -> npt.NDArray[np.intp] | slice:
+def band_index(bands: Sequence[int], total: int) -> npt.NDArray[np.intp] | slice:
     """Bands as a slice where they are contiguous, which files read without a copy."""
     first, last = bands[0], bands[-1]
     if last - first + 1 == len(bands) and last < total:
@@ -297,7 +297,7 @@ def survey(source: Source, bands: Sequence[int], max_bytes: int = SURVEY_BYTES) 
         max_bytes: Decoded bytes to look at.
     """
     rows, cols = source.shape[1:]
-    index = _band_index(bands, source.shape[0])
+    index = band_index(bands, source.shape[0])
     pixel_bytes = len(bands) * source.dtype.itemsize
     size = window_size((rows, cols), halo=0, max_pixels=max(1, max_bytes // 16 // pixel_bytes), block=source.block)
     windows = list(tile((rows, cols), size))

@@ -150,3 +150,20 @@ def window_size(
     if block is None or block[0] > side or block[1] > side:
         return min(rows, side), min(cols, side)
     return min(rows, side // block[0] * block[0]), min(cols, side // block[1] * block[1])
+
+
+def halves(window: Window, halo: int) -> tuple[Window, Window]:
+    """Cut a window into its upper and lower half, in the frame of what was read for it.
+
+    Args:
+        window: A window of at least two rows, with its halo.
+        halo: Pixels of true neighbours that a score needs on each side.
+
+    Returns:
+        Two windows whose row 0 and column 0 are the first row and column that `window` reads.
+    """
+    upper = window.height // 2
+    return (
+        pad(Window(window.top, window.left, upper, window.width), halo, window.outer_shape),
+        pad(Window(window.top + upper, window.left, window.height - upper, window.width), halo, window.outer_shape),
+    )

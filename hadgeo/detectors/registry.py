@@ -30,7 +30,7 @@ def _known() -> dict[str, str]:
     return {**found, **_BUILT_IN}
 
 
-def detector_names() -> list[str]:
+def list_detectors() -> list[str]:
     """Names of all detectors, hadgeo's own and other packages', in alphabetical order. Loads none of them."""
     return sorted(_known())
 
@@ -46,9 +46,9 @@ def detector_class(name: str) -> type[Detector[Any]]:
     """
     target = _known().get(name)
     if target is None:
-        near = difflib.get_close_matches(name.lower(), detector_names(), n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name.lower(), list_detectors(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DetectorNotFoundError(f"no detector {name!r}; {hint}known are {', '.join(detector_names())}")
+        raise DetectorNotFoundError(f"no detector {name!r}; {hint}known are {', '.join(list_detectors())}")
     module, _, attribute = target.partition(":")
     loaded: type[Detector[Any]] = getattr(import_module(module), attribute)
     return loaded

@@ -1,0 +1,93 @@
+"""Options that several commands share.
+
+- ``debug``: detect, info, detectors, simulate
+- ``quiet``, ``overwrite``, ``seed``: detect, simulate
+- ``progress``: detect
+- ``bands``, ``detector``, ``parameters``, ``device``, ``memory``: detect, info
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hadgeo.cli import DEBUG_KEY
+from hadgeo.detectors.registry import DEFAULT_DETECTOR
+
+
+def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    ctx.meta[DEBUG_KEY] = value
+
+
+debug = click.option(
+    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_remember_debug, help="Show a traceback."
+)
+quiet = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes a run repeatable; 0 by default.")
+progress = click.option(
+    "--progress",
+    type=click.Choice(["bar", "json", "none"]),
+    default="bar",
+    show_default=True,
+    help="Bars on stderr, JSON lines on stdout, or nothing.",
+)
+bands = click.option(
+    "--bands",
+    metavar="RANGES",
+    help="'400-1300,1500-1750' in nm, '1-60,65' as numbers, or 'all'. By default those that are good in the header, "
+    "outside water vapour, and neither constant nor empty.",
+)
+detector = click.option(
+    "--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`."
+)
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes such as 2GB or 512MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Turn text into bytes."""
+        from dask.utils import parse_bytes
+
+        try:
+            size = int(parse_bytes(value))
+        except ValueError:
+            self.fail(f"{value!r} is no size; write it as 2GB or 512MiB", param, ctx)
+        if size < 2**20:
+            self.fail(f"{value} is too little; at least 1MiB is needed", param, ctx)
+        return size
+
+
+memory = click.option(
+    "--memory",
+    type=ByteSize(),
+    default="1GB",
+    show_default=True,
+    help="What the windows under way may take together, beside about 0.4 GB for the libraries.",
+)
+
+
+def _parse_parameters(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    parsed = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE, such as steps=300", param=param)
+        parsed[key.strip().replace("-", "_")] = value.strip()
+    return parsed
+
+
+parameters = click.option(
+    "--parameter",
+    "-p",
+    "parameters",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_parse_parameters,
+    help="A detector's parameter; repeatable. `hadgeo detectors NAME` lists them.",
+)

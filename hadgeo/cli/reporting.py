@@ -1,0 +1,124 @@
+"""How the command line shows progress: rich bars for people, JSON lines for programs, or nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadgeo.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import rich.progress
+
+
+class Bars:
+    """Rich progress bars on stderr, one a stage, with rate and time left; messages above them."""
+
+    def __init__(self, progress: rich.progress.Progress) -> None:
+        self._progress = progress
+        self._task: rich.progress.TaskID | None = None
+        self._unit = "px"
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a new bar; the last one is full."""
+        self._unit = "steps" if name == "fit" else "px"
+        self._task = self._progress.add_task(name, total=total, rate="")
+
+    def advance(self, n: int = 1) -> None:
+        """Move the bar and renew its rate."""
+        if self._task is None:
+            return
+        self._progress.advance(self._task, n)
+        speed = self._progress.tasks[self._task].speed
+        if speed:
+            self._progress.update(self._task, rate=f"{_short(speed)} {self._unit}/s")
+
+    def message(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def cancelled(self) -> bool:
+        """Never: on a terminal Ctrl-C interrupts."""
+        return False
+
+
+class JsonLines:
+    """One JSON object a line on stdout: log, progress, and whatever `emit` is given."""
+
+    #: Seconds between two lines of progress, so that a fast run does not drown its reader.
+    interval = 0.2
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._total = 0
+        self._done = 0
+        self._last = 0.0
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Write one line."""
+        click.echo(json.dumps({"type": kind, **fields}))
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage."""
+        self._stage, self._total, self._done = name, total, 0
+        self._write()
+
+    def advance(self, n: int = 1) -> None:
+        """Count, and now and then say so."""
+        self._done += n
+        if self._done >= self._total or time.monotonic() - self._last >= self.interval:
+            self._write()
+
+    def _write(self) -> None:
+        self._last = time.monotonic()
+        percent = round(100 * self._done / self._total, 2) if self._total else 100.0
+        self.emit("progress", stage=self._stage, done=self._done, total=self._total, percent=percent)
+
+    def message(self, text: str) -> None:
+        """Write a log line."""
+        self.emit("log", message=text)
+
+    def cancelled(self) -> bool:
+        """Never: a signal interrupts."""
+        return False
+
+
+@contextmanager
+def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
+    """Open the progress display that was asked for.
+
+    Args:
+        style: "bar", "json" or "none".
+        quiet: Show nothing, whatever the style.
+    """
+    if style == "json":
+        yield JsonLines()
+        return
+    if quiet:
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, disable=style == "none") as progress:
+        yield Bars(progress)
+
+
+def _short(value: float) -> str:
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.1f}{suffix}"
+    return f"{value:.1f}"

@@ -1,0 +1,1 @@
+"""Detectors behind one contract; see `hadgeo.detectors.base`."""

@@ -1,0 +1,198 @@
+"""The one writer: a score map grows in a part file and becomes a cloud-optimised GeoTIFF by a rename at the end.
+
+At every moment the output is either what stood there before or the finished map.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.windows import Window
+
+#: Bytes of disk that a pixel takes while both the part file and the map exist, overviews included.
+_DISK_BYTES_PER_PIXEL = 4 + 4 * 4 / 3
+
+
+def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
+    """Refuse early what could not be written late.
+
+    Args:
+        out: Where the map shall stand.
+        overwrite: Whether a file there may be replaced.
+        pixels: Pixels of the map, for the space that it takes.
+
+    Raises:
+        OutputExistsError: A file stands there, and `overwrite` is false.
+        OutputError: The folder is missing or not writable, or the disk too full.
+    """
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
+    if out.exists() and not overwrite:
+        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or -o to write elsewhere")
+    if not os.access(out.parent, os.W_OK):
+        raise OutputError(f"{out}: no permission to write into {out.parent}; use -o to write elsewhere")
+    needed = int(pixels * _DISK_BYTES_PER_PIXEL) + 65536
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise OutputError(
+            f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
+            "make room, or use -o to write elsewhere"
+        )
+
+
+class ScoreWriter:
+    """Writes windows of one float32 map, in any order, each pixel once. Use it as a context manager.
+
+    Args:
+        out: Where the map shall stand.
+        shape: Rows and columns.
+        crs: Coordinate reference system, or None.
+        transform: Full affine of the input, or None where it has none.
+        description: What the band holds.
+        tags: Dataset tags.
+        overwrite: Whether a file at `out` may be replaced.
+
+    Raises:
+        OutputError: See `check_output`.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        shape: tuple[int, int],
+        crs: CRS | None,
+        transform: Affine | None,
+        description: str,
+        tags: Mapping[str, str],
+        overwrite: bool = False,
+    ) -> None:
+        check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
+        self.out = out
+        self._part = out.with_name(out.name + ".part")
+        self._cog = out.with_name(out.name + ".part.tif")
+        profile: dict[str, Any] = {
+            "driver": "GTiff",
+            "height": shape[0],
+            "width": shape[1],
+            "count": 1,
+            "dtype": "float32",
+            "nodata": np.nan,
+            "crs": crs,
+            # Strips of one row: any window is written without reading back what stands beside it.
+            "blockysize": 1,
+            "bigtiff": "if_safer",
+        }
+        if transform is not None:
+            profile["transform"] = transform
+        with _writing(self.out):
+            self._dataset = rasterio.open(self._part, "w", **profile)
+            self._dataset.set_band_description(1, description)
+            self._dataset.update_tags(**tags)
+
+    def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
+        """Write one window.
+
+        Args:
+            window: Where.
+            scores: (y, x) of the window's own pixels, NaN where there is no score.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        with _writing(self.out):
+            self._dataset.write(scores, 1, window=RasterWindow(window.col, window.row, window.width, window.height))
+
+    def finish(self) -> Path:
+        """Turn the part file into the map and put it in its place.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        with _writing(self.out):
+            self._dataset.close()
+            rasterio.shutil.copy(
+                self._part,
+                self._cog,
+                driver="COG",
+                compress="deflate",
+                predictor="yes",
+                overview_resampling="average",
+                bigtiff="if_safer",
+                num_threads="all_cpus",
+            )
+            _check_complete(self._cog)
+            with self._cog.open("rb") as file:
+                os.fsync(file.fileno())
+            self._cog.replace(self.out)
+        self.discard()
+        return self.out
+
+    def discard(self) -> None:
+        """Remove what is unfinished."""
+        try:
+            self._dataset.close()
+        except (RasterioError, OSError):
+            # A full disk may keep the last rows from being flushed; they are thrown away all the same.
+            self._dataset = None
+        for path in (self._part, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp")):
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+
+
+def _check_complete(path: Path) -> None:
+    """Read the last block back: a full disk can leave a file that GDAL does not complain about."""
+    with rasterio.open(path) as dataset:
+        dataset.read(1, window=RasterWindow(dataset.width - 1, dataset.height - 1, 1, 1))
+
+
+class _writing:
+    """Turns failures of the disk into one clear error."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, RasterioError | OSError):
+            raise OutputError(
+                f"{self._out} cannot be written ({_last_line(error)}); is the disk full? "
+                "make room, or use -o to write elsewhere"
+            ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What the deepest cause says, on one line."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return " ".join(str(cause).split())

@@ -1,0 +1,188 @@
+"""Make georeferenced hyperspectral flight lines with implanted targets and their truth, of any size.
+
+For examples, tests and benchmarks: files as real ones are laid out, content that is believable and known. A scene is
+a pure function of its options, made and written strip by strip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rasterio.errors import RasterioError
+
+from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.progress import SILENT
+from hadgeo.simulate.scene import Scene
+from hadgeo.simulate.spec import SceneSpec, guess_format
+from hadgeo.simulate.targets import Target
+from hadgeo.simulate.writing import open_scene, open_truth
+
+if TYPE_CHECKING:
+    from hadgeo.progress import Progress
+
+__all__ = ["SceneSpec", "SimulatedScene", "Target", "simulate"]
+
+# Bytes of a strip as float32; a strip also has at most this many rows.
+_STRIP_BYTES, _STRIP_ROWS = 2**26, 64
+
+
+@dataclass(frozen=True)
+class SimulatedScene:
+    """What was written.
+
+    Attributes:
+        path: The scene.
+        truth: The truth: uint8 GeoTIFF on the same grid, 1 target, 0 background, 255 nodata.
+        shape: (rows, cols, bands).
+        target_pixels: Number of pixels that the truth marks as target.
+        targets: What was implanted, by row.
+    """
+
+    path: Path
+    truth: Path
+    shape: tuple[int, int, int]
+    target_pixels: int
+    targets: tuple[Target, ...]
+
+
+def simulate(
+    path: str | os.PathLike[str],
+    *,
+    rows: int = 512,
+    cols: int = 400,
+    bands: int = 120,
+    format: Literal["envi", "gtiff"] | None = None,
+    interleave: Literal["bip", "bil", "bsq"] = "bip",
+    dtype: Literal["int16", "float32"] = "int16",
+    rotation: float = 0.0,
+    wedges: float = 0.0,
+    targets: int = 24,
+    snr: float = 150.0,
+    seed: int = 0,
+    crs: str = "EPSG:32633",
+    pixel_size: float = 2.0,
+    compress: Literal["none", "deflate", "lzw", "zstd"] = "none",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    strip_rows: int | None = None,
+) -> SimulatedScene:
+    """Write a simulated flight line, and its truth beside it as ``<stem>_truth.tif``.
+
+    Memory depends on `cols` and `bands`, never on `rows`. The files appear under their names when they are complete.
+
+    Args:
+        path: The scene's file; an ENVI header goes beside it with the suffix ``.hdr``.
+        rows: Rows, along the flight.
+        cols: Columns.
+        bands: Bands from 400 to 2500 nm.
+        format: ``"envi"`` or ``"gtiff"``; by default what the suffix says, ENVI unless it is ``.tif``.
+        interleave: ``"bip"``, ``"bil"`` or ``"bsq"``; a GeoTIFF is pixel-interleaved for ``"bip"``, and cannot be
+            ``"bil"``.
+        dtype: ``"int16"``, reflectance times 10,000, or ``"float32"``, reflectance.
+        rotation: Degrees by which the grid is turned counter-clockwise against the coordinate system.
+        wedges: Fraction of the pixels that are nodata (-9999), as left and right of an orthorectified line.
+        targets: How many targets; each fills a share between 0.15 and 1 of 1 to 24 pixels.
+        snr: Signal-to-noise ratio of the best band at a reflectance of 0.3.
+        seed: Other seeds are other places.
+        crs: A projected coordinate system.
+        pixel_size: Side of a pixel in the units of `crs`.
+        compress: How a GeoTIFF's tiles are compressed; ENVI is raw.
+        overwrite: Replace existing files.
+        progress: Told of every strip; asked whether to stop.
+        strip_rows: Rows made at a time, which changes the memory needed and not the files.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ParameterError: An option is out of bounds, or the targets do not fit into the scene.
+        OutputExistsError: An output exists and `overwrite` is not set.
+        OutputError: The files cannot be written; nothing of them is left.
+        Cancelled: `progress` asked to stop; nothing of the files is left.
+    """
+    path = Path(path)
+    if strip_rows is not None and strip_rows < 1:
+        raise ParameterError(f"strip_rows={strip_rows!r}: allowed is 1 or more")
+    spec = SceneSpec(
+        rows=rows,
+        cols=cols,
+        bands=bands,
+        format=format or guess_format(path),
+        interleave=interleave,
+        dtype=dtype,
+        rotation=rotation,
+        wedges=wedges,
+        targets=targets,
+        snr=snr,
+        seed=seed,
+        crs=crs,
+        pixel_size=pixel_size,
+        compress=compress,
+    )
+    outputs = _outputs(path, spec)
+    _check_place(path, outputs, spec, overwrite)
+    scene = Scene(spec)
+    height = strip_rows or max(1, min(_STRIP_ROWS, _STRIP_BYTES // (4 * cols * bands)))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as staging:
+            _write(scene, Path(staging), outputs, height, progress or SILENT)
+            # A side-car of the scene that was here before would be taken for the new one's.
+            path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+            for output in reversed(outputs):
+                (Path(staging) / output.name).replace(output)
+    except HadgeoError:
+        raise
+    except (OSError, RasterioError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OutputError(f"{path}: cannot be written ({reason}); nothing was left behind") from error
+    return SimulatedScene(path, outputs[1], (rows, cols, bands), scene.target_pixels, scene.targets)
+
+
+def _outputs(path: Path, spec: SceneSpec) -> tuple[Path, ...]:
+    """The scene, its truth, and its header if that is a file."""
+    if not path.name or (spec.format == "envi" and path.suffix.lower() == ".hdr"):
+        raise OutputError(
+            f"{path}: not a name for the scene's pixels; give such as line.img, the header goes beside it"
+        )
+    outputs = (path, path.with_name(f"{path.stem}_truth.tif"))
+    return (*outputs, path.with_suffix(".hdr")) if spec.format == "envi" else outputs
+
+
+def _check_place(path: Path, outputs: tuple[Path, ...], spec: SceneSpec, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    for output in outputs:
+        if output.is_dir():
+            raise OutputError(f"{output}: is a folder; give another name")
+        if output.exists() and not overwrite:
+            raise OutputExistsError(f"{output}: exists; choose another name or overwrite it")
+    # What is overwritten stays until the new files are complete.
+    needed, free = spec.nbytes + spec.rows * spec.cols // 8 + 2**20, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OutputError(f"{path}: needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {path.parent}")
+
+
+def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, progress: Progress) -> None:
+    """Write all strips into files of their final names in another folder."""
+    spec = scene.spec
+    progress.stage("simulate", spec.rows * spec.cols)
+    with contextlib.ExitStack() as stack:
+        pixels = open_scene(folder / outputs[0].name, spec, scene.bands)
+        stack.callback(pixels.release)
+        truth = open_truth(folder / outputs[1].name, spec)
+        stack.callback(truth.release)
+        for start in range(0, spec.rows, height):
+            if progress.cancelled():
+                raise Cancelled(f"{outputs[0]}: stopped; nothing was left behind")
+            strip = scene.strip(start, min(start + height, spec.rows))
+            pixels.write(start, strip.pixels)
+            truth.write(start, strip.truth[:, :, None])
+            progress.advance(strip.truth.size)
+        pixels.close()
+        truth.close()
