@@ -17,9 +17,9 @@ from hadgeo._version import __version__
 
 if TYPE_CHECKING:
     from hadgeo.cube import open_cube
-    from hadgeo.detect import Detection, detect
+    from hadgeo.engine import Detection, detect
     from hadgeo.detectors.registry import list_detectors, make_detector
-    from hadgeo.simulate import simulate
+    from hadgeo.simulation import simulate
 
 __all__ = [
     "Detection",
@@ -34,12 +34,12 @@ __all__ = [
 
 # Loaded on first use: torch alone takes longer to import than most of our commands to run.
 _HOME = {
-    "Detection": "hadgeo.detect",
-    "detect": "hadgeo.detect",
+    "Detection": "hadgeo.engine",
+    "detect": "hadgeo.engine",
     "list_detectors": "hadgeo.detectors.registry",
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
-    "simulate": "hadgeo.simulate",
+    "simulate": "hadgeo.simulation",
 }
 
 

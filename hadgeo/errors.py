@@ -71,3 +71,7 @@ class Cancelled(HadgeoError):
     """The user asked for the run to stop."""
 
     exit_code = 130
+
+
+class CubeWarning(UserWarning):
+    """A cube can be used, but something is missing or odd."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +20,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import OutputError, OutputExistsError
@@ -171,23 +173,18 @@ def _check_complete(path: Path) -> None:
         dataset.read(1, window=RasterWindow(dataset.width - 1, dataset.height - 1, 1, 1))
 
 
-class _writing:
-    """Turns failures of the disk into one clear error."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, RasterioError | OSError):
-            raise OutputError(
-                f"{self._out} cannot be written ({_last_line(error)}); is the disk full? "
-                "make room, or use -o to write elsewhere"
-            ) from error
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turn failures of the disk into one clear error."""
+    try:
+        with warnings.catch_warnings():
+            # A map without a georeference is all that a scene without one can have; its reader was warned.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield
+    except (RasterioError, OSError) as error:
+        raise OutputError(
+            f"{out} cannot be written ({_last_line(error)}); is the disk full? make room, or use -o to write elsewhere"
+        ) from error
 
 
 def _last_line(error: BaseException) -> str:

@@ -18,8 +18,8 @@ from rasterio.crs import CRS
 from hadgeo.cli import cli
 from hadgeo.errors import Cancelled, OutputError, OutputExistsError, ParameterError
 from hadgeo.progress import Silent
-from hadgeo.simulate import simulate
-from hadgeo.simulate.spectra import BACKGROUND, TARGETS, make_bands
+from hadgeo.simulation import simulate
+from hadgeo.simulation.spectra import BACKGROUND, TARGETS, make_bands
 
 SMALL = {"rows": 150, "cols": 90, "bands": 12, "targets": 6}
 LAYOUTS = [
@@ -266,7 +266,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path, name, layout):
     script = f"""
     import resource
     from hadgeo.errors import OutputError
-    from hadgeo.simulate import simulate
+    from hadgeo.simulation import simulate
     # As a full disk: no file may grow beyond a fraction of the scene.
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
     try:

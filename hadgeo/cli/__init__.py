@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -77,7 +78,7 @@ def _report(error: Exception) -> int:
     return 1
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
         click.echo(f"hadgeo: warning: {' '.join(str(message).split())}", err=True)
 
@@ -94,6 +95,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `hadgeo` command."""
+    # Threads that wait for each other by spinning make a busy machine many times slower; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A terminated run must clean up as an interrupted one does.
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(cli())

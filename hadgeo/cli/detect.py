@@ -10,7 +10,7 @@ from hadgeo.cli import options
 from hadgeo.cli.reporting import JsonLines, reporter
 
 if TYPE_CHECKING:
-    from hadgeo.detect import Detection
+    from hadgeo.engine import Detection
 
 
 @click.command("detect")
@@ -52,7 +52,7 @@ def command(
       hadgeo detect line.img -d rx -o scores.tif
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
     """
-    from hadgeo.detect import detect
+    from hadgeo.engine import detect
     from hadgeo.detectors.registry import detector_class
 
     if seed is not None and "seed" in detector_class(detector).Params.model_fields:

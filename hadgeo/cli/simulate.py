@@ -42,7 +42,7 @@ def command(out: str, rows: int | None, size: int | None, seed: int | None, quie
     The truth goes beside it as OUT's stem with _truth.tif: 1 is a target, 0 is background, 255 is nodata.
     """
     from hadgeo.errors import ParameterError
-    from hadgeo.simulate import simulate
+    from hadgeo.simulation import simulate
 
     if rows is not None and size is not None:
         raise ParameterError("rows and size: give one of them")

@@ -198,7 +198,7 @@ class BS3LNet(Detector[BS3LNetParams]):
             raise FitError("bs3lnet: all valid pixels are equal, so nothing can stand out; check the input and --bands")
         self._set_scale(statistics, device)
         crops = [self._standardise(c.to(device)) for c in self._crops(sample)]
-        self.network_ = self._make_network(sample.bands).to(device, memory_format=torch.channels_last)
+        self.network_ = self._make_network(sample.bands).to(device)
         self._train(crops, device, progress)
         self.whitening_ = self._residual_whitening(crops)
         return self
@@ -217,8 +217,14 @@ class BS3LNet(Detector[BS3LNetParams]):
         return x.permute(2, 0, 1)
 
     def _make_network(self, bands: int) -> BlindSpotNetwork:
-        network = BlindSpotNetwork(bands, self.params.channels, self.params.blocks)
+        # Layers draw weights of their own when they are made, from a state that is the caller's.
+        with torch.random.fork_rng(devices=[]):
+            network = BlindSpotNetwork(bands, self.params.channels, self.params.blocks)
         network.initialise(torch.Generator().manual_seed(self.params.seed))
+        for weight in network.parameters():
+            if weight.ndim == 4:
+                # The layout in which convolutions are fast, on CPUs and tensor cores alike.
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         return network
 
     def _train(self, crops: list[Tensor], device: torch.device, progress: Progress) -> None:
@@ -301,7 +307,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         self.network_ = self._make_network(len(self.mean_))
         prefix = "network."
         self.network_.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.network_.to(device, memory_format=torch.channels_last).eval()
+        self.network_.to(device).eval()
         return self
 
 

@@ -114,10 +114,12 @@ def whitening(covariance: Tensor) -> Tensor:
     epsilon = torch.finfo(torch.float64).eps * covariance.shape[0]
     if int(info) == 0 and float(factor.diagonal().min()) ** 2 > epsilon:
         identity = torch.eye(covariance.shape[0], dtype=torch.float64, device=covariance.device)
-        return torch.linalg.solve_triangular(factor, identity, upper=False) / scale
+        inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False) / scale
+        return inverse
     values, vectors = torch.linalg.eigh(covariance)
     keep = values > epsilon * values.max()
-    return (vectors[:, keep] / values[keep].sqrt()).T.contiguous()
+    scaled: Tensor = vectors[:, keep] / values[keep].sqrt()
+    return scaled.T.contiguous()
 
 
 def mahalanobis(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
@@ -135,11 +137,11 @@ def mahalanobis(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
     if block.stride(0) == 1:
         # BIP: spectra are contiguous; transposing the small matrix instead of the cube saves a pass over memory.
         spectra = block.permute(1, 2, 0).reshape(rows * cols, -1)
-        whitened = (spectra - mean) @ whitening.T
-        return whitened.square_().sum(dim=1).reshape(rows, cols)
+        distance: Tensor = ((spectra - mean) @ whitening.T).square_().sum(dim=1)
+        return distance.reshape(rows, cols)
     spectra = block.reshape(block.shape[0], rows * cols)
-    whitened = whitening @ (spectra - mean[:, None])
-    return whitened.square_().sum(dim=0).reshape(rows, cols)
+    distance = (whitening @ (spectra - mean[:, None])).square_().sum(dim=0)
+    return distance.reshape(rows, cols)
 
 
 def rao_blackwell_ledoit_wolf(statistics: Statistics) -> float:

@@ -8,13 +8,19 @@ then costs exactly its own bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
+
+from hadgeo.errors import BandError
+
+#: Stored bytes decoded at a time: with their decoded counterpart and a mask they stay in a core's own cache.
+PIECE_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Metadata:
         fwhm: Full widths at half maximum in nm, float64, or None.
         good: The sensor's own list of good bands (bbl), one bool a band; all True where there is none.
         nodata: The fill value in stored units, or None.
+        band_nodata: Where the fill value differs from band to band: one a band, NaN for none; `nodata` is None then.
         scale: Factor from stored to physical units, a band each, or None for 1.
         offset: Offset added after scaling, a band each, or None for 0.
         band_names: Band descriptions, or None.
@@ -48,10 +55,25 @@ class Metadata:
     fwhm: npt.NDArray[np.float64] | None = None
     good: npt.NDArray[np.bool_] | None = None
     nodata: float | None = None
+    band_nodata: npt.NDArray[np.float64] | None = None
     scale: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
     band_names: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+
+    def take(self, indices: npt.NDArray[np.intp]) -> Metadata:
+        """Metadata of some of the bands.
+
+        Args:
+            indices: 0-based indices of the bands to keep, in order.
+        """
+        arrays = {
+            name: value[indices]
+            for name in ("wavelength", "fwhm", "good", "band_nodata", "scale", "offset")
+            if (value := getattr(self, name)) is not None
+        }
+        names = self.band_names and tuple(self.band_names[i] for i in indices)
+        return replace(self, band_names=names, **arrays)
 
 
 class Source(ABC):
@@ -61,7 +83,8 @@ class Source(ABC):
         path: The file as the user named it.
         shape: Bands, rows, columns.
         dtype: The decoded type: float32 where it holds every stored value exactly, else float64.
-        block: Rows and columns of the blocks in which the file is stored; None for a raw file, where any strip is cheap.
+        block: Rows and columns of the blocks in which the file is stored; None for a raw file, where any strip
+            is cheap.
         metadata: What is known besides the pixels.
     """
 
@@ -92,16 +115,65 @@ class Source(ABC):
         """
 
     def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[np.floating[Any]]:
-        """Read by slices, as dask asks for them."""
-        bands, rows, cols = (_as_slice(k, n) for k, n in zip(key, self.shape, strict=True))
-        return self.read(rows, cols, bands)
+        """Read by slices, numbers or index arrays, one for each axis, as dask asks for them."""
+        if not isinstance(key, tuple):
+            key = (key,)
+        wanted = [*key, *[slice(None)] * (3 - len(key))]
+        (bands, band_rest), (rows, row_rest), (cols, col_rest) = (
+            _hull(k, n) for k, n in zip(wanted, self.shape, strict=True)
+        )
+        if isinstance(wanted[0], np.ndarray | list):
+            # Bands may be read one by one; rows and columns come as their hull, and are thinned out below.
+            bands, band_rest = np.asarray(wanted[0], dtype=np.intp), slice(None)
+        out = self.read(rows, cols, bands)
+        for axis, rest in ((2, col_rest), (1, row_rest), (0, band_rest)):
+            if not (isinstance(rest, slice) and rest == slice(None)):
+                out = out[(slice(None),) * axis + (rest,)]
+        return out
 
 
-def _as_slice(key: Any, size: int) -> slice:
-    if not isinstance(key, slice) or key.step not in (None, 1):
-        raise TypeError(f"a source is read by slices of step 1, not by {key!r}")
-    start, stop, _ = key.indices(size)
-    return slice(start, stop)
+def _hull(key: Any, size: int) -> tuple[Any, Any]:
+    """The smallest slice of step 1 that holds what a key selects, and the key within it."""
+    if isinstance(key, int | np.integer):
+        start = int(key) + (size if key < 0 else 0)
+        if not 0 <= start < size:
+            raise IndexError(f"index {key} is out of bounds for an axis of {size}")
+        return slice(start, start + 1), 0
+    if isinstance(key, slice):
+        start, stop, step = key.indices(size)
+        if step == 1:
+            return slice(start, max(start, stop)), slice(None)
+        key = np.arange(start, stop, step)
+    index = np.asarray(key)
+    if index.size == 0:
+        return slice(0, 0), slice(None)
+    low, high = int(index.min()), int(index.max())
+    return slice(low, high + 1), index - low
+
+
+class BandSubset(Source):
+    """Some of the bands of another source, which reads no others."""
+
+    def __init__(self, source: Source, bands: Sequence[int]) -> None:
+        total = source.shape[0]
+        indices = np.asarray(bands, dtype=np.intp)
+        if indices.size == 0 or indices.min() < 0 or indices.max() >= total:
+            raise BandError(
+                f"{source.path}: band indices must lie in 0 to {total - 1}, and be at least one, not {list(bands)}"
+            )
+        self.source = source
+        self.indices = indices
+        self.path = source.path
+        self.shape = (indices.size, *source.shape[1:])
+        self.dtype = source.dtype
+        self.block = source.block
+        self.metadata = source.metadata.take(indices)
+
+    def read(
+        self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Read the window from the whole source; see `Source.read`."""
+        return self.source.read(rows, cols, self.indices[bands])
 
 
 def decoded_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
@@ -124,29 +196,136 @@ def decode(
         band_axis: The axis of `raw` that counts bands.
 
     Returns:
-        A new array of the shape and layout of `raw`: stored * scale + offset; the fill value, and anything not finite, is NaN.
+        A new array of the shape of `raw`: stored * scale + offset; the fill value, and anything not finite, is NaN.
     """
-    out = raw.astype(decoded_dtype(raw.dtype), order="K", copy=True)
-    if np.issubdtype(raw.dtype, np.floating):
-        # Infinity is no measurement either.
-        out[~np.isfinite(out)] = np.nan
-    if metadata.nodata is not None and not np.isnan(metadata.nodata):
-        # Compared in the stored type: -50.003 read from a text header is not the float32 in the file.
-        fill = raw.dtype.type(metadata.nodata) if _fits(metadata.nodata, raw.dtype) else None
-        if fill is not None:
-            out[raw == fill] = np.nan
-    axes = [1, 1, 1]
-    axes[band_axis] = -1
-    if metadata.scale is not None:
-        out *= metadata.scale[bands].astype(out.dtype).reshape(axes)
-    if metadata.offset is not None:
-        out += metadata.offset[bands].astype(out.dtype).reshape(axes)
+    return _decode(raw, np.arange(raw.shape[band_axis]), _Rule.of(metadata, bands, raw.dtype), band_axis)
+
+
+def decode_bands(
+    raw: npt.NDArray[Any],
+    metadata: Metadata,
+    bands: npt.NDArray[np.intp] | slice,
+    band_axis: int,
+    out: npt.NDArray[np.floating[Any]] | None = None,
+) -> npt.NDArray[np.floating[Any]]:
+    """Turn some bands of stored samples into physical ones, without a copy of the selection in between.
+
+    Args:
+        raw: Stored samples of every band of the cube, such as a memory map; only the wanted ones are touched.
+        metadata: Fill value, scale and offset.
+        bands: Which bands to hand over.
+        band_axis: The axis of `raw` that counts bands.
+        out: Where to; a new array by default.
+
+    Returns:
+        As `decode` does, with the wanted bands alone along `band_axis`.
+    """
+    indices = np.arange(raw.shape[band_axis])[bands]
+    return _decode(raw, indices, _Rule.of(metadata, bands, raw.dtype), band_axis, out)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How stored samples become physical ones; every field one value, or one a band."""
+
+    fill: npt.NDArray[Any] | None
+    scale: npt.NDArray[np.float64] | None
+    offset: npt.NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, metadata: Metadata, bands: npt.NDArray[np.intp] | slice, stored: np.dtype[Any]) -> _Rule:
+        fill = None
+        if metadata.band_nodata is not None:
+            fill = metadata.band_nodata[bands]
+            if np.issubdtype(stored, np.floating):
+                fill = fill.astype(stored)
+        elif metadata.nodata is not None and _fits(metadata.nodata, stored):
+            # Compared in the stored type: -50.003 read from a text header is not the float32 in the file.
+            fill = np.asarray(metadata.nodata).astype(stored.newbyteorder("="))
+        scale = None if metadata.scale is None else metadata.scale[bands]
+        offset = None if metadata.offset is None else metadata.offset[bands]
+        return cls(fill, scale, offset)
+
+    def apply(
+        self, out: npt.NDArray[np.floating[Any]], raw: npt.NDArray[Any], bands: slice, shape: tuple[int, ...]
+    ) -> None:
+        """Decode one piece.
+
+        Args:
+            out: Where to.
+            raw: Stored samples.
+            bands: Which of this rule's bands the piece holds.
+            shape: One value a band in this shape broadcasts against the piece.
+        """
+        if not raw.dtype.isnative:
+            raw = raw.astype(raw.dtype.newbyteorder("="))
+        np.copyto(out, raw, casting="unsafe")
+        if np.issubdtype(raw.dtype, np.floating):
+            # Infinity is no measurement either.
+            finite = np.isfinite(raw)
+            if not finite.all():
+                np.copyto(out, np.nan, where=~finite)
+        if self.fill is not None:
+            hit = raw == (self.fill if self.fill.ndim == 0 else self.fill[bands].reshape(shape))
+            if hit.any():
+                np.copyto(out, np.nan, where=hit)
+        if self.scale is not None:
+            out *= self.scale[bands].astype(out.dtype).reshape(shape)
+        if self.offset is not None:
+            out += self.offset[bands].astype(out.dtype).reshape(shape)
+
+
+def _decode(
+    raw: npt.NDArray[Any],
+    indices: npt.NDArray[np.intp],
+    rule: _Rule,
+    band_axis: int,
+    out: npt.NDArray[np.floating[Any]] | None = None,
+) -> npt.NDArray[np.floating[Any]]:
+    shape = list(raw.shape)
+    shape[band_axis] = indices.size
+    if out is None:
+        out = np.empty(shape, decoded_dtype(raw.dtype))
+    if out.size == 0:
+        return out
+    axes = tuple(-1 if axis == band_axis else 1 for axis in range(3))
+    for piece in _pieces(shape, raw.itemsize):
+        for to, origin in _runs(indices, piece[band_axis]):
+            target, source = list(piece), list(piece)
+            target[band_axis], source[band_axis] = to, origin
+            rule.apply(out[tuple(target)], raw[tuple(source)], to, axes)
     return out
+
+
+def _pieces(shape: Sequence[int], itemsize: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut an array into pieces of about `PIECE_BYTES`, in the order of its memory."""
+    line = max(shape[2] * itemsize, 1)
+    lines = max(PIECE_BYTES // line, 1)
+    slabs = max(lines // shape[1], 1)
+    lines = min(lines, shape[1])
+    for i in range(0, shape[0], slabs):
+        for j in range(0, shape[1], lines):
+            yield (
+                slice(i, min(i + slabs, shape[0])),
+                slice(j, min(j + lines, shape[1])),
+                slice(0, shape[2]),
+            )
+
+
+def _runs(indices: npt.NDArray[np.intp], span: slice) -> Iterator[tuple[slice, slice]]:
+    """Bands that stand side by side both in the file and in what is handed over: (to, from)."""
+    wanted = indices[span]
+    ends = [*(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), wanted.size]
+    start = 0
+    for end in ends:
+        first = int(wanted[start])
+        yield slice(span.start + start, span.start + end), slice(first, first + end - start)
+        start = end
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
     """Whether a fill value can occur in samples of a type at all."""
     if np.issubdtype(dtype, np.floating):
-        return True
+        return not np.isnan(value)
     info = np.iinfo(dtype)
     return float(value).is_integer() and info.min <= value <= info.max

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import ParameterError
-from hadgeo.simulate.noise import fractal
-from hadgeo.simulate.spectra import TARGETS
+from hadgeo.simulation.noise import fractal
+from hadgeo.simulation.spectra import TARGETS
 
 # Heights and widths in pixels, and abundances. Both run in turn, and as 12 and 5 have no common divisor every pair
 # comes up; scenes of one size have the same pairs, so that they are about equally hard.

@@ -12,8 +12,8 @@ import rasterio
 from rasterio.windows import Window
 
 from hadgeo.errors import OutputError
-from hadgeo.simulate.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
-from hadgeo.simulate.spectra import Bands
+from hadgeo.simulation.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
+from hadgeo.simulation.spectra import Bands
 
 _TILE = 256
 _ENVI_TYPES = {"int16": 2, "float32": 4}

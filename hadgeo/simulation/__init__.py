@@ -18,10 +18,10 @@ from rasterio.errors import RasterioError
 
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
 from hadgeo.progress import SILENT
-from hadgeo.simulate.scene import Scene
-from hadgeo.simulate.spec import SceneSpec, guess_format
-from hadgeo.simulate.targets import Target
-from hadgeo.simulate.writing import open_scene, open_truth
+from hadgeo.simulation.scene import Scene
+from hadgeo.simulation.spec import SceneSpec, guess_format
+from hadgeo.simulation.targets import Target
+from hadgeo.simulation.writing import open_scene, open_truth
 
 if TYPE_CHECKING:
     from hadgeo.progress import Progress

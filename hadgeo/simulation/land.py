@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.simulate.noise import Coordinates, Floats, Hashes, fractal, hashed, rotated, unit
-from hadgeo.simulate.spectra import BACKGROUND
+from hadgeo.simulation.noise import Coordinates, Floats, Hashes, fractal, hashed, rotated, unit
+from hadgeo.simulation.spectra import BACKGROUND
 
 _NAMES = [material.name for material in BACKGROUND]
 GREEN, FOREST, DRY, IRON, CLAY, WATER, ASPHALT, CONCRETE, ROOF = range(len(_NAMES))

@@ -219,14 +219,19 @@ def plan_windows(
     source: Source, detector: Detector[Any], selection: BandSelection, *, memory: int, window: int | None
 ) -> tuple[Window, ...]:
     """Partition a scene so that the windows under way keep to a memory budget."""
-    bands = len(selection.indices)
     shape = source.shape[1:]
-    # Each reader holds a decoded window; one of them is being scored.
-    pixel_bytes = READERS * bands * source.dtype.itemsize + detector.bytes_per_pixel(bands)
-    size = (window, window)
-    if window is None:
+    pixel_bytes = window_bytes(source, detector, selection)
+    if window is not None:
+        size = (window, window)
+    else:
         size = window_size(shape, halo=detector.halo, max_pixels=max(1, memory // pixel_bytes), block=source.block)
     return tuple(tile(shape, size, detector.halo))
+
+
+def window_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes in memory for each pixel of a window while windows are read ahead and one of them is scored."""
+    bands = len(selection.indices)
+    return READERS * bands * source.dtype.itemsize + detector.bytes_per_pixel(bands)
 
 
 class WindowScorer:

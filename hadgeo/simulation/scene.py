@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.simulate.land import WATER, land
-from hadgeo.simulate.noise import Floats
-from hadgeo.simulate.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
-from hadgeo.simulate.spectra import BACKGROUND, TARGETS, clutter_basis, make_bands, mixing_basis
-from hadgeo.simulate.targets import Swath, place_targets
+from hadgeo.simulation.land import WATER, land
+from hadgeo.simulation.noise import Floats
+from hadgeo.simulation.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
+from hadgeo.simulation.spectra import BACKGROUND, TARGETS, clutter_basis, make_bands, mixing_basis
+from hadgeo.simulation.targets import Swath, place_targets
 
 # The signal-to-noise ratio that is asked for holds at this reflectance in the best band.
 _REFERENCE = 0.3

@@ -47,7 +47,7 @@ _EAST, _NORTH = 500_000.0, 5_200_000.0
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """Options of a scene, checked. `hadgeo.simulate.simulate` says what they mean."""
+    """Options of a scene, checked. `hadgeo.simulation.simulate` says what they mean."""
 
     rows: int
     cols: int

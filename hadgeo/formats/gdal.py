@@ -1,0 +1,96 @@
+"""Opening files through GDAL without its noise, and what GDAL alone knows: where a scene lies on the ground."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where a scene lies.
+
+    Attributes:
+        crs: Coordinate reference system, or None.
+        transform: Full affine from column and row to coordinates; the identity where the file carries none.
+        georeferenced: Whether the file carries a transform.
+        warnings: One line for each thing that is missing.
+    """
+
+    crs: CRS | None
+    transform: Affine
+    georeferenced: bool
+    warnings: tuple[str, ...]
+
+
+def open_dataset(name: str) -> DatasetReader:
+    """Open a file or a GDAL name for reading, as a handle of this thread alone.
+
+    Args:
+        name: A path, or anything else that GDAL opens (``/vsizip/...``, ``NETCDF:"file":variable``).
+
+    Raises:
+        rasterio.errors.RasterioIOError: GDAL cannot open it.
+    """
+    with _no_georeference_warnings(), settings():
+        return rasterio.open(name, sharing=False)
+
+
+def settings() -> rasterio.Env:
+    """GDAL's settings while a file is opened or read.
+
+    Without them, reading compressed ENVI leaves a .properties file in the folder of the data.
+    """
+    return rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO")
+
+
+#: `warnings.catch_warnings` changes the whole process: two threads in it at once may restore each other's filters.
+_WARNINGS = threading.Lock()
+
+
+@contextmanager
+def _no_georeference_warnings() -> Iterator[None]:
+    with _WARNINGS, warnings.catch_warnings():
+        # What is missing is said once, by `georeference`, and not once for every thread that opens the file.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def georeference(dataset: DatasetReader) -> Georeference:
+    """Read coordinate reference system and transform of an open file."""
+    with _no_georeference_warnings():
+        crs, transform = dataset.crs, dataset.transform
+        points = len(dataset.gcps[0])
+    # GDAL writes the zeros of an ENVI north-up grid as -0.0.
+    transform = Affine(*(value + 0.0 for value in tuple(transform)[:6]))
+    georeferenced = not transform.is_identity
+    missing = []
+    if not georeferenced and points:
+        missing.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
+    elif not georeferenced:
+        missing.append("no transform: rows and columns stand for coordinates")
+    if not crs:
+        missing.append(NO_CRS)
+    return Georeference(crs or None, transform, georeferenced, tuple(missing))
+
+
+#: Said of every cube without a coordinate reference system.
+NO_CRS = "no coordinate reference system: the results will carry none; set one with cube.rio.write_crs(...)"
+
+
+def exists(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is something on this computer's own disk."""
+    try:
+        return os.path.lexists(name)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,257 @@
+"""Everything that GDAL opens: GeoTIFF, COG, compressed ENVI, NetCDF variables, files inside archives and on the web."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from hadgeo.errors import CubeError, ReadError
+from hadgeo.formats.envi import Header, header_metadata, normal_key
+from hadgeo.formats.gdal import Georeference, exists, georeference, open_dataset, settings
+from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
+from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
+
+_INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
+
+
+class RasterSource(Source):
+    """A cube read through GDAL, with one handle for each thread that reads."""
+
+    def __init__(self, path: str | os.PathLike[str], header: Header | None = None, data: Path | None = None) -> None:
+        """Open a raster; only its metadata is read.
+
+        Args:
+            path: The file as the user named it, or anything else that GDAL opens.
+            header: The ENVI header of a compressed file.
+            data: The data file, where `path` is its header.
+
+        Raises:
+            CubeError: GDAL cannot open it, it holds no bands, or its metadata contradict each other.
+        """
+        self.path = os.fspath(path)
+        name = os.fspath(data or path)
+        # Absolute, because a worker may reopen it from another directory.
+        self._name = str(Path(name).absolute()) if exists(name) else name
+        self._handles = threading.local()
+        try:
+            dataset = open_dataset(self._name)
+        except RasterioError as error:
+            reason = " ".join(str(error).split())
+            raise CubeError(f"{self.path}: not a raster that GDAL can open ({reason})") from error
+        with settings(), dataset:
+            self._describe(dataset, header)
+
+    def _describe(self, dataset: DatasetReader, header: Header | None) -> None:
+        _check(dataset, self.path)
+        self.shape = (dataset.count, dataset.height, dataset.width)
+        self.block = tuple(dataset.block_shapes[0])
+        stored = np.result_type(*set(dataset.dtypes))
+        self.dtype = decoded_dtype(stored)
+        # Internal masks are no fill values: GDAL keeps them apart, once for all bands.
+        self._masked = dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]
+        place = georeference(dataset)
+        fields = dataset.tags(ns="ENVI") if dataset.driver == "ENVI" else {}
+        if header is None and {"samples", "lines", "bands", "data_type"} <= set(fields):
+            # Inside an archive there is no header to look for, but GDAL passes its fields on.
+            header = Header(self.path, {normal_key(key): value for key, value in fields.items()})
+        if header is not None:
+            if header.shape != self.shape:
+                raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
+            self.metadata = header_metadata(header, place)
+        else:
+            self.metadata = _metadata(dataset, place, stored, self._name)
+
+    def read(
+        self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Read a window, band by band in memory; see `Source.read`."""
+        indices = np.arange(self.shape[0])[bands]
+        size = (indices.size, rows.stop - rows.start, cols.stop - cols.start)
+        if 0 in size:
+            return np.empty(size, self.dtype)
+        window = Window(cols.start, rows.start, size[2], size[1])
+        try:
+            with settings():
+                dataset = self._dataset()
+                raw = dataset.read((indices + 1).tolist(), window=window)
+                mask = dataset.read_masks(1, window=window) if self._masked else None
+        except RasterioError as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ReadError(
+                f"{self.path}: rows {rows.start} to {rows.stop - 1} cannot be read ({reason}); "
+                "the file is damaged or cut short: copy it again"
+            ) from error
+        out = decode(raw, self.metadata, bands)
+        if mask is not None:
+            out[:, mask == 0] = np.nan
+        return out
+
+    def _dataset(self) -> DatasetReader:
+        handle: DatasetReader | None = getattr(self._handles, "dataset", None)
+        if handle is None:
+            handle = self._handles.dataset = open_dataset(self._name)
+        return handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_handles"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._handles = threading.local()
+
+
+def _check(dataset: DatasetReader, path: str) -> None:
+    if not dataset.count:
+        names = dataset.subdatasets
+        hint = f"; give one of its {len(names)} parts, such as {names[0]}" if names else ""
+        raise CubeError(f"{path}: no bands in it{hint}")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise CubeError(f"{path}: samples are complex; take their magnitude first")
+
+
+def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any], name: str) -> Metadata:
+    known, notes = _spectral(dataset, name)
+    nodata, band_nodata, odd = _nodata(dataset)
+    names = dataset.descriptions
+    missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
+    return Metadata(
+        driver=dataset.driver,
+        stored_dtype=stored,
+        interleave=_INTERLEAVE.get(dataset.interleaving.value.lower()) if dataset.interleaving else None,
+        crs=place.crs,
+        transform=place.transform,
+        georeferenced=place.georeferenced,
+        wavelength=known.wavelength,
+        fwhm=known.fwhm,
+        good=known.good if known.good is not None else np.ones(dataset.count, dtype=bool),
+        nodata=nodata,
+        band_nodata=band_nodata,
+        scale=_unless(dataset.scales, 1.0),
+        offset=_unless(dataset.offsets, 0.0),
+        band_names=tuple(text or "" for text in names) if any(names) else None,
+        warnings=(*place.warnings, *known.warnings, *missing, *notes, *odd),
+    )
+
+
+def _nodata(dataset: DatasetReader) -> tuple[float | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
+    values = dataset.nodatavals
+    first = values[0]
+    same = all(v == first or (v is not None and first is not None and np.isnan([v, first]).all()) for v in values)
+    if same:
+        return (None if first is None else float(first)), None, ()
+    each = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    kinds = sorted({str(v) for v in values})
+    return None, each, (f"the fill value differs from band to band ({', '.join(kinds[:5])}): each band keeps its own",)
+
+
+def _unless(values: Sequence[float], neutral: float) -> npt.NDArray[np.float64] | None:
+    array = np.array(values, dtype=np.float64)
+    return None if (array == neutral).all() else array
+
+
+def _spectral(dataset: DatasetReader, name: str) -> tuple[Spectral, tuple[str, ...]]:
+    """What is known of the bands, from every place where it may be written, the most exact text first.
+
+    Raises:
+        CubeError: A list has the wrong length, and no other place knows better.
+    """
+    found: list[Spectral] = []
+    failed: list[CubeError] = []
+    places: list[Callable[[], Spectral]] = [
+        lambda: _of_bands(dataset, name, None),
+        lambda: _of_bands(dataset, name, "ENVI"),
+        lambda: _of_dataset(dataset, name, "ENVI"),
+        lambda: _of_dataset(dataset, name, None),
+        lambda: _of_side_file(name, dataset.count),
+        lambda: from_names(dataset.descriptions),
+        lambda: _of_bands(dataset, name, "IMAGERY"),
+    ]
+    for place in places:
+        try:
+            found.append(place())
+        except CubeError as error:
+            failed.append(error)
+    known = first_known(found)
+    if failed and known.wavelength is None:
+        aux = f"{name}.aux.xml"
+        hint = f" (it may stand in {aux}: delete that file if it is stale)" if exists(aux) else ""
+        raise CubeError(f"{failed[0]}{hint}")
+    return known, tuple(f"left aside: {error}" for error in failed)
+
+
+def _of_dataset(dataset: DatasetReader, name: str, namespace: str | None) -> Spectral:
+    tags = dataset.tags(ns=namespace) if namespace else dataset.tags()
+    return spectral({normal_key(key): value for key, value in tags.items()}, dataset.count, name)
+
+
+def _of_bands(dataset: DatasetReader, name: str, namespace: str | None) -> Spectral:
+    bands = [_band_fields(dataset, band, namespace) for band in range(1, dataset.count + 1)]
+    fields: dict[str, str | list[str]] = {}
+    notes: list[str] = []
+    for key, default in (("wavelength", None), ("fwhm", None), ("bbl", "1")):
+        values = [fields_of_band.get(key, default) for fields_of_band in bands]
+        given = [value for value in values if value is not None]
+        if not any(key in fields_of_band for fields_of_band in bands):
+            continue
+        if len(given) == dataset.count:
+            fields[key] = given
+        else:
+            notes.append(f"only {len(given)} of {dataset.count} bands have a {key}: left aside")
+    units = {fields_of_band.get("wavelength units", "") for fields_of_band in bands}
+    if len(units) == 1:
+        fields["wavelength units"] = units.pop()
+    known = spectral(fields, dataset.count, name)
+    return Spectral(known.wavelength, known.fwhm, known.good, (*known.warnings, *notes))
+
+
+def _band_fields(dataset: DatasetReader, band: int, namespace: str | None) -> dict[str, str]:
+    tags = dataset.tags(band, ns=namespace) if namespace else dataset.tags(band)
+    fields = {normal_key(key): value for key, value in tags.items()}
+    if namespace != "IMAGERY":
+        return fields
+    renamed = {"wavelength": "central wavelength um", "fwhm": "fwhm um"}
+    micrometres = {new: fields[old] for new, old in renamed.items() if old in fields}
+    return {**micrometres, "wavelength units": "um"}
+
+
+def _of_side_file(name: str, bands: int) -> Spectral:
+    """Wavelengths from a STAC item beside the file (extension ``eo``, micrometres).
+
+    https://github.com/stac-extensions/eo, fields ``center_wavelength`` and ``full_width_half_max``.
+    """
+    for path in (Path(f"{name}.stac.json"), Path(name).with_suffix(".stac.json")):
+        if exists(path):
+            try:
+                item = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise CubeError(f"{path}: no STAC item ({error}); delete or correct it") from error
+            return spectral({**_stac_fields(item, Path(name).name), "wavelength units": "um"}, bands, str(path))
+    return Spectral()
+
+
+def _stac_fields(item: Any, filename: str) -> dict[str, list[str]]:
+    item = item if isinstance(item, dict) else {}
+    assets = [a for a in (item.get("assets") or {}).values() if str(a.get("href", "")).endswith(filename)]
+    for holder in (*assets, item.get("properties") or {}, item):
+        described = holder.get("eo:bands") or holder.get("bands")
+        if described:
+            break
+    else:
+        return {}
+    fields: dict[str, list[str]] = {}
+    for key, stac in (("wavelength", "center_wavelength"), ("fwhm", "full_width_half_max")):
+        values = [band.get(stac, band.get(f"eo:{stac}")) for band in described]
+        if all(value is not None for value in values):
+            fields[key] = [str(value) for value in values]
+    return fields

@@ -1,0 +1,119 @@
+"""RX against the published figures and against Spectral Python."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spectral
+import torch
+from sklearn.covariance import OAS
+from sklearn.metrics import roc_auc_score
+
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.registry import make_detector
+from hadgeo.detectors.rx import RX, rao_blackwell_ledoit_wolf, whitening
+from hadgeo.errors import CubeWarning
+from hadgeo.formats.matlab import read_truth
+from hadgeo.sampling import Sample, Statistics
+from tests.conftest import Recorder, background, memory_source
+
+CPU = torch.device("cpu")
+
+#: Scene, truth, and the AUC of global RX over all bands, from the table that comes with the scenes.
+PUBLISHED = [
+    ("truth/abu-airport-1.mat", "truth/abu-airport-1.mat", 0.8221),
+    ("truth/abu-airport-2.mat", "truth/abu-airport-2.mat", 0.8404),
+    ("truth/abu-beach-1.mat", "truth/abu-beach-1.mat", 0.9807),
+    ("truth/abu-beach-2.mat", "truth/abu-beach-2.mat", 0.9106),
+    ("truth/abu-urban-1.mat", "truth/abu-urban-1.mat", 0.9907),
+    ("truth/abu-urban-3.mat", "truth/abu-urban-3.mat", 0.9513),
+    ("truth/HYDICE_norm_ScoreAD.mat", "truth/HYDICE_norm_ScoreAD.mat", 0.9763),
+    ("truth/HYDICE-II_BS3LNet.mat", "truth/HYDICE-II_BS3LNet.mat", 0.9272),
+    ("geo/sandiego_aviris1_utm11_nad27.tif", "geo/sandiego_aviris1_gtGCL.tif", 0.8736),
+    ("geo/SDData", "geo/SDDataGt.bmp", 0.9106),
+]
+
+
+def rx_scores(scene: np.ndarray, readers: Executor, **parameters: object) -> np.ndarray:
+    sample = Sample(memory_source(scene), range(scene.shape[0]), executor=readers, device=CPU)
+    return make_detector("rx", parameters).fit(sample, device=CPU).score(torch.from_numpy(scene)).numpy()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("scene", "truth", "auc"), PUBLISHED, ids=[Path(row[0]).stem for row in PUBLISHED])
+def test_published_auc_to_four_digits(data_dir: Path, readers: Executor, scene: str, truth: str, auc: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CubeWarning)  # the MATLAB files have no georeference
+        source = source_of(open_cube(data_dir / scene))
+    bands, rows, cols = source.shape
+    detector = RX().fit(Sample(source, range(bands), executor=readers, device=CPU), device=CPU)
+    scores = detector.score(torch.from_numpy(source.read(slice(0, rows), slice(0, cols)))).numpy()
+    assert round(roc_auc_score(read_truth(data_dir / truth).ravel(), scores.ravel()), 4) == auc
+
+
+@pytest.mark.data
+def test_agrees_with_spectral_python(data_dir: Path, readers: Executor) -> None:
+    scene = open_cube(data_dir / "geo/sandiego_aviris1_utm11_nad27.tif").to_numpy()
+    expected = spectral.rx(scene.transpose(1, 2, 0).astype(float))
+    np.testing.assert_allclose(rx_scores(scene, readers), expected, rtol=1e-6)
+
+
+def test_agrees_with_spectral_python_on_a_made_scene(readers: Executor) -> None:
+    scene = background((9, 40, 30))
+    expected = spectral.rx(scene.transpose(1, 2, 0).astype(float))
+    np.testing.assert_allclose(rx_scores(scene, readers), expected, rtol=1e-6)
+
+
+def test_a_singular_covariance_uses_the_pseudo_inverse(readers: Executor) -> None:
+    scene = background((6, 30, 30))
+    scene[5] = 2 * scene[4]  # exactly dependent in float32
+    x = scene.reshape(6, -1).T.astype(float)
+    x -= x.mean(axis=0)
+    expected = np.einsum("ij,jk,ik->i", x, np.linalg.pinv(np.cov(x.T), rcond=1e-12, hermitian=True), x)
+    np.testing.assert_allclose(rx_scores(scene, readers).ravel(), expected, rtol=1e-6)
+
+
+def test_bands_of_very_different_scale_are_not_taken_for_singular() -> None:
+    scale = torch.logspace(-6, 6, 5, dtype=torch.float64)
+    correlation = torch.full((5, 5), 0.5, dtype=torch.float64).fill_diagonal_(1.0)
+    covariance = torch.outer(scale, scale) * correlation
+    W = whitening(covariance)
+    assert W.shape == (5, 5)
+    np.testing.assert_allclose(W @ covariance @ W.T, np.eye(5), atol=1e-9)
+
+
+def test_fewer_pixels_than_bands_shrink_and_say_so(readers: Executor) -> None:
+    log = Recorder()
+    scene = background((40, 5, 6))
+    detector = RX().fit(
+        Sample(memory_source(scene), range(40), executor=readers, device=CPU), device=CPU, progress=log
+    )
+    assert 0 < detector.shrinkage_ <= 1
+    assert "30 valid pixels do not determine the covariance of 40 bands" in log.messages[0]
+    assert detector.score(torch.from_numpy(scene)).isfinite().all()
+
+
+def test_shrinkage_of_one_is_the_euclidean_distance(readers: Executor) -> None:
+    scene = background((5, 20, 20))
+    centred = scene - scene.mean(axis=(1, 2), keepdims=True, dtype=float)
+    expected = (centred**2).sum(axis=0)
+    scores = rx_scores(scene, readers, shrinkage=1)
+    np.testing.assert_allclose(scores / scores.mean(), expected / expected.mean(), rtol=1e-6)
+
+
+def test_shrinkage_estimate_lies_near_its_fixed_point() -> None:
+    # OAS (same paper, eq. 23) is the limit of iterating the Rao-Blackwell estimate, and near it for Gaussian spectra.
+    spectra = np.random.default_rng(0).normal(size=(60, 30)) * np.linspace(1, 3, 30)
+    estimate = rao_blackwell_ledoit_wolf(Statistics.of(torch.from_numpy(spectra)))
+    assert estimate == pytest.approx(OAS().fit(spectra).shrinkage_, abs=0.05)
+
+
+def test_a_sample_of_the_pixels_is_enough(readers: Executor) -> None:
+    scene = background((6, 300, 60))
+    everything, sampled = rx_scores(scene, readers), rx_scores(scene, readers, sample=6000)
+    assert not np.array_equal(everything, sampled)
+    assert np.corrcoef(everything.ravel(), sampled.ravel())[0, 1] > 0.99

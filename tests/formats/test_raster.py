@@ -1,0 +1,270 @@
+"""Rasters through GDAL: every way to write wavelengths, and every way in which a file may disappoint."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+from hadgeo.formats import open_source
+from hadgeo.formats.source import Source
+
+from .envi_files import numbered, write_envi
+
+
+def read_all(source: Source) -> np.ndarray:
+    return source.read(slice(0, source.shape[1]), slice(0, source.shape[2]))
+
+
+def write_tiff(path: Path, cube: np.ndarray, **profile: Any) -> Path:
+    place = {"crs": "EPSG:32633", "transform": Affine(4, 0, 500000, 0, -4, 4500000)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            **{
+                "driver": "GTiff",
+                "count": cube.shape[0],
+                "height": cube.shape[1],
+                "width": cube.shape[2],
+                "dtype": cube.dtype.name,
+                **place,
+                **profile,
+            },
+        ) as dataset:
+            dataset.write(cube)
+    return path
+
+
+def tag(path: Path, bands: list[dict[str, str]] | None = None, ns: str | None = None, **tags: str) -> Path:
+    with rasterio.open(path, "r+") as dataset:
+        if tags:
+            dataset.update_tags(ns=ns, **tags)
+        for number, fields in enumerate(bands or (), start=1):
+            dataset.update_tags(number, ns=ns, **fields)
+    return path
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {},
+        {"interleave": "pixel"},
+        {"interleave": "band", "tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"},
+        {"interleave": "pixel", "tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "lzw", "predictor": 2},
+        {"bigtiff": "YES"},
+        {"driver": "COG", "blocksize": 128},
+        {"driver": "PNG"},
+    ],
+)
+def test_every_organisation_of_a_tiff_reads_alike(tmp_path: Path, profile: dict[str, Any]) -> None:
+    cube = numbered(3, 40, 50, dtype="u2")
+    source = open_source(write_tiff(tmp_path / "x.tif", cube, **profile))
+    assert source.shape == cube.shape
+    np.testing.assert_array_equal(read_all(source), cube)
+    np.testing.assert_array_equal(source.read(slice(3, 30), slice(7, 21), np.array([2, 0])), cube[[2, 0], 3:30, 7:21])
+    if "interleave" in profile:
+        assert source.metadata.interleave == {"pixel": "bip", "band": "bsq"}[profile["interleave"]]
+
+
+@pytest.mark.parametrize(
+    ("ns", "dataset", "bands", "wavelength", "good"),
+    [
+        (None, {"wavelength": "{400, 500}", "wavelength_units": "nm", "bbl": "{0, 1}"}, None, [400, 500], [0, 1]),
+        (None, {"wavelength": "0.4,0.5"}, None, [400, 500], [1, 1]),
+        (
+            "ENVI",
+            {"wavelength": "400 500", "wavelength units": "Nanometers", "bbl": "1.0 0.0"},
+            None,
+            [400, 500],
+            [1, 0],
+        ),
+        (None, {}, [{"wavelength": "0.4554", "wavelength_units": "um"}] * 2, [455.4, 455.4], [1, 1]),
+        ("ENVI", {}, [{"wavelength": "4", "bbl": "0"}, {"wavelength": "5"}], [4000, 5000], [0, 1]),
+        ("IMAGERY", {}, [{"CENTRAL_WAVELENGTH_UM": "0.4"}, {"CENTRAL_WAVELENGTH_UM": "0.5"}], [400, 500], [1, 1]),
+        (None, {}, [{"wavelength": "400"}, {}], None, [1, 1]),
+    ],
+)
+def test_wavelengths_in_tags(
+    tmp_path: Path,
+    ns: str | None,
+    dataset: dict[str, str],
+    bands: list[dict[str, str]] | None,
+    wavelength: list[float] | None,
+    good: list[int],
+) -> None:
+    known = open_source(tag(write_tiff(tmp_path / "x.tif", numbered(2)), bands, ns, **dataset)).metadata
+    assert (None if known.wavelength is None else known.wavelength.tolist()) == wavelength
+    assert known.good is not None
+    assert known.good.tolist() == [bool(flag) for flag in good]
+
+
+def test_exact_text_goes_before_rounded_tags(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(1))
+    tag(path, [{"CENTRAL_WAVELENGTH_UM": "0.418", "FWHM_UM": "0.007"}], "IMAGERY")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "band 1 (418.24 Nanometers)")
+    known = open_source(path).metadata
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [418.24]
+    assert known.fwhm is not None
+    assert known.fwhm.tolist() == [7.0]
+
+
+def test_a_list_of_the_wrong_length_names_both_counts_and_the_file(tmp_path: Path) -> None:
+    path = tag(write_tiff(tmp_path / "x.tif", numbered(3)), wavelength="{400, 500}")
+    with pytest.raises(CubeError, match=r"x\.tif: 2 values of wavelength for 3 bands"):
+        open_source(path)
+
+
+def test_a_stale_side_file_does_not_hide_what_the_bands_say(tmp_path: Path) -> None:
+    path = tag(write_tiff(tmp_path / "x.tif", numbered(2)), [{"wavelength": "400"}, {"wavelength": "500"}])
+    Path(f"{path}.aux.xml").write_text(
+        '<PAMDataset><Metadata><MDI key="wavelength">1,2,3</MDI></Metadata></PAMDataset>'
+    )
+    known = open_source(path).metadata
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [400, 500]
+    assert any("left aside" in line for line in known.warnings)
+
+
+@pytest.mark.parametrize("holder", ["properties", "assets"])
+def test_stac_side_files_are_in_micrometres(tmp_path: Path, holder: str) -> None:
+    bands = {"eo:bands": [{"center_wavelength": 0.45, "full_width_half_max": 0.01}, {"center_wavelength": 0.5}]}
+    item = {"properties": bands} if holder == "properties" else {"assets": {"a": {"href": "./x.tif", **bands}}}
+    path = write_tiff(tmp_path / "x.tif", numbered(2))
+    (tmp_path / "x.stac.json").write_text(json.dumps(item))
+    known = open_source(path).metadata
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [450, 500]
+    assert known.fwhm is None
+    (tmp_path / "x.stac.json").write_text("{")
+    with pytest.raises(CubeError, match=r"x\.stac\.json: no STAC item"):
+        open_source(path)
+
+
+def test_scale_offset_and_nodata_are_applied(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(2), nodata=3)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.5, 2.0), (1.0, 0.0)
+    expected = numbered(2) * np.array([0.5, 2.0]).reshape(2, 1, 1) + np.array([1.0, 0.0]).reshape(2, 1, 1)
+    expected[numbered(2) == 3] = np.nan
+    np.testing.assert_array_equal(read_all(open_source(path)), expected)
+
+
+def test_fill_values_that_differ_keep_to_their_bands(tmp_path: Path) -> None:
+    cube = numbered(2) % 7
+    write_tiff(tmp_path / "x.tif", cube)
+    bands = "".join(
+        f'<VRTRasterBand dataType="Int16" band="{band}"><NoDataValue>{fill}</NoDataValue><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">x.tif</SourceFilename><SourceBand>{band}</SourceBand>'
+        "</SimpleSource></VRTRasterBand>"
+        for band, fill in ((1, 3), (2, 5))
+    )
+    (tmp_path / "x.vrt").write_text(
+        '<VRTDataset rasterXSize="6" rasterYSize="7"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>0,1,0,0,0,-1</GeoTransform>{bands}</VRTDataset>"
+    )
+    source = open_source(tmp_path / "x.vrt")
+    assert source.metadata.nodata is None
+    assert any("differs from band to band" in line for line in source.metadata.warnings)
+    expected = np.stack([np.where(cube[0] == 3, np.nan, cube[0]), np.where(cube[1] == 5, np.nan, cube[1])])
+    np.testing.assert_array_equal(read_all(source), expected)
+    np.testing.assert_array_equal(source.read(slice(0, 7), slice(0, 6), np.array([1])), expected[1:])
+
+
+def test_an_internal_mask_is_nodata(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(2))
+    mask = np.full((7, 6), 255, dtype="u1")
+    mask[2, 3] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    window = open_source(path).read(slice(2, 4), slice(3, 5))
+    assert np.isnan(window).tolist() == [[[True, False], [False, False]]] * 2
+
+
+def test_a_truncated_tiff_opens_and_says_which_rows_are_lost(tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).integers(0, 9999, (4, 200, 100)).astype("i2")
+    path = write_tiff(tmp_path / "x.tif", cube, compress="deflate", blockysize=10)
+    # Rewritten with its directory first, as a COG is, so that only samples are lost.
+    shutil.copy(path, tmp_path / "y.tif")
+    path = write_tiff(path, cube, driver="COG", blocksize=128, compress="deflate", overviews="NONE")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    source = open_source(path)
+    with pytest.raises(ReadError, match=r"x\.tif: rows 150 to 199 cannot be read .*copy it again") as caught:
+        source.read(slice(150, 200), slice(0, 100))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_place_is_told_without_a_warning_of_rasterio(tmp_path: Path) -> None:
+    known = open_source(write_tiff(tmp_path / "x.tif", numbered(2), crs=None, transform=None)).metadata
+    assert not known.georeferenced
+    assert known.crs is None
+    assert len([line for line in known.warnings if "coordinate" in line]) == 2
+
+
+def test_names_that_are_no_files_go_to_gdal(tmp_path: Path) -> None:
+    cube = numbered()
+    write_envi(tmp_path / "x.img", cube, interleave="bip", reflectance_scale_factor=2, bbl="{1,1,0,1,1}")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "x.img", "x.img")
+        archive.write(tmp_path / "x.img.hdr", "x.img.hdr")
+    source = open_source(f"/vsizip/{tmp_path}/x.zip/x.img")
+    np.testing.assert_array_equal(read_all(source), cube / 2)
+    assert source.metadata.good is not None
+    assert source.metadata.good.tolist() == [True, True, False, True, True]
+    assert source.metadata.wavelength is not None
+    assert source.metadata.wavelength[-1] == 440
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("nothing.tif", CubeNotFoundError, "no such file"),
+        ("", CubeError, "a folder, not a cube"),
+        ("text.tif", CubeError, "not a raster that GDAL can open"),
+        ("text.hdr", CubeError, "not an ENVI header"),
+        ("text.mat", CubeError, "not a MATLAB file"),
+        ("text.img", CubeNotFoundError, r"put text\.img\.hdr or text\.hdr beside it"),
+        ("complex.tif", CubeError, "samples are complex"),
+        ("link.tif", CubeNotFoundError, "a link to a file that does not exist"),
+        ("/vsizip/nothing.zip/x.tif", CubeError, "not a raster that GDAL can open"),
+        ('NETCDF:"nothing.nc":x', CubeError, "not a raster that GDAL can open"),
+    ],
+)
+def test_unusable_files_say_so_in_one_line(tmp_path: Path, name: str, kind: type[CubeError], message: str) -> None:
+    for text in ("text.tif", "text.hdr", "text.mat", "text.img"):
+        (tmp_path / text).write_text("no cube at all")
+    write_tiff(tmp_path / "complex.tif", np.ones((2, 3, 3), dtype="complex64"))
+    (tmp_path / "link.tif").symlink_to("nowhere.tif")
+    path = name if name.startswith(("/vsi", "NETCDF")) else str(tmp_path / name)
+    with pytest.raises(kind, match=message) as caught:
+        open_source(path)
+    assert "\n" not in str(caught.value)
+    assert path.rstrip("/") in str(caught.value)
+
+
+def test_many_threads_and_a_pickle_read_the_same(tmp_path: Path) -> None:
+    cube = numbered(20, 64, 64)
+    source = open_source(write_tiff(tmp_path / "x.tif", cube, tiled=True, blockxsize=16, blockysize=16))
+    read_all(source)
+    again = pickle.loads(pickle.dumps(source))
+    rows = [slice(i, i + 3) for i in range(60)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        windows = list(pool.map(lambda r: again.read(r, slice(5, 20)), rows))
+    for row, window in zip(rows, windows, strict=True):
+        np.testing.assert_array_equal(window, cube[:, row, 5:20])

@@ -1,0 +1,76 @@
+"""Windows partition any scene, and their halos are true neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hadgeo.windows import Window, halves, pad, tile, window_size
+
+shapes = st.tuples(st.integers(1, 60), st.integers(1, 60))
+sizes = st.tuples(st.integers(1, 80), st.integers(1, 80))
+halos = st.integers(0, 20)
+
+
+@given(shapes, sizes, halos)
+def test_windows_partition_a_scene(shape: tuple[int, int], size: tuple[int, int], halo: int) -> None:
+    covered = np.zeros(shape, dtype=int)
+    for window in tile(shape, size, halo):
+        covered[window.rows, window.cols] += 1
+    assert (covered == 1).all()
+
+
+@given(shapes, sizes, halos)
+def test_halos_are_true_neighbours_and_never_outside(shape: tuple[int, int], size: tuple[int, int], halo: int) -> None:
+    scene = np.arange(shape[0] * shape[1]).reshape(shape)
+    for window in tile(shape, size, halo):
+        rows, cols = window.outer_rows, window.outer_cols
+        assert 0 <= rows.start < rows.stop <= shape[0]
+        assert 0 <= cols.start < cols.stop <= shape[1]
+        read = scene[rows, cols]
+        assert read.shape == window.outer_shape
+        np.testing.assert_array_equal(read[window.inner], scene[window.rows, window.cols])
+        for have, room in (
+            (window.top, window.row),
+            (window.left, window.col),
+            (window.bottom, shape[0] - window.rows.stop),
+            (window.right, shape[1] - window.cols.stop),
+        ):
+            assert have == min(halo, room)
+
+
+@given(shapes, halos, st.integers(1, 5000), st.none() | st.tuples(st.integers(1, 70), st.integers(1, 70)))
+def test_window_size_fits_the_scene_and_the_budget(
+    shape: tuple[int, int], halo: int, max_pixels: int, block: tuple[int, int] | None
+) -> None:
+    height, width = window_size(shape, halo=halo, max_pixels=max_pixels, block=block)
+    assert 1 <= height <= shape[0]
+    assert 1 <= width <= shape[1]
+    if (height, width) == (1, 1) or max_pixels < (2 * halo + 1) ** 2:
+        return  # a budget below a single pixel with its halo is met as well as it can be
+    for window in tile(shape, (height, width), halo):
+        rows, cols = window.outer_shape
+        assert rows * cols <= max_pixels
+
+
+def test_raw_files_are_read_in_strips_of_full_width() -> None:
+    assert window_size((40_000, 700), halo=7, max_pixels=700 * 114) == (100, 700)
+
+
+def test_tiled_files_are_read_in_whole_blocks() -> None:
+    assert window_size((4000, 4000), halo=7, max_pixels=1100**2, block=(256, 256)) == (1024, 1024)
+    assert window_size((4000, 4000), halo=0, max_pixels=4000 * 100, block=(16, 4000)) == (96, 4000)
+
+
+@given(shapes, st.data(), halos)
+def test_halves_cover_a_window_with_the_halo_it_has(shape: tuple[int, int], data: st.DataObject, halo: int) -> None:
+    row, col = data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))
+    height = data.draw(st.integers(1, shape[0] - row))
+    if height < 2:
+        return
+    window = pad(Window(row, col, height, data.draw(st.integers(1, shape[1] - col))), halo, shape)
+    scene = np.arange(shape[0] * shape[1]).reshape(shape)
+    read = scene[window.outer_rows, window.outer_cols]
+    parts = [read[half.outer_rows, half.outer_cols][half.inner] for half in halves(window, halo)]
+    np.testing.assert_array_equal(np.concatenate(parts), scene[window.rows, window.cols])
