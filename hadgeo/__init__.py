@@ -17,16 +17,16 @@ from hadgeo._version import __version__
 
 if TYPE_CHECKING:
     from hadgeo.cube import open_cube
-    from hadgeo.engine import Detection, detect
     from hadgeo.detectors.registry import list_detectors, make_detector
+    from hadgeo.engine import Detection, detect
     from hadgeo.simulation import simulate
 
 __all__ = [
     "Detection",
     "__version__",
     "detect",
-    "list_detectors",
     "errors",
+    "list_detectors",
     "make_detector",
     "open_cube",
     "simulate",

@@ -101,7 +101,7 @@ def parse_bands(spec: str, total: int, wavelength: npt.NDArray[np.float64] | Non
         return BandSelection(tuple(range(total)), total)
     in_nm = text.endswith("nm")
     ranges = [_parse_range(item, spec) for item in text.replace("nm", "").split(",")]
-    numbered = all(a.is_integer() and b.is_integer() and 1 <= a and b <= total for a, b in ranges)
+    numbered = all(a.is_integer() and b.is_integer() and a >= 1 and b <= total for a, b in ranges)
     chosen = np.zeros(total, dtype=bool)
     if numbered and not in_nm:
         for a, b in ranges:

@@ -32,8 +32,9 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, free_memory, is_out_of_memory, resolve_device
 from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError
 from hadgeo.executors import map_ahead
+from hadgeo.formats.envi_header import find_data, find_header
 from hadgeo.formats.source import Source
-from hadgeo.geotiff import ScoreWriter, check_output
+from hadgeo.geotiff import ScoreWriter, check_name, check_output
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, band_index, survey, valid_pixels
 from hadgeo.windows import Window, halves, tile, window_size
@@ -179,17 +180,30 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
     """Where the map goes: as asked, else ``<scene>_anomaly.tif`` beside the scene.
 
     Raises:
-        OutputError: The map would replace the scene itself, or has no natural place.
+        OutputError: The map would replace the scene itself, has no natural place, or a name that no file can have.
     """
     scene = Path(source.path)
     if out is None:
         if not scene.is_file():
             raise OutputError(f"{source.path or 'a cube in memory'} has no folder of its own; name the output (-o)")
         return scene.with_name(f"{scene.stem}_anomaly.tif")
+    if not os.fspath(out):
+        raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)
-    if target.exists() and scene.exists() and target.samefile(scene):
-        raise OutputError(f"{target} is the scene itself; give another name with -o")
+    check_name(target)
+    if target.exists() and any(target.samefile(file) for file in _files_of(scene)):
+        raise OutputError(f"{target} is the scene itself, or a part of it; give another name with -o")
     return target
+
+
+def _files_of(scene: Path) -> list[Path]:
+    """The files that a scene is made of: an ENVI cube is its header and its data."""
+    if not scene.is_file():
+        return []
+    if scene.suffix.lower() == ".hdr":
+        return [scene, find_data(scene)]
+    header = find_header(scene)
+    return [scene] if header is None else [scene, header]
 
 
 def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelection:
@@ -198,10 +212,13 @@ def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelec
     Constant bands stay where the user named bands; bands without any data never do, since every pixel would be invalid.
 
     Raises:
-        BandError: Fewer than two bands are left.
+        BandError: The selection is malformed, or fewer than two bands are left.
     """
     metadata = source.metadata
-    selection = select_bands(bands, source.shape[0], metadata.wavelength, metadata.good)
+    try:
+        selection = select_bands(bands, source.shape[0], metadata.wavelength, metadata.good)
+    except BandError as error:
+        raise BandError(f"{source.path}: {error}") from None
     if selection.indices:
         seen = survey(source, selection.indices)
         selection = selection.without(seen.empty, "wholly nodata")
@@ -301,8 +318,14 @@ def _threads(executor: Executor | None) -> Iterator[Executor]:
     if executor is not None:
         yield executor
         return
-    with ThreadPoolExecutor(READERS, thread_name_prefix="hadgeo-read") as pool:
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="hadgeo-read")
+    try:
         yield pool
+    except BaseException:
+        # Who stops a run shall not wait for windows that nobody wants any more.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _tags(source: Source, detector: Detector[Any], selection: BandSelection) -> dict[str, str]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from hadgeo.bands import BandSelection
-from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.detectors.base import Detector
+from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.formats.source import Source
 from hadgeo.progress import Silent
 from hadgeo.sampling import Sample
@@ -120,12 +120,12 @@ class _TrialClock(Silent):
         self._ticks: dict[str, list[float]] = {}
         self._current: list[float] = []
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the protocol's signature
         """Begin to time a stage."""
         self._current = self._ticks.setdefault(name, [])
         self._current.append(time.perf_counter())
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the time."""
         self._current.append(time.perf_counter())
 

@@ -5,6 +5,7 @@ At every moment the output is either what stood there before or the finished map
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import warnings
@@ -42,12 +43,16 @@ def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
         OutputExistsError: A file stands there, and `overwrite` is false.
         OutputError: The folder is missing or not writable, or the disk too full.
     """
+    check_name(out)
     if out.is_dir():
         raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
     if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist; make it first")
-    if out.exists() and not overwrite:
+        what = "is not a folder" if out.parent.exists() else "does not exist; make it first"
+        raise OutputError(f"{out}: the folder {out.parent} {what}, or use -o to write elsewhere")
+    if os.path.lexists(out) and not overwrite:
         raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or -o to write elsewhere")
+    if out.exists() and not out.is_file():
+        raise OutputError(f"{out} is a device or a pipe, not a file that could be replaced; use -o to write elsewhere")
     if not os.access(out.parent, os.W_OK):
         raise OutputError(f"{out}: no permission to write into {out.parent}; use -o to write elsewhere")
     needed = int(pixels * _DISK_BYTES_PER_PIXEL) + 65536
@@ -57,6 +62,30 @@ def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
             f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
             "make room, or use -o to write elsewhere"
         )
+
+
+def check_name(out: Path) -> None:
+    """Refuse a name that no file can have.
+
+    Raises:
+        OutputError: It holds a zero, or is too long for it and for the names beside it under which a map grows.
+    """
+    try:
+        # Neither a folder nor a root has a name.
+        (_cog_name(out) if out.name else out).lstat()
+    except ValueError as error:
+        raise OutputError(f"{out} is no name of a file ({error}); use -o to write elsewhere") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{out}: the name is too long; give a shorter one with -o") from None
+
+
+def _part_name(out: Path) -> Path:
+    return out.with_name(out.name + ".part")
+
+
+def _cog_name(out: Path) -> Path:
+    return out.with_name(out.name + ".part.tif")
 
 
 class ScoreWriter:
@@ -88,8 +117,9 @@ class ScoreWriter:
     ) -> None:
         check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
         self.out = out
-        self._part = out.with_name(out.name + ".part")
-        self._cog = out.with_name(out.name + ".part.tif")
+        self._part = _part_name(out)
+        self._cog = _cog_name(out)
+        self._dataset: Any = None
         profile: dict[str, Any] = {
             "driver": "GTiff",
             "height": shape[0],
@@ -104,10 +134,14 @@ class ScoreWriter:
         }
         if transform is not None:
             profile["transform"] = transform
-        with _writing(self.out):
-            self._dataset = rasterio.open(self._part, "w", **profile)
-            self._dataset.set_band_description(1, description)
-            self._dataset.update_tags(**tags)
+        try:
+            with _writing(self.out):
+                self._dataset = rasterio.open(self._part, "w", **profile)
+                self._dataset.set_band_description(1, description)
+                self._dataset.update_tags(**tags)
+        except BaseException:
+            self.discard()
+            raise
 
     def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
         """Write one window.
@@ -150,7 +184,8 @@ class ScoreWriter:
     def discard(self) -> None:
         """Remove what is unfinished."""
         try:
-            self._dataset.close()
+            if self._dataset is not None:
+                self._dataset.close()
         except (RasterioError, OSError):
             # A full disk may keep the last rows from being flushed; they are thrown away all the same.
             self._dataset = None

@@ -40,7 +40,8 @@ class Statistics:
     Attributes:
         count: Number of pixels.
         mean: Mean spectrum, float64 (band).
-        scatter: Sum of (x - mean)(x - mean)ᵀ, float64 (band, band); its diagonal alone, (band), where only variances were asked for.
+        scatter: Sum of (x - mean)(x - mean)ᵀ, float64 (band, band); its diagonal alone, (band), where only variances
+            were asked for.
         minimum: Smallest value of each band, float64 (band).
         maximum: Largest value of each band, float64 (band).
     """
@@ -175,7 +176,7 @@ class Sample:
             pixels: Look at about this many pixels, evenly spread, instead of all of them.
 
         Raises:
-            FitError: Fewer than two pixels are valid.
+            FitError: Fewer than two pixels are valid, or all of them are equal.
         """
         total: Statistics | None = None
         device = double_device(self._device)
@@ -192,6 +193,11 @@ class Sample:
             raise FitError(
                 f"{self._source.path}: {count} valid pixels in the used bands; an anomaly needs a background, "
                 "so give a larger scene, or leave out bands that are nodata with --bands"
+            )
+        if torch.equal(total.minimum, total.maximum):
+            raise FitError(
+                f"{self._source.path}: all {total.count} valid pixels are equal, so nothing can stand out; "
+                "check the input, or choose other bands with --bands"
             )
         return total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -12,13 +13,14 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo import cog_validate
 from sklearn.metrics import roc_auc_score
 
 import hadgeo
-from hadgeo.engine import score_window
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.registry import make_detector
+from hadgeo.engine import score_window
 from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError, OutputExistsError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
@@ -37,8 +39,10 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as dataset:
-        scores: np.ndarray = dataset.read(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as dataset:
+            scores: np.ndarray = dataset.read(1)
     return scores
 
 

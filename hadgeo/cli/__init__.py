@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -13,9 +15,12 @@ from typing import Any
 import click
 
 from hadgeo._version import __version__
-from hadgeo.errors import HadgeoError
+from hadgeo.errors import CubeWarning, HadgeoError
 
 DEBUG_KEY = "hadgeo.debug"
+
+#: Exit status of a run that was interrupted, as shells have it: 128 and the number of SIGINT.
+INTERRUPTED = 130
 
 _COMMANDS = {
     "detect": "Score how little each pixel of a scene belongs there.",
@@ -25,36 +30,52 @@ _COMMANDS = {
 }
 
 
+class OneLineError(click.ClickException):
+    """A mistake in the command line itself, said in one line as every other error is."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print it."""
+        click.echo(f"hadgeo: error: {self.message}", file=file, err=True)
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their name, and whose errors are one line."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Names of all commands."""
         return sorted(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one command."""
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"hadgeo.cli.{cmd_name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading any."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options that stand before a command; see `click.Command.make_context`."""
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; say in one line what went wrong."""
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _usage_in_one_line():
+                warnings.simplefilter("always", CubeWarning)
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            click.echo("hadgeo: stopped; nothing was written", err=True)
-            ctx.exit(130)
+            click.echo("hadgeo: stopped; nothing unfinished was left behind", err=True)
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
         except Exception as error:
@@ -63,9 +84,25 @@ class LazyGroup(click.Group):
             ctx.exit(_report(error))
 
 
+@contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "hadgeo"
+        raise OneLineError(f"{_line(error.format_message()).rstrip('.')}; see `{command} --help`") from None
+
+
+def _line(text: object) -> str:
+    """One line that shows a file's name as it is, with whatever cannot be printed as an escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
 def _report(error: Exception) -> int:
     """Print an error as one line and return the exit status."""
-    text = " ".join(str(error).split())
+    text = _line(error)
     if isinstance(error, HadgeoError):
         click.echo(f"hadgeo: error: {text}", err=True)
         return error.exit_code
@@ -80,14 +117,28 @@ def _report(error: Exception) -> int:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        click.echo(f"hadgeo: warning: {' '.join(str(message).split())}", err=True)
+        click.echo(f"hadgeo: warning: {_line(message)}", err=True)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Turns signals into `KeyboardInterrupt`, and lets no impatient second one cut the cleaning up short."""
+
+    #: Seconds after which a run that has not ended is interrupted again.
+    grace = 3.0
+
+    def __init__(self) -> None:
+        self._last = -self.grace
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last >= self.grace:
+            self._last = now
+            raise KeyboardInterrupt
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    "hadgeo", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="hadgeo")
 def cli() -> None:
     """Find what does not belong in a georeferenced hyperspectral scene."""
@@ -98,5 +149,13 @@ def main() -> None:
     # Threads that wait for each other by spinning make a busy machine many times slower; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A terminated run must clean up as an interrupted one does.
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(cli())
+    interrupt = _Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        cli(prog_name="hadgeo")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # All is cleaned up and said. Python would still wait for threads deep in the arithmetic of a window.
+            os._exit(INTERRUPTED)
+        raise

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @options.bands
 @options.device
 @options.memory
-@click.option("--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice.")
+@click.option(
+    "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
+)
 @options.seed
 @options.overwrite
 @options.quiet
@@ -41,7 +43,7 @@ def command(
     quiet: bool,
     progress: str,
 ) -> None:
-    """Score how little each pixel of SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+    r"""Score how little each pixel of SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
 
     SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
     is the detector's own.
@@ -52,8 +54,8 @@ def command(
       hadgeo detect line.img -d rx -o scores.tif
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
     """
-    from hadgeo.engine import detect
     from hadgeo.detectors.registry import detector_class
+    from hadgeo.engine import detect
 
     if seed is not None and "seed" in detector_class(detector).Params.model_fields:
         parameters = {"seed": str(seed), **parameters}

@@ -32,9 +32,9 @@ def command(
 ) -> None:
     """Show the shape, georeference, bands and nodata of FILE, and the time and memory that `detect` would need."""
     from hadgeo.cube import open_cube, source_of
-    from hadgeo.engine import usable_bands
     from hadgeo.detectors.registry import make_detector
     from hadgeo.device import describe_device, resolve_device
+    from hadgeo.engine import usable_bands
     from hadgeo.estimate import estimate
 
     chosen = make_detector(detector, parameters)

@@ -39,9 +39,7 @@ bands = click.option(
     help="'400-1300,1500-1750' in nm, '1-60,65' as numbers, or 'all'. By default those that are good in the header, "
     "outside water vapour, and neither constant nor empty.",
 )
-detector = click.option(
-    "--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`."
-)
+detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 
 
@@ -55,11 +53,14 @@ class ByteSize(click.ParamType[int]):
         from dask.utils import parse_bytes
 
         try:
-            size = int(parse_bytes(value))
-        except ValueError:
+            # dask takes a lone unit for one of it.
+            size = int(parse_bytes(value)) if any(c.isdigit() for c in value) else None
+        except (ValueError, OverflowError):
+            size = None
+        if size is None:
             self.fail(f"{value!r} is no size; write it as 2GB or 512MiB", param, ctx)
         if size < 2**20:
-            self.fail(f"{value} is too little; at least 1MiB is needed", param, ctx)
+            self.fail(f"{value!r} is too little; at least 1MiB is needed", param, ctx)
         return size
 
 

@@ -27,6 +27,8 @@ class Bars:
     def stage(self, name: str, total: int) -> None:
         """Begin a new bar; the last one is full."""
         self._unit = "steps" if name == "fit" else "px"
+        # Not before: a display that never shows a bar still prints an empty line when it is closed.
+        self._progress.start()
         self._task = self._progress.add_task(name, total=total, rate="")
 
     def advance(self, n: int = 1) -> None:
@@ -113,8 +115,12 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, disable=style == "none") as progress:
+    progress = Progress(*columns, console=console, disable=style == "none")
+    try:
         yield Bars(progress)
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _short(value: float) -> str:

@@ -1,7 +1,7 @@
 """BS3LNet: a network learns to predict each pixel from its neighbours, and what it cannot predict is anomalous.
 
-L. Gao, D. Wang, L. Zhuang, X. Sun, M. Huang and A. Plaza, "BS3LNet: A new blind-spot self-supervised learning network for
-hyperspectral anomaly detection", IEEE Trans. Geoscience and Remote Sensing 61, 2023, doi 10.1109/TGRS.2023.3246565.
+L. Gao, D. Wang, L. Zhuang, X. Sun, M. Huang and A. Plaza, "BS3LNet: A new blind-spot self-supervised learning network
+for hyperspectral anomaly detection", IEEE Trans. Geoscience and Remote Sensing 61, 2023, doi 10.1109/TGRS.2023.3246565.
 
 The network and the masked training are the paper's. Here the network is trained fully convolutionally, on crops with
 fresh masks each step instead of one patch for each pixel, which gives the same gradient for a small part of the work.
@@ -34,8 +34,8 @@ class BS3LNetParams(Params):
     statistic: Literal["whitened", "mse"] = Field(
         default="whitened",
         title="Statistic",
-        description="How a residual becomes a score: 'mse', its mean square (the paper's), or 'whitened', its regularised "
-        "Mahalanobis distance to the scene's residuals.",
+        description="How a residual becomes a score: 'mse', its mean square (the paper's), or 'whitened', its "
+        "regularised Mahalanobis distance to the scene's residuals.",
     )
     inner_window: int = Field(
         default=1,
@@ -293,7 +293,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         return mahalanobis(residual, torch.zeros_like(self.mean_), self.whitening_)
 
     def bytes_per_pixel(self, bands: int) -> int:
-        """Standardised, filled, predicted and whitened copies, and five feature maps; see `Detector.bytes_per_pixel`."""
+        """Copies of the window, and feature maps; see `Detector.bytes_per_pixel`."""
         return 4 * (6 * bands + 6 * self.params.channels)
 
     def state(self) -> dict[str, Tensor]:

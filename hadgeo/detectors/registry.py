@@ -23,6 +23,14 @@ _BUILT_IN = {
     "rx": "hadgeo.detectors.rx:RX",
 }
 
+#: JSON schema's limits in words.
+_LIMITS = (
+    ("minimum", "at least"),
+    ("exclusiveMinimum", "above"),
+    ("maximum", "at most"),
+    ("exclusiveMaximum", "below"),
+)
+
 
 @cache
 def _known() -> dict[str, str]:
@@ -80,5 +88,29 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
         return cls(cls.Params.model_validate(given))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "parameters"
-        raise ParameterError(f"detector {name}: {key} = {first['input']!r}: {first['msg']}") from None
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ValueError):
+            # A rule between parameters, in words of the detector's own.
+            values = ", ".join(f"{key}={value}" for key, value in given.items())
+            raise ParameterError(f"detector {name}: {cause}; given: {values}") from None
+        key = str(first["loc"][0])
+        allowed = allowed_values(cls.Params.model_json_schema()["properties"][key])
+        raise ParameterError(f"detector {name}: {key} must be {allowed}, not {first['input']!r}") from None
+
+
+def allowed_values(field: dict[str, Any]) -> str:
+    """What a parameter may be, in words.
+
+    Args:
+        field: Its part of the JSON schema of `Params`.
+
+    Returns:
+        Such as "a whole number, at least 1 and at most 15".
+    """
+    kinds = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
+    schema = kinds[0]
+    if "enum" in schema:
+        return " or ".join(str(value) for value in schema["enum"])
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    limits = " and ".join(f"{word} {schema[key]}" for key, word in _LIMITS if key in schema)
+    return ", ".join(part for part in (kind.get(schema.get("type", ""), "text"), limits) if part)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hadgeo.errors import CubeError, CubeNotFoundError
-from hadgeo.formats.envi import EnviSource, Header, find_data, find_header, header_names, read_header
+from hadgeo.formats.envi import EnviSource
+from hadgeo.formats.envi_header import Header, find_data, find_header, header_names, read_header
 from hadgeo.formats.gdal import exists
 from hadgeo.formats.matlab import MatlabSource, read_truth
 from hadgeo.formats.raster import RasterSource
@@ -45,6 +46,8 @@ def open_source(path: str | os.PathLike[str], bands: Sequence[int] | None = None
 
 def _open(path: str | os.PathLike[str]) -> Source:
     name = os.fspath(path)
+    if not name.strip():
+        raise CubeNotFoundError("the path of the cube is empty; give a file")
     if not exists(name):
         if _GDAL_NAME.match(name):
             return RasterSource(name)

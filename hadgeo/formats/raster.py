@@ -17,7 +17,8 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from hadgeo.errors import CubeError, ReadError
-from hadgeo.formats.envi import Header, header_metadata, normal_key
+from hadgeo.formats.envi import header_metadata
+from hadgeo.formats.envi_header import Header, normal_key
 from hadgeo.formats.gdal import Georeference, exists, georeference, open_dataset, settings
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
@@ -48,7 +49,9 @@ class RasterSource(Source):
             dataset = open_dataset(self._name)
         except RasterioError as error:
             reason = " ".join(str(error).split())
-            raise CubeError(f"{self.path}: not a raster that GDAL can open ({reason})") from error
+            raise CubeError(
+                f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied whole?"
+            ) from error
         with settings(), dataset:
             self._describe(dataset, header)
 

@@ -89,9 +89,7 @@ def test_bands_of_very_different_scale_are_not_taken_for_singular() -> None:
 def test_fewer_pixels_than_bands_shrink_and_say_so(readers: Executor) -> None:
     log = Recorder()
     scene = background((40, 5, 6))
-    detector = RX().fit(
-        Sample(memory_source(scene), range(40), executor=readers, device=CPU), device=CPU, progress=log
-    )
+    detector = RX().fit(Sample(memory_source(scene), range(40), executor=readers, device=CPU), device=CPU, progress=log)
     assert 0 < detector.shrinkage_ <= 1
     assert "30 valid pixels do not determine the covariance of 40 bands" in log.messages[0]
     assert detector.score(torch.from_numpy(scene)).isfinite().all()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from hadgeo.errors import BandError, CubeError, CubeNotFoundError, ReadError
 from hadgeo.formats import open_source
-from hadgeo.formats.envi import EnviSource, find_data, find_header, parse_header
+from hadgeo.formats.envi import EnviSource
+from hadgeo.formats.envi_header import find_data, find_header, parse_header
 from hadgeo.formats.raster import RasterSource
 from hadgeo.formats.source import Source
 
