@@ -1,7 +1,7 @@
 """What the engine costs beside reading and computing alone, and whether its memory depends on the scene.
 
-Makes raw BIP lines with `hadgeo simulate` (they are removed at the end), runs `hadgeo detect` on each as a user would, in
-a process of its own, and in the same run times the two things that nothing can avoid: reading every window that the
+Makes raw BIP lines with `hadgeo simulate` (they are removed at the end), runs `hadgeo detect` on each as a user would,
+in a process of its own, and in the same run times the two things that nothing can avoid: reading every window that the
 run reads, with nothing done to it; and computing on every window, out of memory. Prints a Markdown table.
 
     python benchmarks/engine.py --sizes 1GB 4GB --detectors rx bs3lnet

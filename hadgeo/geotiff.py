@@ -10,16 +10,17 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where it closes a file
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
@@ -29,6 +30,12 @@ from hadgeo.windows import Window
 
 #: Bytes of disk that a pixel takes while both the part file and the map exist, overviews included.
 _DISK_BYTES_PER_PIXEL = 4 + 4 * 4 / 3
+
+#: With less than this left, a failure to write needs no other explanation.
+_DISK_FULL_BYTES = 65536
+
+#: Whole blocks of a map, read back at a time.
+_ROWS_COMPARED = 512
 
 
 def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
@@ -47,7 +54,7 @@ def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
     if out.is_dir():
         raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
     if not out.parent.is_dir():
-        what = "is not a folder" if out.parent.exists() else "does not exist; make it first"
+        what = "is a file" if out.parent.exists() else "does not exist; make it first"
         raise OutputError(f"{out}: the folder {out.parent} {what}, or use -o to write elsewhere")
     if os.path.lexists(out) and not overwrite:
         raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or -o to write elsewhere")
@@ -119,7 +126,8 @@ class ScoreWriter:
         self.out = out
         self._part = _part_name(out)
         self._cog = _cog_name(out)
-        self._dataset: Any = None
+        self._width = shape[1]
+        self._file: BinaryIO | None = None
         profile: dict[str, Any] = {
             "driver": "GTiff",
             "height": shape[0],
@@ -128,17 +136,20 @@ class ScoreWriter:
             "dtype": "float32",
             "nodata": np.nan,
             "crs": crs,
-            # Strips of one row: any window is written without reading back what stands beside it.
             "blockysize": 1,
             "bigtiff": "if_safer",
         }
         if transform is not None:
             profile["transform"] = transform
         try:
-            with _writing(self.out):
-                self._dataset = rasterio.open(self._part, "w", **profile)
-                self._dataset.set_band_description(1, description)
-                self._dataset.update_tags(**tags)
+            with _writing(self.out), rasterio.Env():
+                # Closed at once, GDAL fills it with nodata: the disk is taken before hours are spent on scores.
+                with rasterio.open(self._part, "w", **profile) as dataset:
+                    dataset.set_band_description(1, description)
+                    dataset.update_tags(**tags)
+                self._start = _pixels_start(self._part)
+                # Not through GDAL, whose cache can lose rows to a disk that is full for a while, and not say so.
+                self._file = self._part.open("r+b")
         except BaseException:
             self.discard()
             raise
@@ -153,8 +164,12 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
+        assert self._file is not None  # closed by `finish` and `discard` alone
         with _writing(self.out):
-            self._dataset.write(scores, 1, window=RasterWindow(window.col, window.row, window.width, window.height))
+            for row, line in enumerate(np.ascontiguousarray(scores, dtype=np.float32), start=window.row):
+                self._file.seek(self._start + (row * self._width + window.col) * line.itemsize)
+                self._file.write(line.data)
+            self._file.flush()
 
     def finish(self) -> Path:
         """Turn the part file into the map and put it in its place.
@@ -162,8 +177,9 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        with _writing(self.out):
-            self._dataset.close()
+        assert self._file is not None
+        with _writing(self.out), rasterio.Env():
+            self._file.close()
             rasterio.shutil.copy(
                 self._part,
                 self._cog,
@@ -174,7 +190,7 @@ class ScoreWriter:
                 bigtiff="if_safer",
                 num_threads="all_cpus",
             )
-            _check_complete(self._cog)
+            _check_same(self._part, self._cog)
             with self._cog.open("rb") as file:
                 os.fsync(file.fileno())
             self._cog.replace(self.out)
@@ -183,12 +199,10 @@ class ScoreWriter:
 
     def discard(self) -> None:
         """Remove what is unfinished."""
-        try:
-            if self._dataset is not None:
-                self._dataset.close()
-        except (RasterioError, OSError):
-            # A full disk may keep the last rows from being flushed; they are thrown away all the same.
-            self._dataset = None
+        if self._file is not None:
+            # What a full disk keeps from being flushed is thrown away all the same.
+            with suppress(OSError):
+                self._file.close()
         for path in (self._part, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp")):
             path.unlink(missing_ok=True)
 
@@ -202,10 +216,33 @@ class ScoreWriter:
             self.discard()
 
 
-def _check_complete(path: Path) -> None:
-    """Read the last block back: a full disk can leave a file that GDAL does not complain about."""
+def _pixels_start(path: Path) -> int:
+    """Where the first pixel of an uncompressed GeoTIFF stands, the others behind it row by row.
+
+    Raises:
+        OSError: They do not all stand there: the disk was full.
+    """
     with rasterio.open(path) as dataset:
-        dataset.read(1, window=RasterWindow(dataset.width - 1, dataset.height - 1, 1, 1))
+        first, last = (
+            int(dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) or 0) for row in (0, dataset.height - 1)
+        )
+        line = dataset.width * 4
+        if not first or last != first + (dataset.height - 1) * line or path.stat().st_size < last + line:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return first
+
+
+def _check_same(part: Path, cog: Path) -> None:
+    """Read a finished map back: a full disk can leave a file that GDAL does not complain about.
+
+    Raises:
+        OSError: It does not hold what was written into the part file.
+    """
+    with rasterio.open(part) as written, rasterio.open(cog) as copied:
+        for row in range(0, written.height, _ROWS_COMPARED):
+            strip = RasterWindow(0, row, written.width, min(_ROWS_COMPARED, written.height - row))
+            if not np.array_equal(written.read(1, window=strip), copied.read(1, window=strip), equal_nan=True):
+                raise OSError(errno.EIO, "the map differs from what was written", str(cog))
 
 
 @contextmanager
@@ -216,10 +253,10 @@ def _writing(out: Path) -> Iterator[None]:
             # A map without a georeference is all that a scene without one can have; its reader was warned.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             yield
-    except (RasterioError, OSError) as error:
-        raise OutputError(
-            f"{out} cannot be written ({_last_line(error)}); is the disk full? make room, or use -o to write elsewhere"
-        ) from error
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        full = shutil.disk_usage(out.parent).free < _DISK_FULL_BYTES
+        reason = "the disk is full" if full else _last_line(error)
+        raise OutputError(f"{out} cannot be written: {reason}; make room, or use -o to write elsewhere") from error
 
 
 def _last_line(error: BaseException) -> str:

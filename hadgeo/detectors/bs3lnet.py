@@ -5,6 +5,7 @@ for hyperspectral anomaly detection", IEEE Trans. Geoscience and Remote Sensing 
 
 The network and the masked training are the paper's. Here the network is trained fully convolutionally, on crops with
 fresh masks each step instead of one patch for each pixel, which gives the same gradient for a small part of the work.
+The paper scores by the mean square of the residual; the default here is its local contrast after whitening.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.rx import mahalanobis, whitening
 from hadgeo.device import fast_dtype, free_memory
 from hadgeo.errors import Cancelled, FitError
@@ -31,11 +33,19 @@ POOL_CROP = 128
 class BS3LNetParams(Params):
     """Hyper-parameters of BS3LNet."""
 
-    statistic: Literal["whitened", "mse"] = Field(
-        default="whitened",
+    statistic: Literal["cfar", "whitened", "mse"] = Field(
+        default="cfar",
         title="Statistic",
-        description="How a residual becomes a score: 'mse', its mean square (the paper's), or 'whitened', its "
-        "regularised Mahalanobis distance to the scene's residuals.",
+        description="How a residual becomes a score: 'mse', its mean square (the paper's); 'whitened', its regularised "
+        "Mahalanobis distance to the scene's residuals; 'cfar', that distance divided by its local median.",
+    )
+    cfar_window: int = Field(
+        default=15,
+        title="CFAR window",
+        description="Side in pixels of the window of the local median, for the statistic 'cfar'; odd, and such that "
+        "a target fills less than half of it.",
+        ge=3,
+        le=101,
     )
     inner_window: int = Field(
         default=1,
@@ -68,7 +78,7 @@ class BS3LNetParams(Params):
         ge=0,
         le=16,
     )
-    steps: int = Field(default=200, title="Steps", description="Training steps.", ge=1, le=1_000_000)
+    steps: int = Field(default=100, title="Steps", description="Training steps.", ge=1, le=1_000_000)
     crop: int = Field(
         default=64,
         title="Crop",
@@ -87,7 +97,7 @@ class BS3LNetParams(Params):
 
     @model_validator(mode="after")
     def _windows(self) -> Self:
-        for name in ("inner_window", "neighbour_window"):
+        for name in ("inner_window", "neighbour_window", "cfar_window"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} must be odd, so that it has a centre")
         if self.neighbour_window <= self.inner_window:
@@ -172,7 +182,8 @@ class BS3LNet(Detector[BS3LNetParams]):
         std_: Standard deviation of each band, float32 (band); 1 where it is constant.
         network_: The trained network, in evaluation mode.
         whitening_: Matrix W with WᵀW = (C + λI)⁻¹, C the covariance of the residuals and λ the mean of its eigenvalues,
-            float32 (band, band); empty for the statistic "mse".
+            float32 (band, band).
+        floor_: Median of the whitened residual's size over the scene, a scalar.
         loss_: Training loss of each step.
     """
 
@@ -184,12 +195,14 @@ class BS3LNet(Detector[BS3LNetParams]):
     std_: Tensor
     network_: BlindSpotNetwork
     whitening_: Tensor
+    floor_: Tensor
     loss_: list[float]
 
     @property
     def halo(self) -> int:
-        """Reach of the network's receptive field; see `Detector.halo`."""
-        return 2 * self.params.blocks + 3
+        """Reach of the network's receptive field, and of the local median; see `Detector.halo`."""
+        network = 2 * self.params.blocks + 3
+        return network + self.params.cfar_window // 2 if self.params.statistic == "cfar" else network
 
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         """Learn to predict pixels from their neighbours; see `Detector.fit`."""
@@ -200,7 +213,10 @@ class BS3LNet(Detector[BS3LNetParams]):
         crops = [self._standardise(c.to(device)) for c in self._crops(sample)]
         self.network_ = self._make_network(sample.bands).to(device)
         self._train(crops, device, progress)
-        self.whitening_ = self._residual_whitening(crops)
+        residuals = [self._residual(crop) for crop in crops]
+        self.whitening_ = self._residual_whitening(residuals)
+        sizes = torch.cat([self._whitened(residual).flatten() for residual in residuals])
+        self.floor_ = sizes[sizes.isfinite()].median()
         return self
 
     def _crops(self, sample: Sample) -> list[Tensor]:
@@ -231,9 +247,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         params = self.params
         network = self.network_.train()
         optimiser = torch.optim.Adam(network.parameters(), lr=params.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, params.learning_rate, total_steps=params.steps + 1, cycle_momentum=False
-        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.learning_rate, total_steps=params.steps + 1)
         generator = torch.Generator().manual_seed(params.seed)
         dtype = fast_dtype(device)
         side = params.crop
@@ -242,7 +256,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         for _ in range(params.steps):
             if progress.cancelled():
                 raise Cancelled("stopped on request")
-            piece = random_piece(crops, side, generator)
+            piece = turned(random_piece(crops, side, generator), generator)
             masked, target = blind(piece, params, generator)
             try:
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -271,12 +285,10 @@ class BS3LNet(Detector[BS3LNetParams]):
         predicted: Tensor = self.network_(filled[None].contiguous(memory_format=torch.channels_last))[0]
         return x - predicted
 
-    def _residual_whitening(self, crops: list[Tensor]) -> Tensor:
-        if self.params.statistic == "mse":
-            return torch.empty(0, device=self.mean_.device)
+    def _residual_whitening(self, residuals: list[Tensor]) -> Tensor:
         total: Statistics | None = None
-        for crop in crops:
-            spectra = spectra_of(self._residual(crop).cpu())
+        for residual in residuals:
+            spectra = spectra_of(residual.cpu())
             part = Statistics.of(spectra[spectra.sum(dim=1).isfinite()])
             total = part if total is None else total.merge(part)
         assert total is not None  # Sample.crops gives at least one crop with a valid pixel
@@ -290,6 +302,13 @@ class BS3LNet(Detector[BS3LNetParams]):
         residual = self._residual(self._standardise(block))
         if self.params.statistic == "mse":
             return residual.square().mean(dim=0)
+        whitened = self._whitened(residual)
+        if self.params.statistic == "whitened":
+            return whitened
+        return local_contrast(whitened, window=self.params.cfar_window, floor=self.floor_)
+
+    @torch.no_grad()
+    def _whitened(self, residual: Tensor) -> Tensor:
         return mahalanobis(residual, torch.zeros_like(self.mean_), self.whitening_)
 
     def bytes_per_pixel(self, bands: int) -> int:
@@ -299,11 +318,19 @@ class BS3LNet(Detector[BS3LNetParams]):
     def state(self) -> dict[str, Tensor]:
         """Scale, network and whitening; see `Detector.state`."""
         network = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
-        return {"mean": self.mean_, "std": self.std_, "whitening": self.whitening_, **network}
+        return {
+            "mean": self.mean_,
+            "std": self.std_,
+            "whitening": self.whitening_,
+            "floor": self.floor_,
+            **network,
+        }
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
-        self.mean_, self.std_, self.whitening_ = (state[k].to(device) for k in ("mean", "std", "whitening"))
+        self.mean_, self.std_, self.whitening_, self.floor_ = (
+            state[key].to(device) for key in ("mean", "std", "whitening", "floor")
+        )
         self.network_ = self._make_network(len(self.mean_))
         prefix = "network."
         self.network_.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
@@ -331,6 +358,13 @@ def random_piece(crops: list[Tensor], side: int, generator: torch.Generator) -> 
         if valid_pixels(piece).any():
             return piece
     return crop
+
+
+def turned(piece: Tensor, generator: torch.Generator) -> Tensor:
+    """One of the eight rotations and reflections of a square (band, y, x): nature has no preferred direction."""
+    turns = int(torch.randint(8, (), generator=generator))
+    piece = piece.rot90(turns % 4, (1, 2))
+    return piece.flip(2) if turns >= 4 else piece
 
 
 def blind(x: Tensor, params: BS3LNetParams, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ def test_weights_are_drawn_as_in_the_paper() -> None:
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3])
 def test_the_halo_is_exactly_the_receptive_field(blocks: int) -> None:
-    detector = BS3LNet(BS3LNetParams(blocks=blocks))
+    detector = BS3LNet(BS3LNetParams(blocks=blocks, statistic="mse"))
     network = BlindSpotNetwork(4, channels=8, blocks=blocks).double().eval()
     x = torch.randn(1, 4, 41, 41, dtype=torch.float64, requires_grad=True)
     network(x)[0, :, 20, 20].sum().backward()
@@ -54,15 +54,17 @@ def test_the_halo_is_exactly_the_receptive_field(blocks: int) -> None:
     )
 
 
-def test_halo_of_seven_is_exact_and_six_is_not(readers: Executor) -> None:
-    scene = background((12, 40, 40))
+@pytest.mark.parametrize(("statistic", "halo"), [("mse", 7), ("whitened", 7), ("cfar", 14)])
+def test_the_halo_is_exact_and_one_less_is_not(readers: Executor, statistic: str, halo: int) -> None:
+    scene = background((12, 50, 50))
     sample = Sample(memory_source(scene), range(12), executor=readers, device=CPU)
-    detector = BS3LNet(BS3LNetParams(steps=5, crop=32)).fit(sample, device=CPU)
-    assert detector.halo == 7
+    detector = make_detector("bs3lnet", {"steps": 5, "crop": 32, "statistic": statistic}).fit(sample, device=CPU)
+    assert detector.halo == halo
     cube = torch.from_numpy(scene)
-    whole = detector.score(cube)[15:25, 15:25]
-    for halo, exact in ((7, True), (6, False)):
-        part = detector.score(cube[:, 15 - halo : 25 + halo, 15 - halo : 25 + halo])[halo:-halo, halo:-halo]
+    whole = detector.score(cube)[20:30, 20:30]
+    for margin, exact in ((halo, True), (halo - 1, False)):
+        near = slice(20 - margin, 30 + margin)
+        part = detector.score(cube[:, near, near])[margin:-margin, margin:-margin]
         assert torch.allclose(part, whole, rtol=1e-6, atol=0) == exact
 
 
