@@ -14,10 +14,12 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from sklearn.metrics import roc_auc_score
 
 from hadgeo.formats.matlab import read_truth
@@ -48,8 +50,10 @@ def run(scene: Path, truth: np.ndarray, detector: str, seed: int) -> tuple[float
         seconds = time.perf_counter() - start
         if status:
             raise SystemExit(f"{' '.join(command)} ended with status {status}")
-        with rasterio.open(out) as dataset:
-            scores = dataset.read(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips from MATLAB files have no place
+            with rasterio.open(out) as dataset:
+                scores = dataset.read(1)
     finite = np.isfinite(scores)
     return roc_auc_score(truth[finite], scores[finite]), seconds, usage.ru_maxrss / 1000
 

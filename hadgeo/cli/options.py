@@ -8,22 +8,31 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
 
 from hadgeo.cli import DEBUG_KEY
 from hadgeo.detectors.registry import DEFAULT_DETECTOR
+from hadgeo.errors import CubeWarning
 
 
 def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     ctx.meta[DEBUG_KEY] = value
 
 
+def _silence(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    if value:
+        # The group undoes this when the command ends.
+        warnings.simplefilter("ignore", CubeWarning)
+    return value
+
+
 debug = click.option(
     "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_remember_debug, help="Show a traceback."
 )
-quiet = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+quiet = click.option("--quiet", "-q", is_flag=True, callback=_silence, help="Print errors only.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes a run repeatable; 0 by default.")
 progress = click.option(

@@ -1,0 +1,465 @@
+"""What the command line makes of bad input: one clear line, the right exit status, and a folder as it was before."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from click.testing import CliRunner, Result
+from rasterio.errors import NotGeoreferencedWarning
+
+from hadgeo.cli import cli
+from hadgeo.geotiff import ScoreWriter
+from hadgeo.windows import tile
+from tests.conftest import background
+from tests.formats.envi_files import write_envi
+
+ROOT = Path(__file__).parents[2]
+
+#: Of the scenes written here.
+BANDS = 8
+WAVELENGTHS = {"wavelength": ", ".join(str(400 + 10 * i) for i in range(BANDS)), "wavelength_units": "nm"}
+
+
+def write_tiff(path: Path, cube: npt.NDArray[Any], tags: dict[str, str] | None = None, **profile: Any) -> Path:
+    """Write a georeferenced GeoTIFF."""
+    bands, rows, cols = cube.shape
+    place = {"crs": "EPSG:32633", "transform": Affine(2, 0, 5e5, 0, -2, 4.5e6)}
+    shape = {"count": bands, "height": rows, "width": cols, "dtype": cube.dtype.name}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **place, **profile) as dataset:
+        # Before the samples: the directory then stands in front of them, and a file that is cut short still opens.
+        dataset.update_tags(**(WAVELENGTHS if tags is None else tags))
+        dataset.write(cube)
+    return path
+
+
+def cut(source: Path, target: Path, part: float) -> None:
+    """Copy the beginning of a file."""
+    data = source.read_bytes()
+    target.write_bytes(data[: int(len(data) * part)])
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one good scene and every bad one."""
+    folder = tmp_path_factory.mktemp("scenes")
+    good = background((BANDS, 30, 20))
+    write_tiff(folder / "good.tif", good)
+    (folder / "link.tif").symlink_to("good.tif")
+    (folder / "dangling.tif").symlink_to("gone.tif")
+    (folder / "folder").mkdir()
+    (folder / "notes.txt").write_text("no raster\nat all\n")
+    (folder / "nothing.tif").write_bytes(b"")
+    (folder / "existing.tif").write_bytes(b"somebody's work")
+    os.mkfifo(folder / "pipe")
+
+    write_envi(folder / "pair.img", good, header="pair.hdr")
+    write_envi(folder / "headless.img", good)
+    (folder / "headless.img.hdr").unlink()
+    write_envi(folder / "lone.img", good, header="lone.hdr")
+    (folder / "lone.img").unlink()
+    write_envi(folder / "short.img", good)
+    cut(folder / "short.img", folder / "short.img", 0.9)
+    write_envi(folder / "wavelengths.img", good, wavelength="{400, 410}")
+
+    large = write_tiff(folder / "large.tif", background((BANDS, 300, 200)), compress="lzw")
+    cut(large, folder / "cut.tif", 0.5)
+    rasterio.shutil.copy(large, folder / "cog.tif", driver="COG")
+    cut(folder / "cog.tif", folder / "cut_cog.tif", 0.75)
+    cut(folder / "good.tif", folder / "headonly.tif", 0.01)
+
+    write_tiff(folder / "one_band.tif", good[:1], tags={})
+    write_tiff(folder / "two_bands.tif", good[:2], tags={})
+    write_tiff(folder / "pixel.tif", good[:, :1, :1])
+    write_tiff(folder / "few.tif", good[:, :2, :3])
+    write_tiff(folder / "equal.tif", np.full_like(good, 7))
+    write_tiff(folder / "empty.tif", np.full_like(good, -1), nodata=-1)
+    write_tiff(folder / "wavelengths.tif", good, tags={"wavelength": "400, 410"})
+    odd = good.copy()
+    odd[2, 3, 4], odd[3, 5, 6], odd[:, 7, 8] = np.nan, np.inf, -np.inf
+    write_tiff(folder / "not_finite.tif", odd)
+    return folder
+
+
+@pytest.fixture
+def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scenes, as the working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for item in scenes.iterdir():
+        if item.is_symlink():
+            (folder / item.name).symlink_to(item.readlink())
+        elif item.is_dir():
+            (folder / item.name).mkdir()
+        elif item.is_fifo():
+            os.mkfifo(folder / item.name)
+        else:
+            (folder / item.name).write_bytes(item.read_bytes())
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def listing(folder: Path) -> dict[str, bytes | str]:
+    """Names and content of all that is in a folder."""
+    found: dict[str, bytes | str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path)] = f"-> {path.readlink()}"
+        else:
+            found[str(path)] = path.read_bytes() if path.is_file() else "no file"
+    return found
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(cli, args)
+
+
+def assert_one_line(stderr: str, *words: str) -> None:
+    """One error, said in one line that holds the words; warnings may precede it."""
+    lines = [line for line in stderr.splitlines() if not line.startswith("hadgeo: warning: ")]
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("hadgeo: error: ")
+    assert "Traceback" not in stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One row: arguments, words that the message must hold, and the exit status."""
+
+    args: str
+    words: tuple[str, ...]
+    code: int = 2
+
+    def __str__(self) -> str:
+        return self.args
+
+
+BAD_SCENES = [
+    Bad("missing.tif", ("missing.tif", "no such file", "check the path")),
+    Bad("dangling.tif", ("dangling.tif", "restore its target")),
+    Bad("folder", ("folder", "give a file")),
+    Bad("notes.txt", ("notes.txt", "not a raster", "is it a cube")),
+    Bad("nothing.tif", ("nothing.tif", "copied whole")),
+    Bad("lone.hdr", ("lone.hdr", "data file is missing", "beside it")),
+    Bad("headless.img", ("headless.img", "header is missing", "put headless.img.hdr")),
+    Bad("short.img", ("short.img", "cut short", "copy it again")),
+    Bad("headonly.tif", ("headonly.tif", "copied whole")),
+    # Its directory is whole: what is missing shows when it is read.
+    Bad("cut.tif", ("cut.tif", "cut short", "copy it again"), code=1),
+    Bad("cut_cog.tif", ("cut_cog.tif", "cut short", "copy it again"), code=1),
+    Bad("one_band.tif", ("one_band.tif", "1 of 1 bands", "at least 2", "--bands")),
+    Bad("empty.tif", ("empty.tif", "8 wholly nodata", "data in it?")),
+    Bad("pixel.tif", ("pixel.tif", "8 constant", "--bands")),
+    Bad("pixel.tif --bands all", ("pixel.tif", "1 valid pixels", "give a larger scene")),
+    Bad("equal.tif", ("equal.tif", "8 constant", "--bands")),
+    Bad("equal.tif --bands all", ("equal.tif", "pixels are equal", "check the input")),
+    Bad("equal.tif --bands all -d bs3lnet -p steps=2", ("equal.tif", "pixels are equal", "check the input")),
+    Bad("wavelengths.tif", ("wavelengths.tif", "2 values of wavelength for 8 bands", "correct")),
+    Bad("wavelengths.img", ("wavelengths.img.hdr", "2 values of wavelength for 8 bands", "correct")),
+    Bad("good.tif --bands 2000-2400", ("good.tif", "selects no band", "400 to 470 nm")),
+    Bad("good.tif --bands 0-3", ("good.tif", "selects no band", "400 to 470 nm")),
+    Bad("good.tif --bands 3", ("good.tif", "7 not in --bands", "at least 2")),
+    Bad("good.tif --bands 5-", ("good.tif", "'5-' is no band or range", "write 1-60,65")),
+    Bad("good.tif --bands red,blue", ("good.tif", "'red' is no band or range", "write 1-60,65")),
+    Bad("good.tif --bands 460-400", ("good.tif", "runs backwards", "write 400-460")),
+    Bad("two_bands.tif --bands 10-20", ("two_bands.tif", "no wavelengths", "band numbers from 1 to 2")),
+    Bad("good.tif --device gpu", ("--device gpu", "write auto, cpu")),
+    Bad("good.tif --device cuda:99", ("--device cuda:99", "try --device auto")),
+]
+
+BAD_PARAMETERS = [
+    Bad("-d xr", ("'xr'", "did you mean 'rx'?")),
+    Bad("-d nothinglikeit", ("'nothinglikeit'", "known are bs3lnet, rx")),
+    Bad("-p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
+    Bad("-p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
+    Bad("-p steps=0", ("steps must be a whole number, at least 1", "not '0'")),
+    Bad("-p steps=", ("steps must be a whole number", "not ''")),
+    Bad("-p mask_ratio=0", ("mask_ratio must be a number, above 0 and at most 0.5", "not '0'")),
+    Bad("-p mask_ratio=nan", ("mask_ratio must be a number", "not 'nan'")),
+    Bad("-p statistic=best", ("statistic must be", "or mse", "not 'best'")),
+    Bad("-p inner_window=2", ("inner_window must be odd", "inner_window=2")),
+    Bad("-p neighbour_window=4", ("neighbour_window must be odd", "neighbour_window=4")),
+    Bad("-p inner_window=7", ("neighbour_window (5) must be larger than inner_window (7)",)),
+    Bad("-d rx -p shrinkage=2", ("shrinkage must be a number, at least 0 and at most 1", "not '2'")),
+    Bad("-d rx -p sample=1", ("sample must be a whole number, at least 2", "not '1'")),
+]
+
+BAD_OUTPUTS = [
+    Bad("good.tif -o existing.tif", ("existing.tif exists", "--overwrite", "-o")),
+    Bad("good.tif -o dangling.tif", ("dangling.tif exists", "--overwrite")),
+    Bad("good.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
+    Bad("good.tif -o ./folder/../good.tif --overwrite", ("good.tif is the scene itself", "another name")),
+    Bad("good.tif -o link.tif --overwrite", ("link.tif is the scene itself", "another name")),
+    Bad("link.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
+    Bad("pair.hdr -o pair.img --overwrite", ("pair.img is the scene itself", "another name")),
+    Bad("pair.img -o pair.hdr --overwrite", ("pair.hdr is the scene itself", "another name")),
+    Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "make it first")),
+    Bad("good.tif -o existing.tif/map.tif", ("existing.tif/map.tif", "is a file", "-o to write elsewhere")),
+    Bad("good.tif -o folder", ("folder is a folder", "folder/scores.tif")),
+    # As root, a rename would put the map in place of /dev/null itself.
+    Bad("good.tif -o pipe --overwrite", ("pipe is a device or a pipe", "-o to write elsewhere")),
+    Bad(f"good.tif -o {'x' * 250}", ("the name is too long", "a shorter one")),
+]
+
+BAD_USAGE = [
+    Bad("detect", ("Missing argument 'SCENE'", "hadgeo detect --help")),
+    Bad("detect good.tif --nonsense", ("No such option '--nonsense'", "hadgeo detect --help")),
+    Bad("detect good.tif -p steps", ("'steps' is not of the form KEY=VALUE", "steps=300")),
+    Bad("detect good.tif --memory lots", ("--memory", "'lots' is no size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=", ("--memory", "'' is no size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=GB", ("--memory", "'GB' is no size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory 1e400GB", ("--memory", "'1e400GB' is no size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=-5GB", ("--memory", "too little", "1MiB")),
+    Bad("detect good.tif --memory 1kB", ("--memory", "too little", "1MiB")),
+    Bad("detect good.tif --window 0", ("--window", "0 is not in the range")),
+    Bad("detect good.tif --seed -1", ("--seed", "-1 is not in the range")),
+    Bad("detect good.tif --progress dots", ("--progress", "'dots' is not one of", "'bar'")),
+    Bad("nonsense", ("No such command 'nonsense'", "hadgeo --help")),
+    Bad("--nonsense", ("No such option '--nonsense'", "hadgeo --help")),
+    Bad("detectors xr", ("'xr'", "did you mean 'rx'?")),
+]
+
+
+def check(bad: Bad, here: Path, *args: str) -> None:
+    before = listing(here)
+    result = run(*args)
+    assert result.exit_code == bad.code, result.output
+    assert_one_line(result.stderr, *bad.words)
+    assert not result.stdout
+    assert listing(here) == before
+
+
+@pytest.mark.parametrize("bad", BAD_SCENES, ids=str)
+@pytest.mark.parametrize("command", ["detect -q", "info"])
+def test_a_bad_scene_is_refused(command: str, bad: Bad, here: Path) -> None:
+    check(bad, here, *command.split(), "-d", "rx", *bad.args.split())
+
+
+@pytest.mark.parametrize("bad", BAD_PARAMETERS, ids=str)
+@pytest.mark.parametrize("command", ["detect", "info"])
+def test_a_bad_parameter_is_named_with_its_value_and_what_is_allowed(command: str, bad: Bad, here: Path) -> None:
+    check(bad, here, command, "good.tif", *bad.args.split())
+
+
+@pytest.mark.parametrize("bad", BAD_OUTPUTS, ids=lambda bad: str(bad)[:60])
+def test_a_bad_output_is_refused_before_anything_is_computed(bad: Bad, here: Path) -> None:
+    check(bad, here, "detect", "-d", "rx", *bad.args.split())
+
+
+@pytest.mark.parametrize("bad", BAD_USAGE, ids=str)
+def test_a_mistake_in_the_command_line_is_one_line(bad: Bad, here: Path) -> None:
+    check(bad, here, *bad.args.split())
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["detect", ""], ["path of the cube is empty", "give a file"]),
+        (["info", ""], ["path of the cube is empty", "give a file"]),
+        (["detect", "good.tif\nother.tif"], [r"good.tif\nother.tif: no such file"]),
+        (["detect", "two  blanks.tif"], ["two  blanks.tif: no such file"]),
+        (["detect", "bell\a\x1b[31m.tif"], [r"bell\x07\x1b[31m.tif: no such file"]),
+        (["detect", "good.tif", "--bands", ""], ["good.tif", "'' is no band or range", "write 1-60,65"]),
+        (["detect", "good.tif", "-o", ""], ["output's name is empty", "-o"]),
+        (["detect", "good.tif", "-o", "a\0b"], [r"a\x00b is no name of a file", "-o"]),
+    ],
+)
+def test_odd_names_are_shown_in_one_line(args: list[str], words: list[str], here: Path) -> None:
+    check(Bad("", tuple(words)), here, *args)
+
+
+def test_a_folder_that_cannot_be_written_into_is_refused(small_disk: Path, here: Path) -> None:
+    mount("-o", "remount,ro", str(small_disk))
+    check(
+        Bad("", ("no permission", "-o to write elsewhere")), here, "detect", "good.tif", "-o", str(small_disk / "m.tif")
+    )
+
+
+def test_cuda_is_refused_where_there_is_none(here: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    check(
+        Bad("", ("--device cuda", "0 usable CUDA devices", "try --device auto")),
+        here,
+        "info",
+        "good.tif",
+        "--device",
+        "cuda",
+    )
+
+
+def test_pixels_that_are_not_finite_are_left_out_and_said(here: Path) -> None:
+    result = run("detect", "not_finite.tif", "-d", "rx", "--progress", "none", "-o", "map.tif")
+    assert result.exit_code == 0, result.output
+    assert "3 pixels are nodata or not finite and have no score" in result.stderr
+    with rasterio.open("map.tif") as dataset:
+        scores = dataset.read(1)
+    missing = np.zeros(scores.shape, dtype=bool)
+    missing[[3, 5, 7], [4, 6, 8]] = True
+    np.testing.assert_array_equal(np.isnan(scores), missing)
+
+
+def test_fewer_pixels_than_bands_are_shrunk_and_said(here: Path) -> None:
+    result = run("detect", "few.tif", "-d", "rx", "--progress", "none")
+    assert result.exit_code == 0, result.output
+    assert "6 valid pixels do not determine the covariance of 8 bands; shrunk by 0." in result.stderr
+
+
+@pytest.mark.parametrize("name", ["map", "map.img", "two  blanks.tif"])
+def test_any_name_of_an_output_becomes_a_geotiff(name: str, here: Path) -> None:
+    assert run("detect", "good.tif", "-d", "rx", "-q", "-o", name).exit_code == 0
+    with rasterio.open(name) as dataset:
+        assert dataset.driver == "GTiff"
+
+
+def test_a_window_larger_than_the_scene_is_the_scene(here: Path) -> None:
+    for name, options in (("a.tif", ["--window", "5000"]), ("b.tif", [])):
+        assert run("detect", "good.tif", "-d", "rx", "-q", "-o", name, *options).exit_code == 0
+    assert Path("a.tif").read_bytes() == Path("b.tif").read_bytes()
+
+
+# From here on real processes: signals, and disks that are full.
+
+
+def start(*args: str) -> subprocess.Popen[str]:
+    """Start a detection that tells its progress in JSON lines."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "hadgeo", "detect", *args, "--progress", "json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def wait_for(process: subprocess.Popen[str], stage: str, done: int = 0) -> None:
+    """Read a process's progress until a stage is that far."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        told = json.loads(line)
+        if told.get("stage") == stage and told["done"] >= done:
+            return
+    pytest.fail(f"{stage} never came: {process.communicate()[1]}")
+
+
+#: Some seconds in one window: nothing but the end of the process can stop that arithmetic.
+LONG_WINDOW = ("-p", "steps=1", "-p", "channels=256", "-p", "statistic=mse")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("options", "stage", "done", "times"),
+    [
+        (("-p", "steps=100000"), "fit", 3, 1),
+        (LONG_WINDOW, "score", 0, 1),
+        (("-d", "rx", "--window", "2"), "score", 1, 1),
+        (("-d", "rx", "--window", "2"), "score", 1, 5),
+    ],
+    ids=["fit", "score", "between-windows", "impatient"],
+)
+def test_an_interrupted_run_stops_at_once_and_leaves_nothing(
+    number: signal.Signals, options: tuple[str, ...], stage: str, done: int, times: int, here: Path
+) -> None:
+    before = listing(here)
+    process = start("large.tif", "-o", "existing.tif", "--overwrite", *options)
+    wait_for(process, stage, done)
+    time.sleep(0.2)
+    begin = time.monotonic()
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.02)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert time.monotonic() - begin < 3
+    assert stderr.splitlines() == ["hadgeo: stopped; nothing unfinished was left behind"]
+    assert listing(here) == before
+
+
+def mount(*args: str) -> None:
+    subprocess.run(["mount", *args], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1.5 MB, where this process may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", "size=1536k", "hadgeo-test", str(disk))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no permission to mount a small file system")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def leave(disk: Path, free: int) -> None:
+    """Have another file eat a disk's space."""
+    (disk / "eater").write_bytes(bytes(shutil.disk_usage(disk).free - free))
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(small_disk: Path, here: Path) -> None:
+    (small_disk / "map.tif").write_bytes(b"the map of yesterday")
+    leave(small_disk, 200_000)
+    before = listing(small_disk)
+    result = run("detect", "large.tif", "-q", "-o", str(small_disk / "map.tif"), "--overwrite")
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "map.tif", "MB of disk", "make room")
+    assert listing(small_disk) == before
+
+
+@pytest.mark.parametrize(("free", "existing"), [(0, True), (60_000, True), (4096, False)])
+def test_a_disk_that_fills_under_a_run_leaves_what_was_there(
+    free: int, existing: bool, small_disk: Path, here: Path
+) -> None:
+    target = small_disk / "map.tif"
+    if existing:
+        target.write_bytes(b"the map of yesterday")
+    process = start("large.tif", "-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
+    wait_for(process, "score")
+    process.send_signal(signal.SIGSTOP)
+    part = small_disk / "map.tif.part"
+    assert part.stat().st_size > 300 * 200 * 4
+    leave(small_disk, free)
+    process.send_signal(signal.SIGCONT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 2
+    # libtiff prints complaints of its own, which nobody can turn off.
+    told = [line for line in stderr.splitlines() if not line.startswith("_tiff")]
+    assert_one_line("\n".join(told), str(target), "the disk is full", "make room")
+    (small_disk / "eater").unlink()
+    assert listing(small_disk) == ({str(target): b"the map of yesterday"} if existing else {})
+
+
+def test_what_was_scored_survives_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:
+    scores = background((1, 200, 300))[0]
+    target = small_disk / "map.tif"
+    writer = ScoreWriter(target, shape=(200, 300), crs=None, transform=None, description="scores", tags={})
+    with writer:
+        leave(small_disk, 0)
+        for window in tile((200, 300), (64, 64)):
+            writer.write(window, scores[window.rows, window.cols])
+        (small_disk / "eater").unlink()
+        writer.finish()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(target) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), scores)
+    assert [path.name for path in small_disk.iterdir()] == ["map.tif"]
