@@ -34,7 +34,7 @@ from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError
 from hadgeo.executors import map_ahead
 from hadgeo.formats.envi_header import find_data, find_header
 from hadgeo.formats.source import Source
-from hadgeo.geotiff import ScoreWriter, check_name, check_output
+from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, band_index, survey, valid_pixels
 from hadgeo.windows import Window, halves, tile, window_size
@@ -191,8 +191,9 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
         raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)
     check_name(target)
-    if target.exists() and any(target.samefile(file) for file in _files_of(scene)):
-        raise OutputError(f"{target} is the scene itself, or a part of it; give another name with -o")
+    for name in names_written(target):
+        if name.exists() and any(name.samefile(file) for file in _files_of(scene)):
+            raise OutputError(f"{name} is the scene itself, or a part of it; give another name with -o")
     return target
 
 

@@ -16,14 +16,17 @@ from hadgeo.detectors.base import Detector
 from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.formats.source import Source
 from hadgeo.progress import Silent
-from hadgeo.sampling import Sample
-from hadgeo.windows import Window, pad
+from hadgeo.sampling import Sample, band_index, valid_pixels
+from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
 _TRIAL_STEPS = 6
 
 #: Rows and columns of the piece that the trial looks at.
 _TRIAL_SIDE = 192
+
+#: Pieces looked at for data, where the middle holds little.
+_TRIAL_PLACES = 16
 
 #: What Python, torch and the geospatial libraries take before the first window, in bytes.
 LIBRARY_BYTES = 450 * 10**6
@@ -47,7 +50,7 @@ class Estimate:
 def estimate(
     source: Source, detector: Detector[Any], selection: BandSelection, *, device: torch.device, memory: int
 ) -> Estimate:
-    """Fit and score a small piece from the middle of a scene, and extrapolate.
+    """Fit and score a small piece of a scene, its middle where that holds data, and extrapolate.
 
     Args:
         source: The cube.
@@ -57,11 +60,11 @@ def estimate(
         memory: Bytes that windows may take; see `hadgeo.engine`.
 
     Raises:
-        FitError: The middle of the scene holds no data to try on.
+        FitError: No piece that was looked at holds data to try on.
     """
     rows, cols = source.shape[1:]
     trial = _shortened(detector)
-    place = _middle(rows, cols)
+    place = _place(source, selection)
     clock = _TrialClock()
     with ThreadPoolExecutor(READERS) as pool:
         sample = Sample(_Piece(source, place), selection.indices, executor=pool, device=device, progress=clock)
@@ -89,6 +92,22 @@ def _shortened(detector: Detector[Any]) -> Detector[Any]:
     if "steps" in type(params).model_fields:
         params = params.model_copy(update={"steps": min(params.steps, _TRIAL_STEPS)})
     return type(detector)(params)
+
+
+def _place(source: Source, selection: BandSelection) -> Window:
+    """The middle of a scene, or where that is mostly nodata the fullest of some pieces spread over it."""
+    rows, cols = source.shape[1:]
+    pieces = list(tile((rows, cols), (_TRIAL_SIDE, _TRIAL_SIDE)))
+    spread = np.unique(np.linspace(0, len(pieces) - 1, min(_TRIAL_PLACES, len(pieces))).round().astype(int))
+    bands = band_index(selection.indices, source.shape[0])
+    best, most = _middle(rows, cols), -1
+    for place in (best, *(pieces[i] for i in spread)):
+        valid = int(valid_pixels(torch.from_numpy(source.read(place.rows, place.cols, bands))).sum())
+        if valid > most:
+            best, most = place, valid
+        if valid >= place.pixels / 2:
+            break
+    return best
 
 
 def _middle(rows: int, cols: int) -> Window:

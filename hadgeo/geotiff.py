@@ -75,9 +75,11 @@ def check_name(out: Path) -> None:
     """Refuse a name that no file can have.
 
     Raises:
-        OutputError: It holds a zero, or is too long for it and for the names beside it under which a map grows.
+        OutputError: It holds a zero, is not UTF-8, or is too long for it and for the names beside it under which a map grows.
     """
     try:
+        # GDAL takes UTF-8 alone.
+        str(out).encode()
         # Neither a folder nor a root has a name.
         (_cog_name(out) if out.name else out).lstat()
     except ValueError as error:
@@ -85,6 +87,11 @@ def check_name(out: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{out}: the name is too long; give a shorter one with -o") from None
+
+
+def names_written(out: Path) -> list[Path]:
+    """The names under which a map grows and ends: whatever stood there before is lost."""
+    return [out, _part_name(out), _cog_name(out)] if out.name else [out]
 
 
 def _part_name(out: Path) -> Path:

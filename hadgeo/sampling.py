@@ -30,6 +30,9 @@ PIECE_BYTES = 32 * 2**20
 #: Decoded bytes that may be read to learn which bands carry data.
 SURVEY_BYTES = 256 * 2**20
 
+#: Longest side of a crop where a scene is taken whole: what is computed on a crop is in memory several times over.
+_WHOLE_SIDE = 256
+
 _READ_AHEAD = 3
 
 
@@ -215,7 +218,7 @@ class Sample:
     def crops(self, *, size: int, pixels: int, seed: int) -> list[Tensor]:
         """Square pieces of the scene, one from each cell of a regular grid, so that no part of it is left out.
 
-        A scene of no more than `pixels` pixels comes whole, as one crop.
+        A scene of no more than `pixels` pixels comes whole, in one crop or a few large ones.
 
         Args:
             size: Rows and columns of a crop; less where the scene is smaller.
@@ -230,7 +233,7 @@ class Sample:
         """
         rows, cols = self.shape
         if rows * cols <= pixels:
-            windows = [Window(0, 0, rows, cols)]
+            windows = list(tile(self.shape, (_even_part(rows), _even_part(cols))))
         else:
             windows = list(_grid_crops(self.shape, size, max(1, pixels // size**2), np.random.default_rng(seed)))
         crops = [b for b in self._stream(windows, "crops") if valid_pixels(b).any()]
@@ -252,6 +255,11 @@ class Sample:
         if not crops:
             raise FitError(f"{self._source.path}: no pixel is valid in all used bands; choose other bands with --bands")
         return crops
+
+
+def _even_part(length: int) -> int:
+    """Length of the fewest nearly equal parts that are no longer than `_WHOLE_SIDE`."""
+    return math.ceil(length / math.ceil(length / _WHOLE_SIDE))
 
 
 def _grid_crops(shape: tuple[int, int], size: int, count: int, rng: np.random.Generator) -> Iterator[Window]:

@@ -10,6 +10,7 @@ The paper scores by the mean square of the residual; the default here is its loc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Self
 
 import torch
@@ -27,7 +28,6 @@ from hadgeo.sampling import Sample, Statistics, spectra_of, valid_pixels
 
 #: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
 POOL_PIXELS = 2**18
-POOL_CROP = 128
 
 
 class BS3LNetParams(Params):
@@ -210,17 +210,15 @@ class BS3LNet(Detector[BS3LNetParams]):
         if not (statistics.std > 0).any():
             raise FitError("bs3lnet: all valid pixels are equal, so nothing can stand out; check the input and --bands")
         self._set_scale(statistics, device)
-        crops = [self._standardise(c.to(device)) for c in self._crops(sample)]
+        crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
+        _replace(crops, lambda crop: self._standardise(crop.to(device)))
         self.network_ = self._make_network(sample.bands).to(device)
         self._train(crops, device, progress)
-        residuals = [self._residual(crop) for crop in crops]
-        self.whitening_ = self._residual_whitening(residuals)
-        sizes = torch.cat([self._whitened(residual).flatten() for residual in residuals])
+        _replace(crops, self._residual)
+        self.whitening_ = self._residual_whitening(crops)
+        sizes = torch.cat([self._whitened(residual).flatten() for residual in crops])
         self.floor_ = sizes[sizes.isfinite()].median()
         return self
-
-    def _crops(self, sample: Sample) -> list[Tensor]:
-        return sample.crops(size=max(POOL_CROP, self.params.crop), pixels=POOL_PIXELS, seed=self.params.seed)
 
     def _set_scale(self, statistics: Statistics, device: torch.device) -> None:
         std = torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std))
@@ -336,6 +334,12 @@ class BS3LNet(Detector[BS3LNetParams]):
         self.network_.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self.network_.to(device).eval()
         return self
+
+
+def _replace(blocks: list[Tensor], function: Callable[[Tensor], Tensor]) -> None:
+    """Map over blocks in place, so that only one of them is in memory twice."""
+    for i, block in enumerate(blocks):
+        blocks[i] = function(block)
 
 
 def random_piece(crops: list[Tensor], side: int, generator: torch.Generator) -> Tensor:

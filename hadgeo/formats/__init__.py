@@ -48,6 +48,10 @@ def _open(path: str | os.PathLike[str]) -> Source:
     name = os.fspath(path)
     if not name.strip():
         raise CubeNotFoundError("the path of the cube is empty; give a file")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise CubeError(f"{name}: the name is not UTF-8, which GDAL cannot open; rename the file") from None
     if not exists(name):
         if _GDAL_NAME.match(name):
             return RasterSource(name)

@@ -66,6 +66,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder").mkdir()
     (folder / "notes.txt").write_text("no raster\nat all\n")
     (folder / "nothing.tif").write_bytes(b"")
+    (folder / "map.tif.part").write_bytes((folder / "good.tif").read_bytes())
     (folder / "existing.tif").write_bytes(b"somebody's work")
     os.mkfifo(folder / "pipe")
 
@@ -211,6 +212,7 @@ BAD_OUTPUTS = [
     Bad("link.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
     Bad("pair.hdr -o pair.img --overwrite", ("pair.img is the scene itself", "another name")),
     Bad("pair.img -o pair.hdr --overwrite", ("pair.hdr is the scene itself", "another name")),
+    Bad("map.tif.part -o map.tif", ("map.tif.part is the scene itself", "another name")),
     Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "make it first")),
     Bad("good.tif -o existing.tif/map.tif", ("existing.tif/map.tif", "is a file", "-o to write elsewhere")),
     Bad("good.tif -o folder", ("folder is a folder", "folder/scores.tif")),
@@ -279,6 +281,8 @@ def test_a_mistake_in_the_command_line_is_one_line(bad: Bad, here: Path) -> None
         (["detect", "bell\a\x1b[31m.tif"], [r"bell\x07\x1b[31m.tif: no such file"]),
         (["detect", "good.tif", "--bands", ""], ["good.tif", "'' is no band or range", "write 1-60,65"]),
         (["detect", "good.tif", "-o", ""], ["output's name is empty", "-o"]),
+        (["detect", "odd\udcff.tif"], [r"odd\udcff.tif: the name is not UTF-8", "rename"]),
+        (["detect", "good.tif", "-o", "odd\udcff.tif"], [r"odd\udcff.tif is no name of a file", "-o"]),
         (["detect", "good.tif", "-o", "a\0b"], [r"a\x00b is no name of a file", "-o"]),
     ],
 )
@@ -323,6 +327,15 @@ def test_fewer_pixels_than_bands_are_shrunk_and_said(here: Path) -> None:
     result = run("detect", "few.tif", "-d", "rx", "--progress", "none")
     assert result.exit_code == 0, result.output
     assert "6 valid pixels do not determine the covariance of 8 bands; shrunk by 0." in result.stderr
+
+
+def test_info_finds_data_to_try_on_where_the_middle_has_none(here: Path) -> None:
+    cube = background((BANDS, 300, 300))
+    cube[:, 50:250, 50:250] = np.nan
+    write_tiff(Path("hole.tif"), cube)
+    result = run("info", "hole.tif", "-d", "rx", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["detect"]["seconds"] >= 0
 
 
 @pytest.mark.parametrize("name", ["map", "map.img", "two  blanks.tif"])
