@@ -191,6 +191,9 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
         raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)
     check_name(target)
+    # Files that a GDAL name stands for, such as NETCDF:"file":variable, are written out in it.
+    if target.exists() and target.name in source.path and (":" in source.path or source.path.startswith("/vsi")):
+        raise OutputError(f"{target} seems to be a part of {source.path}; give another name with -o")
     for name in names_written(target):
         if name.exists() and any(name.samefile(file) for file in _files_of(scene)):
             raise OutputError(f"{name} is the scene itself, or a part of it; give another name with -o")

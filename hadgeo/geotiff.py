@@ -75,7 +75,7 @@ def check_name(out: Path) -> None:
     """Refuse a name that no file can have.
 
     Raises:
-        OutputError: It holds a zero, is not UTF-8, or is too long for it and for the names beside it under which a map grows.
+        OutputError: It holds a zero, is not UTF-8, or is too long, the names included under which a map grows.
     """
     try:
         # GDAL takes UTF-8 alone.
