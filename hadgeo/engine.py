@@ -32,7 +32,6 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, free_memory, is_out_of_memory, resolve_device
 from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError
 from hadgeo.executors import map_ahead
-from hadgeo.formats.envi_header import find_data, find_header
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written
 from hadgeo.progress import SILENT, Progress
@@ -191,23 +190,11 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
         raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)
     check_name(target)
-    # Files that a GDAL name stands for, such as NETCDF:"file":variable, are written out in it.
-    if target.exists() and target.name in source.path and (":" in source.path or source.path.startswith("/vsi")):
-        raise OutputError(f"{target} seems to be a part of {source.path}; give another name with -o")
+    parts = [file for file in source.files if file.exists()]
     for name in names_written(target):
-        if name.exists() and any(name.samefile(file) for file in _files_of(scene)):
+        if name.exists() and any(name.samefile(part) for part in parts):
             raise OutputError(f"{name} is the scene itself, or a part of it; give another name with -o")
     return target
-
-
-def _files_of(scene: Path) -> list[Path]:
-    """The files that a scene is made of: an ENVI cube is its header and its data."""
-    if not scene.is_file():
-        return []
-    if scene.suffix.lower() == ".hdr":
-        return [scene, find_data(scene)]
-    header = find_header(scene)
-    return [scene] if header is None else [scene, header]
 
 
 def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelection:

@@ -60,6 +60,7 @@ class EnviSource(Source):
             if found is None:
                 raise CubeNotFoundError(f"{path}: no ENVI header beside it; expected {header_names(path)[-1].name}")
             header = read_header(found)
+        self._header = Path(header.name).absolute()
         self.shape = header.shape
         self.block = None
         self._check(header)
@@ -70,6 +71,11 @@ class EnviSource(Source):
         self.metadata = header_metadata(header, _locate(self._file))
         if self.metadata.nodata is None:
             self._look_for_fill()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The data and its header; see `Source.files`."""
+        return (self._file, self._header)
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

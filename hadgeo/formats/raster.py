@@ -57,6 +57,7 @@ class RasterSource(Source):
 
     def _describe(self, dataset: DatasetReader, header: Header | None) -> None:
         _check(dataset, self.path)
+        self._files = tuple(Path(name) for name in dataset.files)
         self.shape = (dataset.count, dataset.height, dataset.width)
         self.block = tuple(dataset.block_shapes[0])
         stored = np.result_type(*set(dataset.dtypes))
@@ -74,6 +75,11 @@ class RasterSource(Source):
             self.metadata = header_metadata(header, place)
         else:
             self.metadata = _metadata(dataset, place, stored, self._name)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that GDAL reads for this dataset; see `Source.files`."""
+        return self._files
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,12 @@ class Source(ABC):
             ReadError: The file ends too early or cannot be decoded.
         """
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the cube is made of, none where it is in memory or elsewhere."""
+        path = Path(self.path)
+        return (path,) if path.is_file() else ()
+
     def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[np.floating[Any]]:
         """Read by slices, numbers or index arrays, one for each axis, as dask asks for them."""
         if not isinstance(key, tuple):
@@ -168,6 +175,11 @@ class BandSubset(Source):
         self.dtype = source.dtype
         self.block = source.block
         self.metadata = source.metadata.take(indices)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the whole source; see `Source.files`."""
+        return self.source.files
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

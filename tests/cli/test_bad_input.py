@@ -213,7 +213,7 @@ BAD_OUTPUTS = [
     Bad("pair.hdr -o pair.img --overwrite", ("pair.img is the scene itself", "another name")),
     Bad("pair.img -o pair.hdr --overwrite", ("pair.hdr is the scene itself", "another name")),
     Bad("map.tif.part -o map.tif", ("map.tif.part is the scene itself", "another name")),
-    Bad("GTIFF_DIR:1:good.tif -o good.tif --overwrite", ("good.tif seems to be a part of", "another name")),
+    Bad("GTIFF_DIR:1:good.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
     Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "make it first")),
     Bad("good.tif -o existing.tif/map.tif", ("existing.tif/map.tif", "is a file", "-o to write elsewhere")),
     Bad("good.tif -o folder", ("folder is a folder", "folder/scores.tif")),
