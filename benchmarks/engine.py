@@ -28,7 +28,7 @@ from hadgeo.detectors.registry import make_detector
 from hadgeo.engine import DEFAULT_MEMORY, READERS, WindowScorer, plan_windows, usable_bands
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
-from hadgeo.sampling import Sample, band_index
+from hadgeo.sampling import Sample, Scene, band_index
 from hadgeo.windows import Window
 
 CPU = torch.device("cpu")
@@ -54,7 +54,8 @@ class InMemory(Source):
 def pieces_of_fit(source: Source, bands: tuple[int, ...]) -> list[Window]:
     """The windows that a fit reads: every detector streams its statistics over the whole scene once."""
     with ThreadPoolExecutor(1) as pool:
-        return Sample(source, bands, executor=pool, device=CPU)._sampled_pieces(None)
+        sample = Sample(Scene(source, bands), executor=pool, device=CPU)
+        return [window for _, window in sample.places()]
 
 
 def reading_alone(source: Source, bands: tuple[int, ...], windows: list[Window]) -> float:
@@ -75,8 +76,8 @@ def computing_alone(source: Source, bands: tuple[int, ...], detector: Detector) 
     for window in plan:
         memory.read(window.outer_rows, window.outer_cols, band_index(bands, source.shape[0]))
     with ThreadPoolExecutor(1) as pool:
-        sample = Sample(memory, bands, executor=pool, device=CPU)
-        for window in sample._sampled_pieces(None):
+        sample = Sample(Scene(memory, bands), executor=pool, device=CPU)
+        for _, window in sample.places():
             memory.read(window.rows, window.cols, band_index(bands, source.shape[0]))
         start = time.perf_counter()
         detector.fit(sample, device=CPU)

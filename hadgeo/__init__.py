@@ -19,27 +19,35 @@ if TYPE_CHECKING:
     from hadgeo.cube import open_cube
     from hadgeo.detectors.registry import list_detectors, make_detector
     from hadgeo.engine import Detection, detect
+    from hadgeo.model_file import Model, load_model
     from hadgeo.simulation import simulate
+    from hadgeo.training import train
 
 __all__ = [
     "Detection",
+    "Model",
     "__version__",
     "detect",
     "errors",
     "list_detectors",
+    "load_model",
     "make_detector",
     "open_cube",
     "simulate",
+    "train",
 ]
 
 # Loaded on first use: torch alone takes longer to import than most of our commands to run.
 _HOME = {
     "Detection": "hadgeo.engine",
     "detect": "hadgeo.engine",
+    "Model": "hadgeo.model_file",
     "list_detectors": "hadgeo.detectors.registry",
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
+    "load_model": "hadgeo.model_file",
     "simulate": "hadgeo.simulation",
+    "train": "hadgeo.training",
 }
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,19 +31,24 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, free_memory, is_out_of_memory, resolve_device
-from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError
+from hadgeo.errors import BandError, Cancelled, CubeWarning, DeviceError, ModelError, OutputError
 from hadgeo.executors import map_ahead
+from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written
+from hadgeo.model_file import Model, match_bands
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, band_index, survey, valid_pixels
+from hadgeo.sampling import Sample, Scene, band_index, survey, valid_pixels
 from hadgeo.windows import Window, halves, tile, window_size
 
 #: Bytes that windows under way may take together, if the user says nothing.
-DEFAULT_MEMORY = 10**9
+DEFAULT_MEMORY = 800 * 10**6
 
 #: Threads that read; one of them scores at any time.
 READERS = 3
+
+#: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.
+OTHER_SCALE = 5.0
 
 #: Fewer bands leave no spectrum to speak of.
 MIN_BANDS = 2
@@ -75,7 +81,7 @@ class Detection:
 
 def detect(
     cube: str | os.PathLike[str] | xr.DataArray,
-    detector: str | Detector[Any] = DEFAULT_DETECTOR,
+    detector: str | Detector[Any] | Model = DEFAULT_DETECTOR,
     *,
     out: str | os.PathLike[str] | None = None,
     parameters: dict[str, Any] | None = None,
@@ -83,6 +89,7 @@ def detect(
     device: str = "auto",
     memory: int = DEFAULT_MEMORY,
     window: int | None = None,
+    resample_bands: bool = False,
     overwrite: bool = False,
     executor: Executor | None = None,
     progress: Progress = SILENT,
@@ -91,7 +98,7 @@ def detect(
 
     Args:
         cube: A file, or a cube (band, y, x) from `open_cube` or of your own.
-        detector: A detector's name, or an unfitted detector.
+        detector: A detector's name, an unfitted detector, or a model of `load_model`, which is applied as it is.
         out: The map to write; by default ``<scene>_anomaly.tif`` beside the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
@@ -99,6 +106,7 @@ def detect(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         memory: Bytes that windows under way may take together, beside the libraries' own.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
+        resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map may be replaced.
         executor: Threads that read; three of our own by default.
         progress: Follows the run and may cancel it.
@@ -113,25 +121,33 @@ def detect(
         DetectorNotFoundError: There is no such detector.
         DeviceError: The device is not there, or its memory cannot even hold one row.
         FitError: The scene does not determine a background.
+        ModelError: A model's bands are not in the scene.
         OutputError: The map cannot be written.
         Cancelled: `progress` asked for it; nothing is left behind.
     """
     clock = Clock()
-    chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
     where = resolve_device(device)
     if not isinstance(cube, xr.DataArray):
         cube = open_cube(cube)
     source = source_of(cube)
     target = output_path(source, out)
     check_output(target, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
-    with clock.stage("survey"):
-        selection = usable_bands(source, bands)
     progress.message(f"device: {describe_device(where)}")
-    progress.message(f"bands: {selection}")
-    with _threads(executor) as pool:
-        with clock.stage("fit"):
-            sample = Sample(source, selection.indices, executor=pool, device=where, progress=progress)
-            chosen.fit(sample, device=where, progress=progress)
+    with reading_threads(executor) as pool:
+        if isinstance(detector, Model):
+            chosen = detector.detector
+            chosen.load_state(chosen.state(), where)
+            with clock.stage("survey"):
+                source, selection = scene_of_model(source, detector, resample=resample_bands)
+            progress.message(f"bands: the {len(selection.indices)} of the model")
+        else:
+            chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
+            with clock.stage("survey"):
+                selection = usable_bands(source, bands)
+            progress.message(f"bands: {selection}")
+            with clock.stage("fit"):
+                sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
+                chosen.fit(sample, device=where, progress=progress)
         plan = plan_windows(source, chosen, selection, memory=memory, window=window)
         writer = ScoreWriter(
             target,
@@ -223,6 +239,42 @@ def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelec
     return selection
 
 
+def scene_of_model(source: Source, model: Model, *, resample: bool) -> tuple[Source, BandSelection]:
+    """Find the bands of a model in a scene, by wavelength where both know theirs.
+
+    Args:
+        source: The cube.
+        model: A fitted detector.
+        resample: Interpolate to the model's wavelengths, if the scene's differ, instead of refusing.
+
+    Raises:
+        ModelError: The scene lacks bands of the model, or has no data in them.
+    """
+    metadata, spectrum = source.metadata, model.spectrum
+    try:
+        indices = match_bands(spectrum, source.shape[0], metadata.wavelength, name=source.path).tolist()
+    except ModelError:
+        if not resample or spectrum.wavelength is None:
+            raise
+        source = ResampledSource(source, np.asarray(spectrum.wavelength), metadata.good)
+        indices = list(range(source.shape[0]))
+    seen = survey(source, indices)
+    empty = seen.empty[indices]
+    if empty.any():
+        raise ModelError(
+            f"{source.path}: {int(empty.sum())} of the {len(indices)} bands of the model hold no data here; "
+            "train on a scene of this sensor, or with --bands that both have"
+        )
+    if model.level > 0 and not 1 / OTHER_SCALE < seen.level / model.level < OTHER_SCALE:
+        warnings.warn(
+            f"{source.path}: its values reach {seen.level:.3g}, and those that the model was fitted on "
+            f"{model.level:.3g}: is a scale factor missing in one of the headers?",
+            CubeWarning,
+            stacklevel=3,
+        )
+    return source, BandSelection(tuple(indices), source.shape[0])
+
+
 def plan_windows(
     source: Source, detector: Detector[Any], selection: BandSelection, *, memory: int, window: int | None
 ) -> tuple[Window, ...]:
@@ -305,7 +357,8 @@ def score_window(detector: Detector[Any], block: Tensor, window: Window) -> Tens
 
 
 @contextmanager
-def _threads(executor: Executor | None) -> Iterator[Executor]:
+def reading_threads(executor: Executor | None) -> Iterator[Executor]:
+    """The caller's executor, or threads of our own that end with the block."""
     if executor is not None:
         yield executor
         return

@@ -75,3 +75,7 @@ class Cancelled(HadgeoError):
 
 class CubeWarning(UserWarning):
     """A cube can be used, but something is missing or odd."""
+
+
+class ModelError(HadgeoError, ValueError):
+    """A file is no usable model, or a model does not fit a scene."""

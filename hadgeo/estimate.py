@@ -16,7 +16,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.formats.source import Source
 from hadgeo.progress import Silent
-from hadgeo.sampling import Sample, band_index, valid_pixels
+from hadgeo.sampling import Sample, Scene, band_index, valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -67,7 +67,7 @@ def estimate(
     place = _place(source, selection)
     clock = _TrialClock()
     with ThreadPoolExecutor(READERS) as pool:
-        sample = Sample(_Piece(source, place), selection.indices, executor=pool, device=device, progress=clock)
+        sample = Sample(Scene(_Piece(source, place), selection.indices), executor=pool, device=device, progress=clock)
         trial.fit(sample, device=device, progress=clock)
     scorer = WindowScorer(source, selection.indices, trial, device)
     window = pad(place, detector.halo, (rows, cols))

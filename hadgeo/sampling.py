@@ -28,7 +28,7 @@ from hadgeo.windows import Window, tile, window_size
 PIECE_BYTES = 32 * 2**20
 
 #: Decoded bytes that may be read to learn which bands carry data.
-SURVEY_BYTES = 256 * 2**20
+SURVEY_BYTES = 64 * 2**20
 
 #: Longest side of a crop where a scene is taken whole: what is computed on a crop is in memory several times over.
 _WHOLE_SIDE = 256
@@ -64,9 +64,9 @@ class Statistics:
             covariance: Whether to keep the whole scatter matrix or its diagonal.
         """
         low, high = torch.aminmax(spectra, dim=0)
-        x = spectra.double()
+        x = spectra.to(torch.float64, copy=True)
         mean = x.mean(dim=0)
-        x = x - mean
+        x -= mean
         scatter = x.T @ x if covariance else (x * x).sum(dim=0)
         return cls(spectra.shape[0], mean, scatter, low.double(), high.double())
 
@@ -127,52 +127,77 @@ def valid_pixels(block: Tensor) -> Tensor:
     return block.sum(dim=0).isfinite()
 
 
-class Sample:
-    """The pixels of one scene, as a detector's `fit` sees them.
+@dataclass(frozen=True)
+class Scene:
+    """A cube and the bands of it that are used.
 
-    Args:
+    Attributes:
         source: The cube.
         bands: 0-based indices of the used bands.
+    """
+
+    source: Source
+    bands: Sequence[int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.source.shape[1:]
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def read(self, window: Window) -> Tensor:
+        """The used bands of a window and its halo, (band, y, x)."""
+        index = band_index(self.bands, self.source.shape[0])
+        return torch.from_numpy(self.source.read(window.outer_rows, window.outer_cols, index))
+
+    def pieces(self, piece_bytes: int) -> list[Window]:
+        """A partition into pieces of about so many decoded bytes that suit the way in which the file is stored."""
+        pixels = max(1, piece_bytes // (len(self.bands) * self.source.dtype.itemsize))
+        size = window_size(self.shape, halo=0, max_pixels=pixels, block=self.source.block)
+        return list(tile(self.shape, size))
+
+
+#: A window, and the scene in which it lies.
+_Place = tuple[Scene, Window]
+
+
+class Sample:
+    """The pixels of one scene, or of several of one sensor, as a detector's `fit` sees them.
+
+    Args:
+        scenes: The scenes, each with equally many used bands, in the same order.
         executor: Reads pieces ahead of the arithmetic.
         device: Where statistics are computed.
         progress: Follows long passes.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        bands: Sequence[int],
-        *,
-        executor: Executor,
-        device: torch.device,
-        progress: Progress = SILENT,
-    ) -> None:
-        self._source = source
-        self._bands = band_index(bands, source.shape[0])
+    def __init__(self, *scenes: Scene, executor: Executor, device: torch.device, progress: Progress = SILENT) -> None:
+        self._scenes = scenes
         self._executor = executor
         self._device = device
         self._progress = progress
-        self.bands = len(bands)
-        self.shape = source.shape[1:]
+        self.bands = len(scenes[0].bands)
 
-    def _pieces(self, piece_bytes: int, step: int = 1) -> list[Window]:
-        pixels = max(1, piece_bytes // (self.bands * self._source.dtype.itemsize))
-        size = window_size(self.shape, halo=0, max_pixels=pixels, block=self._source.block)
-        return list(tile(self.shape, size))[::step]
+    @property
+    def _name(self) -> str:
+        """The scenes, for messages."""
+        return ", ".join(scene.source.path for scene in self._scenes)
 
-    def _read(self, window: Window) -> Tensor:
-        return torch.from_numpy(self._source.read(window.outer_rows, window.outer_cols, self._bands))
-
-    def _stream(self, windows: Sequence[Window], name: str) -> Iterator[Tensor]:
-        self._progress.stage(name, sum(w.pixels for w in windows))
-        for window, block in zip(windows, map_ahead(self._executor, self._read, windows, _READ_AHEAD), strict=True):
+    def _stream(self, places: Sequence[_Place], name: str) -> Iterator[Tensor]:
+        self._progress.stage(name, sum(window.pixels for _, window in places))
+        blocks = map_ahead(self._executor, _read, places, _READ_AHEAD)
+        for (_, window), block in zip(places, blocks, strict=True):
             if self._progress.cancelled():
                 raise Cancelled("stopped on request")
             yield block
             self._progress.advance(window.pixels)
 
     def statistics(self, *, covariance: bool = True, pixels: int | None = None) -> Statistics:
-        """Moments of the scene in one streamed pass.
+        """Moments of all scenes in one streamed pass.
 
         Args:
             covariance: Whether to compute the covariance matrix or the variances alone.
@@ -183,7 +208,7 @@ class Sample:
         """
         total: Statistics | None = None
         device = double_device(self._device)
-        for block in self._stream(self._sampled_pieces(pixels), "statistics"):
+        for block in self._stream(self.places(pixels), "statistics"):
             spectra = spectra_of(block.to(device))
             valid = spectra.sum(dim=1).isfinite()
             if not valid.all():
@@ -194,31 +219,38 @@ class Sample:
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
             raise FitError(
-                f"{self._source.path}: {count} valid pixels in the used bands; an anomaly needs a background, "
+                f"{self._name}: {count} valid pixels in the used bands; an anomaly needs a background, "
                 "so give a larger scene, or leave out bands that are nodata with --bands"
             )
         if torch.equal(total.minimum, total.maximum):
             raise FitError(
-                f"{self._source.path}: all {total.count} valid pixels are equal, so nothing can stand out; "
+                f"{self._name}: all {total.count} valid pixels are equal, so nothing can stand out; "
                 "check the input, or choose other bands with --bands"
             )
         return total
 
-    def _sampled_pieces(self, pixels: int | None) -> list[Window]:
-        available = self.shape[0] * self.shape[1]
-        if pixels is None or pixels >= available:
-            return self._pieces(PIECE_BYTES)
-        # At least 32 places, so that a sample is spread over the whole line.
-        place = max(1, pixels // 32)
-        windows = self._pieces(place * self.bands * self._source.dtype.itemsize)
-        wanted = max(1, math.ceil(pixels / max(w.pixels for w in windows)))
-        keep = np.unique(np.linspace(0, len(windows) - 1, min(wanted, len(windows))).round().astype(int))
-        return [windows[i] for i in keep]
+    def places(self, pixels: int | None = None) -> list[_Place]:
+        """The windows that `statistics` reads, and their scenes.
+
+        Args:
+            pixels: As for `statistics`.
+        """
+        if pixels is None or pixels >= sum(scene.pixels for scene in self._scenes):
+            return [(scene, window) for scene in self._scenes for window in scene.pieces(PIECE_BYTES)]
+        chosen: list[_Place] = []
+        share = math.ceil(pixels / len(self._scenes))
+        for scene in self._scenes:
+            # At least 32 places, so that a sample is spread over the whole line.
+            windows = scene.pieces(max(1, share // 32) * self.bands * scene.source.dtype.itemsize)
+            wanted = max(1, math.ceil(share / max(window.pixels for window in windows)))
+            keep = np.unique(np.linspace(0, len(windows) - 1, min(wanted, len(windows))).round().astype(int))
+            chosen += [(scene, windows[i]) for i in keep]
+        return chosen
 
     def crops(self, *, size: int, pixels: int, seed: int) -> list[Tensor]:
-        """Square pieces of the scene, one from each cell of a regular grid, so that no part of it is left out.
+        """Square pieces of the scenes, one from each cell of a regular grid, so that no part is left out.
 
-        A scene of no more than `pixels` pixels comes whole, in one crop or a few large ones.
+        A scene of no more than its share of `pixels` comes whole, in one crop or a few large ones.
 
         Args:
             size: Rows and columns of a crop; less where the scene is smaller.
@@ -231,12 +263,10 @@ class Sample:
         Raises:
             FitError: No pixel is valid.
         """
-        rows, cols = self.shape
-        if rows * cols <= pixels:
-            windows = list(tile(self.shape, (_even_part(rows), _even_part(cols))))
-        else:
-            windows = list(_grid_crops(self.shape, size, max(1, pixels // size**2), np.random.default_rng(seed)))
-        crops = [b for b in self._stream(windows, "crops") if valid_pixels(b).any()]
+        share = max(1, pixels // len(self._scenes))
+        rng = np.random.default_rng(seed)
+        places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene.shape, size, share, rng)]
+        crops = [b for b in self._stream(places, "crops") if valid_pixels(b).any()]
         if not crops:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
             crops = self._first_valid(size, pixels)
@@ -245,16 +275,30 @@ class Sample:
     def _first_valid(self, size: int, pixels: int) -> list[Tensor]:
         crops: list[Tensor] = []
         found = 0
-        for window in tile(self.shape, (size, size)):
-            block = self._read(window)
-            if valid_pixels(block).any():
-                crops.append(block)
-                found += window.pixels
-            if found >= pixels:
-                break
+        for scene in self._scenes:
+            for window in tile(scene.shape, (size, size)):
+                block = scene.read(window)
+                if valid_pixels(block).any():
+                    crops.append(block)
+                    found += window.pixels
+                if found >= pixels:
+                    return crops
         if not crops:
-            raise FitError(f"{self._source.path}: no pixel is valid in all used bands; choose other bands with --bands")
+            raise FitError(f"{self._name}: no pixel is valid in all used bands; choose other bands with --bands")
         return crops
+
+
+def _read(place: _Place) -> Tensor:
+    scene, window = place
+    return scene.read(window)
+
+
+def _crop_windows(shape: tuple[int, int], size: int, pixels: int, rng: np.random.Generator) -> list[Window]:
+    """Crops of one scene: all of it where it has no more than so many pixels."""
+    rows, cols = shape
+    if rows * cols <= pixels:
+        return list(tile(shape, (_even_part(rows), _even_part(cols))))
+    return list(_grid_crops(shape, size, max(1, pixels // size**2), rng))
 
 
 def _even_part(length: int) -> int:
@@ -279,10 +323,10 @@ def _grid_crops(shape: tuple[int, int], size: int, count: int, rng: np.random.Ge
 
 def band_index(bands: Sequence[int], total: int) -> npt.NDArray[np.intp] | slice:
     """Bands as a slice where they are contiguous, which files read without a copy."""
-    first, last = bands[0], bands[-1]
-    if last - first + 1 == len(bands) and last < total:
-        return slice(first, last + 1)
-    return np.asarray(bands, dtype=np.intp)
+    index = np.asarray(bands, dtype=np.intp)
+    if (np.diff(index) == 1).all() and index[-1] < total:
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 @dataclass(frozen=True)
@@ -292,12 +336,14 @@ class Survey:
     Attributes:
         empty: Bands without a finite value.
         constant: Bands with a single value.
+        level: Median over the bands of their largest values, which tells reflectance from reflectance times 10,000.
         pixels: Number of pixels looked at.
         exhaustive: Whether that was the whole scene.
     """
 
     empty: npt.NDArray[np.bool_]
     constant: npt.NDArray[np.bool_]
+    level: float
     pixels: int
     exhaustive: bool
 
@@ -332,4 +378,5 @@ def survey(source: Source, bands: Sequence[int], max_bytes: int = SURVEY_BYTES) 
     constant = np.zeros(source.shape[0], dtype=bool)
     empty[list(bands)] = np.isnan(low)
     constant[list(bands)] = low == high
-    return Survey(empty, constant, seen, seen == rows * cols)
+    level = float(np.median(high[~np.isnan(high)])) if not np.isnan(high).all() else 0.0
+    return Survey(empty, constant, level, seen, seen == rows * cols)

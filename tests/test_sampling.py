@@ -10,14 +10,14 @@ import torch
 
 from hadgeo import sampling
 from hadgeo.errors import FitError
-from hadgeo.sampling import Sample, Statistics, survey
+from hadgeo.sampling import Sample, Scene, Statistics, survey
 from tests.conftest import background, memory_source
 
 CPU = torch.device("cpu")
 
 
 def sample_of(scene: np.ndarray, readers: Executor) -> Sample:
-    return Sample(memory_source(scene), range(scene.shape[0]), executor=readers, device=CPU)
+    return Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 4096, 10**9])

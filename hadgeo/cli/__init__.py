@@ -26,7 +26,9 @@ _COMMANDS = {
     "detect": "Score how little each pixel of a scene belongs there.",
     "detectors": "List the detectors, or the parameters of one.",
     "info": "Show what is known of a cube, and what `detect` would need.",
+    "model": "Look into a model file.",
     "simulate": "Make a believable flight line with implanted targets.",
+    "train": "Fit a detector on one or several scenes and keep it as a file.",
 }
 
 

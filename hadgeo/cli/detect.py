@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hadgeo.cli import options
 from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.engine import Detection
 
 
 @click.command("detect")
-@click.argument("scene")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option("--output", "-o", metavar="FILE", help="The map; SCENE_anomaly.tif beside the scene by default.")
+@click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
+@click.option("--resample-bands", is_flag=True, help="Interpolate a scene to the wavelengths of --model.")
 @options.detector
 @options.parameters
 @options.bands
@@ -29,9 +32,13 @@ if TYPE_CHECKING:
 @options.quiet
 @options.progress
 @options.debug
+@click.pass_context
 def command(
-    scene: str,
+    context: click.Context,
+    scenes: tuple[str, ...],
     output: str | None,
+    model: str | None,
+    resample_bands: bool,
     detector: str,
     parameters: dict[str, str],
     bands: str | None,
@@ -43,7 +50,7 @@ def command(
     quiet: bool,
     progress: str,
 ) -> None:
-    r"""Score how little each pixel of SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+    r"""Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
 
     SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
     is the detector's own.
@@ -53,38 +60,65 @@ def command(
       hadgeo detect scene.tif
       hadgeo detect line.img -d rx -o scores.tif
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
+      hadgeo detect line2.img line3.img --model mission.hadgeo
     """
-    from hadgeo.detectors.registry import detector_class
     from hadgeo.engine import detect
 
-    if seed is not None and "seed" in detector_class(detector).Params.model_fields:
-        parameters = {"seed": str(seed), **parameters}
+    if output is not None and len(scenes) > 1:
+        raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
+    chosen: Any = detector
+    if model is not None:
+        chosen = _load(model, context, detector)
+        parameters = {}
+    elif resample_bands:
+        raise ParameterError("--resample-bands needs the wavelengths of a --model; add one or leave it out")
+    else:
+        parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report:
-        done = detect(
-            scene,
-            detector,
-            out=output,
-            parameters=parameters,
-            bands=bands,
-            device=device,
-            memory=memory,
-            window=window,
-            overwrite=overwrite,
-            progress=report,
-        )
-        if isinstance(report, JsonLines):
-            report.emit(
-                "result",
-                map=str(done.path),
-                detector=done.detector.name,
-                device=str(done.device),
-                bands=done.bands.numbers(),
-                valid_pixels=done.valid,
-                windows=done.windows,
-                seconds={name: round(value, 3) for name, value in done.seconds.items()},
+        for scene in scenes:
+            done = detect(
+                scene,
+                chosen,
+                out=output,
+                parameters=parameters,
+                bands=bands,
+                device=device,
+                memory=memory,
+                window=window,
+                resample_bands=resample_bands,
+                overwrite=overwrite,
+                progress=report,
             )
-    if not quiet and progress != "json":
-        click.echo(_last_line(done))
+            if isinstance(report, JsonLines):
+                report.emit("result", **_result(done))
+            elif not quiet:
+                click.echo(_last_line(done))
+
+
+def _load(model: str, context: click.Context, detector: str) -> Any:
+    """Load a model, and refuse options that would contradict it."""
+    from hadgeo.model_file import load_model
+
+    loaded = load_model(model)
+    for option in ("parameters", "bands", "seed"):
+        if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+            raise ParameterError(f"{model}: --{option} is fixed in a model; leave it out, or train another")
+    asked = context.get_parameter_source("detector") is click.core.ParameterSource.COMMANDLINE
+    if asked and detector != loaded.detector.name:
+        raise ParameterError(f"{model}: a model of {loaded.detector.name}, not of {detector}; leave -d out")
+    return loaded
+
+
+def _result(done: Detection) -> dict[str, Any]:
+    return {
+        "map": str(done.path),
+        "detector": done.detector.name,
+        "device": str(done.device),
+        "bands": done.bands.numbers(),
+        "valid_pixels": done.valid,
+        "windows": done.windows,
+        "seconds": {name: round(value, 3) for name, value in done.seconds.items()},
+    }
 
 
 def _last_line(done: Detection) -> str:

@@ -1,9 +1,10 @@
 """Options that several commands share.
 
-- ``debug``: detect, info, detectors, simulate
-- ``quiet``, ``overwrite``, ``seed``: detect, simulate
-- ``progress``: detect
-- ``bands``, ``detector``, ``parameters``, ``device``, ``memory``: detect, info
+- ``debug``: all
+- ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
+- ``progress``: detect, train
+- ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
+- ``memory``: detect, info
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class ByteSize(click.ParamType[int]):
 memory = click.option(
     "--memory",
     type=ByteSize(),
-    default="1GB",
+    default="800MB",
     show_default=True,
     help="What the windows under way may take together, beside about 0.4 GB for the libraries.",
 )
@@ -101,3 +102,12 @@ parameters = click.option(
     callback=_parse_parameters,
     help="A detector's parameter; repeatable. `hadgeo detectors NAME` lists them.",
 )
+
+
+def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[str, str]:
+    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random."""
+    from hadgeo.detectors.registry import detector_class
+
+    if seed is None or "seed" not in detector_class(detector).Params.model_fields:
+        return values
+    return {"seed": str(seed), **values}

@@ -227,7 +227,8 @@ class BS3LNet(Detector[BS3LNetParams]):
 
     def _standardise(self, block: Tensor) -> Tensor:
         """Scale each band to the scene's unit variance, in the layout that convolutions are fast in."""
-        x = (block.permute(1, 2, 0).float() - self.mean_) / self.std_
+        x = block.permute(1, 2, 0) - self.mean_.to(block.dtype)
+        x = x.float().div_(self.std_)
         return x.permute(2, 0, 1)
 
     def _make_network(self, bands: int) -> BlindSpotNetwork:
@@ -278,10 +279,12 @@ class BS3LNet(Detector[BS3LNetParams]):
 
     @torch.no_grad()
     def _residual(self, x: Tensor) -> Tensor:
-        """What the network does not predict of a standardised (band, y, x), NaN where a band is."""
-        filled = x.nan_to_num(0.0)
-        predicted: Tensor = self.network_(filled[None].contiguous(memory_format=torch.channels_last))[0]
-        return x - predicted
+        """What the network does not predict of a standardised (band, y, x), put in its place; NaN stays NaN."""
+        invalid = ~valid_pixels(x)
+        if invalid.any():
+            x.nan_to_num_(0.0)
+        x -= self.network_(x[None].contiguous(memory_format=torch.channels_last))[0]
+        return x.masked_fill_(invalid, torch.nan) if invalid.any() else x
 
     def _residual_whitening(self, residuals: list[Tensor]) -> Tensor:
         total: Statistics | None = None
@@ -307,11 +310,11 @@ class BS3LNet(Detector[BS3LNetParams]):
 
     @torch.no_grad()
     def _whitened(self, residual: Tensor) -> Tensor:
-        return mahalanobis(residual, torch.zeros_like(self.mean_), self.whitening_)
+        return mahalanobis(residual, None, self.whitening_)
 
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and feature maps; see `Detector.bytes_per_pixel`."""
-        return 4 * (6 * bands + 6 * self.params.channels)
+        return 4 * (3 * bands + 7 * self.params.channels)
 
     def state(self) -> dict[str, Tensor]:
         """Scale, network and whitening; see `Detector.state`."""

@@ -122,12 +122,12 @@ def whitening(covariance: Tensor) -> Tensor:
     return scaled.T.contiguous()
 
 
-def mahalanobis(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
+def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor:
     """Squared Mahalanobis distance of each pixel.
 
     Args:
         block: (band, y, x).
-        mean: (band), of the precision in which to compute.
+        mean: (band), of the precision in which to compute; None where the block is centred already.
         whitening: (rank, band); see `whitening`.
 
     Returns:
@@ -137,10 +137,12 @@ def mahalanobis(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
     if block.stride(0) == 1:
         # BIP: spectra are contiguous; transposing the small matrix instead of the cube saves a pass over memory.
         spectra = block.permute(1, 2, 0).reshape(rows * cols, -1)
-        distance: Tensor = ((spectra - mean) @ whitening.T).square_().sum(dim=1)
+        centred = spectra if mean is None else spectra - mean
+        distance: Tensor = (centred @ whitening.T).square_().sum(dim=1)
         return distance.reshape(rows, cols)
     spectra = block.reshape(block.shape[0], rows * cols)
-    distance = (whitening @ (spectra - mean[:, None])).square_().sum(dim=0)
+    centred = spectra if mean is None else spectra - mean[:, None]
+    distance = (whitening @ centred).square_().sum(dim=0)
     return distance.reshape(rows, cols)
 
 

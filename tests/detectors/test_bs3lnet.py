@@ -16,7 +16,7 @@ from hadgeo.detectors.bs3lnet import BlindSpotNetwork, BS3LNet, BS3LNetParams, b
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeWarning, ParameterError
 from hadgeo.formats.matlab import read_truth
-from hadgeo.sampling import Sample
+from hadgeo.sampling import Sample, Scene
 from tests.conftest import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def test_the_halo_is_exactly_the_receptive_field(blocks: int) -> None:
 @pytest.mark.parametrize(("statistic", "halo"), [("mse", 7), ("whitened", 7), ("cfar", 14)])
 def test_the_halo_is_exact_and_one_less_is_not(readers: Executor, statistic: str, halo: int) -> None:
     scene = background((12, 50, 50))
-    sample = Sample(memory_source(scene), range(12), executor=readers, device=CPU)
+    sample = Sample(Scene(memory_source(scene), range(12)), executor=readers, device=CPU)
     detector = make_detector("bs3lnet", {"steps": 5, "crop": 32, "statistic": statistic}).fit(sample, device=CPU)
     assert detector.halo == halo
     cube = torch.from_numpy(scene)
@@ -113,7 +113,7 @@ def test_training_lowers_the_loss_and_does_not_touch_the_global_seed(readers: Ex
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    sample = Sample(memory_source(background((8, 40, 40))), range(8), executor=readers, device=CPU)
+    sample = Sample(Scene(memory_source(background((8, 40, 40))), range(8)), executor=readers, device=CPU)
     detector = BS3LNet(BS3LNetParams(steps=40, crop=32)).fit(sample, device=CPU)
     assert len(detector.loss_) == 40
     assert np.mean(detector.loss_[-10:]) < 0.7 * np.mean(detector.loss_[:5])
@@ -124,7 +124,7 @@ def test_seeds_differ(readers: Executor) -> None:
     scene = background((6, 24, 24))
     maps = []
     for seed in (0, 1):
-        sample = Sample(memory_source(scene), range(6), executor=readers, device=CPU)
+        sample = Sample(Scene(memory_source(scene), range(6)), executor=readers, device=CPU)
         detector = BS3LNet(BS3LNetParams(steps=3, crop=16, seed=seed)).fit(sample, device=CPU)
         maps.append(detector.score(torch.from_numpy(scene)))
     assert not torch.equal(*maps)
@@ -132,7 +132,7 @@ def test_seeds_differ(readers: Executor) -> None:
 
 def test_a_fit_can_be_cancelled(readers: Executor) -> None:
     log = Recorder(patience=6)
-    sample = Sample(memory_source(background((6, 24, 24))), range(6), executor=readers, device=CPU, progress=log)
+    sample = Sample(Scene(memory_source(background((6, 24, 24))), range(6)), executor=readers, device=CPU, progress=log)
     with pytest.raises(Cancelled):
         BS3LNet(BS3LNetParams(steps=1000, crop=16)).fit(sample, device=CPU, progress=log)
     assert log.stages["fit"][0] < 10
@@ -161,7 +161,7 @@ def test_finds_the_targets_of_hydice_ii(data_dir: Path, readers: Executor) -> No
         warnings.simplefilter("ignore", CubeWarning)  # the file has no georeference
         source = source_of(open_cube(path))
     bands, rows, cols = source.shape
-    detector = BS3LNet().fit(Sample(source, range(bands), executor=readers, device=CPU), device=CPU)
+    detector = BS3LNet().fit(Sample(Scene(source, range(bands)), executor=readers, device=CPU), device=CPU)
     scores = detector.score(torch.from_numpy(source.read(slice(0, rows), slice(0, cols))))
     assert roc_auc_score(read_truth(path).ravel(), scores.numpy().ravel()) >= 0.985
 
@@ -173,7 +173,7 @@ def test_cuda_and_cpu_find_the_same_places(readers: Executor) -> None:
     scene[::2, 30, 31] += 5
     maps = []
     for device in (CPU, torch.device("cuda")):
-        sample = Sample(memory_source(scene), range(12), executor=readers, device=device)
+        sample = Sample(Scene(memory_source(scene), range(12)), executor=readers, device=device)
         detector = BS3LNet(BS3LNetParams(steps=60)).fit(sample, device=device)
         maps.append(detector.score(torch.from_numpy(scene).to(device)).cpu())
     assert all(int(m.argmax()) == 30 * 64 + 31 for m in maps)

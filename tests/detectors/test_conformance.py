@@ -12,7 +12,7 @@ import torch
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import detector_class, list_detectors, make_detector
 from hadgeo.errors import FitError
-from hadgeo.sampling import Sample
+from hadgeo.sampling import Sample, Scene
 from hadgeo.windows import tile
 from tests.conftest import background, memory_source
 
@@ -29,7 +29,7 @@ def quick(name: str, **parameters: Any) -> Detector[Any]:
 
 
 def fitted(name: str, scene: np.ndarray, readers: Executor, **parameters: Any) -> Detector[Any]:
-    sample = Sample(memory_source(scene), range(scene.shape[0]), executor=readers, device=CPU)
+    sample = Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
     return quick(name, **parameters).fit(sample, device=CPU)
 
 

@@ -18,7 +18,7 @@ from hadgeo.detectors.registry import make_detector
 from hadgeo.detectors.rx import RX, rao_blackwell_ledoit_wolf, whitening
 from hadgeo.errors import CubeWarning
 from hadgeo.formats.matlab import read_truth
-from hadgeo.sampling import Sample, Statistics
+from hadgeo.sampling import Sample, Scene, Statistics
 from tests.conftest import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ PUBLISHED = [
 
 
 def rx_scores(scene: np.ndarray, readers: Executor, **parameters: object) -> np.ndarray:
-    sample = Sample(memory_source(scene), range(scene.shape[0]), executor=readers, device=CPU)
+    sample = Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
     return make_detector("rx", parameters).fit(sample, device=CPU).score(torch.from_numpy(scene)).numpy()
 
 
@@ -50,7 +50,7 @@ def test_published_auc_to_four_digits(data_dir: Path, readers: Executor, scene: 
         warnings.simplefilter("ignore", CubeWarning)  # the MATLAB files have no georeference
         source = source_of(open_cube(data_dir / scene))
     bands, rows, cols = source.shape
-    detector = RX().fit(Sample(source, range(bands), executor=readers, device=CPU), device=CPU)
+    detector = RX().fit(Sample(Scene(source, range(bands)), executor=readers, device=CPU), device=CPU)
     scores = detector.score(torch.from_numpy(source.read(slice(0, rows), slice(0, cols)))).numpy()
     assert round(roc_auc_score(read_truth(data_dir / truth).ravel(), scores.ravel()), 4) == auc
 
@@ -89,7 +89,9 @@ def test_bands_of_very_different_scale_are_not_taken_for_singular() -> None:
 def test_fewer_pixels_than_bands_shrink_and_say_so(readers: Executor) -> None:
     log = Recorder()
     scene = background((40, 5, 6))
-    detector = RX().fit(Sample(memory_source(scene), range(40), executor=readers, device=CPU), device=CPU, progress=log)
+    detector = RX().fit(
+        Sample(Scene(memory_source(scene), range(40)), executor=readers, device=CPU), device=CPU, progress=log
+    )
     assert 0 < detector.shrinkage_ <= 1
     assert "30 valid pixels do not determine the covariance of 40 bands" in log.messages[0]
     assert detector.score(torch.from_numpy(scene)).isfinite().all()

@@ -1,0 +1,57 @@
+"""``hadgeo model``: look into model files."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from hadgeo.cli import options
+
+
+@click.group("model")
+def command() -> None:
+    """Look into a model file that `hadgeo train` wrote."""
+
+
+@command.command("info")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.debug
+def info(file: str, as_json: bool) -> None:
+    """Show what FILE holds: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
+    from hadgeo.model_file import load_model
+
+    model = load_model(file)
+    spectrum = model.spectrum
+    if as_json:
+        facts = {
+            "file": file,
+            "detector": model.detector.name,
+            "parameters": model.detector.params.model_dump(mode="json"),
+            "bands": [i + 1 for i in spectrum.indices],
+            "bands_of_sensor": spectrum.total,
+            "wavelength_nm": spectrum.wavelength,
+            "fwhm_nm": spectrum.fwhm,
+            "stored_type": model.stored_dtype,
+            "scenes": model.scenes,
+            "loss": model.loss,
+            "hadgeo_version": model.hadgeo_version,
+            "hash": model.hash,
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    centres = spectrum.wavelength
+    lines = {
+        "file": file,
+        "detector": f"{model.detector.name}, {model.detector.title}",
+        "parameters": ", ".join(f"{k}={v}" for k, v in model.detector.params.model_dump(mode="json").items()),
+        "bands": f"{len(spectrum.indices)} of {spectrum.total}"
+        + (f", {centres[0]:g} to {centres[-1]:g} nm" if centres else ", wavelengths unknown"),
+        "scenes": f"{', '.join(model.scenes)} ({model.stored_dtype})",
+        "loss": f"{model.loss[0]:.4g} to {model.loss[-1]:.4g} in {len(model.loss)} steps" if model.loss else "none",
+        "hadgeo": model.hadgeo_version,
+        "hash": f"{model.hash} (verified)",
+    }
+    for name, value in lines.items():
+        click.echo(f"{name:>10}  {value}")

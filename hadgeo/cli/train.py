@@ -1,0 +1,61 @@
+"""``hadgeo train``: fit once, for all lines of a mission."""
+
+from __future__ import annotations
+
+import click
+
+from hadgeo.cli import options
+from hadgeo.cli.reporting import JsonLines, reporter
+
+
+@click.command("train")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.option("--output", "-o", metavar="FILE", required=True, help="The model file, such as mission.hadgeo.")
+@options.detector
+@options.parameters
+@options.bands
+@options.device
+@options.seed
+@options.overwrite
+@options.quiet
+@options.progress
+@options.debug
+def command(
+    scenes: tuple[str, ...],
+    output: str,
+    detector: str,
+    parameters: dict[str, str],
+    bands: str | None,
+    device: str,
+    seed: int | None,
+    overwrite: bool,
+    quiet: bool,
+    progress: str,
+) -> None:
+    r"""Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
+
+    The first scene decides which bands are used; the others must have them too.
+
+    \b
+    Examples:
+      hadgeo train line1.img -o mission.hadgeo
+      hadgeo train line1.img line5.img -d rx -o mission.hadgeo
+      hadgeo detect line2.img line3.img --model mission.hadgeo
+    """
+    from hadgeo.training import train
+
+    with reporter(progress, quiet=quiet) as report:
+        model = train(
+            scenes,
+            detector,
+            out=output,
+            parameters=options.with_seed(detector, parameters, seed),
+            bands=bands,
+            device=device,
+            overwrite=overwrite,
+            progress=report,
+        )
+        if isinstance(report, JsonLines):
+            report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)
+    if not quiet and progress != "json":
+        click.echo(f"{output}: {detector} on {len(model.spectrum.indices)} bands of {', '.join(model.scenes)}")

@@ -1,0 +1,237 @@
+"""A fitted detector as a file: tensors in safetensors, and beside them what they mean, as JSON.
+
+No code is ever run from such a file. Everything in it is covered by a hash, so damage is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from hadgeo._version import __version__
+from hadgeo.detectors.base import Detector
+from hadgeo.detectors.registry import make_detector
+from hadgeo.errors import HadgeoError, ModelError
+
+#: Raised when a file of this version can no longer be read by older ones.
+FORMAT_VERSION = 1
+
+_KEY = "hadgeo"
+
+
+class Spectrum(BaseModel):
+    """The bands that a detector was fitted on.
+
+    Attributes:
+        indices: Their 0-based indices in the sensor's cube.
+        total: Bands of that cube.
+        wavelength: Their centres in nm, or None.
+        fwhm: Their full widths at half maximum in nm, or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    indices: tuple[int, ...]
+    total: int
+    wavelength: tuple[float, ...] | None = None
+    fwhm: tuple[float, ...] | None = None
+
+
+class _Header(BaseModel):
+    """What stands in a file beside the tensors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int
+    hadgeo_version: str
+    detector: str
+    parameters: dict[str, Any]
+    spectrum: Spectrum
+    stored_dtype: str
+    level: float
+    scenes: tuple[str, ...]
+    loss: tuple[float, ...]
+    hash: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted detector, and what it was fitted on.
+
+    Attributes:
+        detector: The fitted detector.
+        spectrum: The bands that it takes.
+        stored_dtype: The type in which the first scene stored its samples, before scale and offset.
+        level: Median over the bands of the first scene's largest values: the scale of the sensor's product.
+        scenes: Names of the scenes.
+        loss: Training loss of each step; empty where a detector has none.
+        hadgeo_version: What it was fitted with.
+        hash: SHA-256 over all of it.
+    """
+
+    detector: Detector[Any]
+    spectrum: Spectrum
+    stored_dtype: str = ""
+    level: float = 0.0
+    scenes: tuple[str, ...] = ()
+    loss: tuple[float, ...] = field(default=(), repr=False)
+    hadgeo_version: str = __version__
+    hash: str = ""
+
+
+def to_bytes(model: Model) -> bytes:
+    """A model as the bytes of a file; the same model gives the same bytes."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.detector.state().items()}
+    header = _Header(
+        format_version=FORMAT_VERSION,
+        hadgeo_version=model.hadgeo_version,
+        detector=model.detector.name,
+        parameters=model.detector.params.model_dump(mode="json"),
+        spectrum=model.spectrum,
+        stored_dtype=model.stored_dtype,
+        level=model.level,
+        scenes=model.scenes,
+        loss=model.loss,
+        hash="",
+    )
+    signed = header.model_copy(update={"hash": _digest(header, tensors)})
+    # One key alone: the order of several is not kept.
+    written: bytes = save(tensors, metadata={_KEY: signed.model_dump_json()})
+    return written
+
+
+def load_model(path: str | os.PathLike[str], device: torch.device | None = None) -> Model:
+    """Read a fitted detector.
+
+    Args:
+        path: A file that `hadgeo train` wrote.
+        device: Where the detector shall score; the CPU by default.
+
+    Raises:
+        ModelError: The file is missing, damaged, of another kind or of a newer version, or its detector is unknown.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ModelError(f"{file}: no such model file; make one with `hadgeo train SCENE -o {file.name}`")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_KEY)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{file}: not a hadgeo model, or damaged ({reason}); train it again or copy it again"
+        ) from None
+    if text is None:
+        raise ModelError(f"{file}: a safetensors file, but no hadgeo model; make one with `hadgeo train`")
+    header = _parse(text, file)
+    if header.hash != _digest(header, tensors):
+        raise ModelError(f"{file}: damaged, its contents do not match their hash; copy it again")
+    try:
+        detector = make_detector(header.detector, header.parameters)
+    except HadgeoError as error:
+        raise ModelError(f"{file}: {error}; install the package that defines it, or train again") from None
+    try:
+        detector.load_state(tensors, device or torch.device("cpu"))
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{file}: its tensors are not those of {header.detector} ({reason}); train it again") from None
+    return Model(
+        detector,
+        header.spectrum,
+        header.stored_dtype,
+        header.level,
+        header.scenes,
+        header.loss,
+        header.hadgeo_version,
+        header.hash,
+    )
+
+
+def _parse(text: str, file: Path) -> _Header:
+    try:
+        raw = json.loads(text)
+        version = raw.get("format_version") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise ModelError(
+                f"{file}: written by hadgeo {raw.get('hadgeo_version')} in format {version}, and this is hadgeo "
+                f"{__version__}, which reads up to format {FORMAT_VERSION}; update hadgeo"
+            )
+        return _Header.model_validate(raw)
+    except (json.JSONDecodeError, RecursionError, ValidationError):
+        raise ModelError(f"{file}: damaged, its description cannot be read; copy it again") from None
+
+
+def _digest(header: _Header, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the description and every tensor, with names, types and shapes."""
+    digest = hashlib.sha256(header.model_copy(update={"hash": ""}).model_dump_json().encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def match_bands(
+    spectrum: Spectrum,
+    total: int,
+    wavelength: npt.NDArray[np.float64] | None,
+    *,
+    name: str,
+) -> npt.NDArray[np.intp]:
+    """Find a model's bands in a scene.
+
+    Args:
+        spectrum: The model's bands.
+        total: Bands of the scene.
+        wavelength: Their centres in nm, or None.
+        name: The scene, for messages.
+
+    Returns:
+        0-based indices of the scene's bands, in the model's order.
+
+    Raises:
+        ModelError: A band's nearest is farther away than half a full width at half maximum (half the distance to the
+            model's next band where widths are not known), or wavelengths are missing and the number of bands differs.
+    """
+    if spectrum.wavelength is None or wavelength is None:
+        if total != spectrum.total:
+            raise ModelError(
+                f"{name}: {total} bands, and the model was fitted on a cube of {spectrum.total}; without wavelengths "
+                "on both sides they cannot be matched: train on a scene of this sensor"
+            )
+        return np.asarray(spectrum.indices, dtype=np.intp)
+    wanted = np.asarray(spectrum.wavelength)
+    nearest: npt.NDArray[np.intp] = np.abs(wavelength[None, :] - wanted[:, None]).argmin(axis=1)
+    distance = np.abs(wavelength[nearest] - wanted)
+    far = distance > tolerance(spectrum)
+    if far.any() or len(np.unique(nearest)) < len(nearest):
+        worst = int(distance.argmax())
+        raise ModelError(
+            f"{name}: {int(far.sum())} of the model's {len(wanted)} bands are not in the scene, such as "
+            f"{wanted[worst]:.1f} nm, whose nearest is {wavelength[nearest[worst]]:.1f} nm; interpolate with "
+            "--resample-bands, or train on a scene of this sensor"
+        )
+    return nearest
+
+
+def tolerance(spectrum: Spectrum) -> npt.NDArray[np.float64]:
+    """How far from each band's centre another sensor's band may lie, in nm."""
+    if spectrum.fwhm is not None:
+        return np.asarray(spectrum.fwhm) / 2
+    centres = np.asarray(spectrum.wavelength, dtype=np.float64)
+    if centres.size < 2:
+        return np.full(centres.shape, 5.0)
+    spacing: npt.NDArray[np.float64] = np.abs(np.gradient(centres))
+    return spacing / 2

@@ -1,0 +1,119 @@
+"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other lines of a mission."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.base import Detector
+from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
+from hadgeo.device import describe_device, resolve_device
+from hadgeo.engine import reading_threads, usable_bands
+from hadgeo.errors import OutputError
+from hadgeo.formats.source import Source
+from hadgeo.geotiff import check_output
+from hadgeo.model_file import Model, Spectrum, load_model, match_bands, to_bytes
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import Sample, Scene, survey
+
+
+def train(
+    scenes: Sequence[str | os.PathLike[str] | xr.DataArray],
+    detector: str | Detector[Any] = DEFAULT_DETECTOR,
+    *,
+    out: str | os.PathLike[str],
+    parameters: dict[str, Any] | None = None,
+    bands: str | Sequence[int] | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    progress: Progress = SILENT,
+) -> Model:
+    """Fit a detector and write it to a file.
+
+    Args:
+        scenes: Files or cubes of one sensor; the first decides which bands are used.
+        detector: A detector's name, or an unfitted detector.
+        out: The model file to write.
+        parameters: Hyper-parameters by name, where `detector` is a name.
+        bands: As for `hadgeo.detect`.
+        device: As for `hadgeo.detect`.
+        overwrite: Whether an existing file may be replaced.
+        executor: Threads that read; some of our own by default.
+        progress: Follows the fit and may cancel it.
+
+    Returns:
+        The model, as `load_model` reads it from the file.
+
+    Raises:
+        HadgeoError: As for `hadgeo.detect`; `ModelError` where a scene lacks bands of the first.
+    """
+    if not scenes:
+        raise OutputError(f"{out}: no scene to train on; name at least one")
+    chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
+    where = resolve_device(device)
+    target = Path(out)
+    check_output(target, overwrite=overwrite)
+    sources = [source_of(scene if isinstance(scene, xr.DataArray) else open_cube(scene)) for scene in scenes]
+    for source in sources:
+        if target.exists() and any(target.samefile(file) for file in source.files if file.exists()):
+            raise OutputError(f"{target} is a scene, or a part of one; give another name with -o")
+    first = sources[0]
+    selection = usable_bands(first, bands)
+    spectrum = spectrum_of(first, selection.indices)
+    progress.message(f"device: {describe_device(where)}")
+    progress.message(f"bands: {selection}")
+    fitted_on = [Scene(first, selection.indices)]
+    for source in sources[1:]:
+        indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
+        fitted_on.append(Scene(source, indices.tolist()))
+    with reading_threads(executor) as pool:
+        chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
+    model = Model(
+        chosen,
+        spectrum,
+        stored_dtype=str(first.metadata.stored_dtype),
+        level=survey(first, selection.indices).level,
+        scenes=tuple(Path(source.path).name for source in sources),
+        loss=tuple(float(value) for value in getattr(chosen, "loss_", ())),
+    )
+    _write(target, to_bytes(model))
+    return load_model(target, where)
+
+
+def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
+    """The used bands of a cube as a model keeps them."""
+    metadata = source.metadata
+    chosen = np.asarray(indices, dtype=np.intp)
+    return Spectrum(
+        indices=tuple(int(i) for i in chosen),
+        total=source.shape[0],
+        wavelength=None if metadata.wavelength is None else tuple(metadata.wavelength[chosen].tolist()),
+        fwhm=None if metadata.fwhm is None else tuple(metadata.fwhm[chosen].tolist()),
+    )
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file all at once: what stood there before is replaced by the whole or not at all."""
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}; make room, or use -o to write elsewhere"
+        ) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
