@@ -42,7 +42,7 @@ from hadgeo.sampling import Sample, Scene, band_index, survey, valid_pixels
 from hadgeo.windows import Window, halves, tile, window_size
 
 #: Bytes that windows under way may take together, if the user says nothing.
-DEFAULT_MEMORY = 800 * 10**6
+DEFAULT_MEMORY = 600 * 10**6
 
 #: Threads that read; one of them scores at any time.
 READERS = 3

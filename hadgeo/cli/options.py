@@ -77,7 +77,7 @@ class ByteSize(click.ParamType[int]):
 memory = click.option(
     "--memory",
     type=ByteSize(),
-    default="800MB",
+    default="600MB",
     show_default=True,
     help="What the windows under way may take together, beside about 0.4 GB for the libraries.",
 )

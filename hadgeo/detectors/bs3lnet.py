@@ -152,6 +152,8 @@ class Conv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve without a change of size."""
+        if min(x.shape[-2:]) > 1:
+            return super().forward(F.pad(x, (1, 1, 1, 1), mode="reflect"))
         for sides, size in (((1, 1, 0, 0), x.shape[-1]), ((0, 0, 1, 1), x.shape[-2])):
             x = F.pad(x, sides, mode="reflect" if size > 1 else "replicate")
         return super().forward(x)
@@ -211,7 +213,7 @@ class BS3LNet(Detector[BS3LNetParams]):
             raise FitError("bs3lnet: all valid pixels are equal, so nothing can stand out; check the input and --bands")
         self._set_scale(statistics, device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
-        _replace(crops, lambda crop: self._standardise(crop.to(device)))
+        _replace(crops, lambda crop: self._standardise(crop.to(device, torch.float32)))
         self.network_ = self._make_network(sample.bands).to(device)
         self._train(crops, device, progress)
         _replace(crops, self._residual)
@@ -226,10 +228,9 @@ class BS3LNet(Detector[BS3LNetParams]):
         self.std_ = std.float().to(device)
 
     def _standardise(self, block: Tensor) -> Tensor:
-        """Scale each band to the scene's unit variance, in the layout that convolutions are fast in."""
-        x = block.permute(1, 2, 0) - self.mean_.to(block.dtype)
-        x = x.float().div_(self.std_)
-        return x.permute(2, 0, 1)
+        """Scale each band of a float32 (band, y, x) to the scene's unit variance, in place."""
+        block.permute(1, 2, 0).sub_(self.mean_).div_(self.std_)
+        return block
 
     def _make_network(self, bands: int) -> BlindSpotNetwork:
         # Layers draw weights of their own when they are made, from a state that is the caller's.
@@ -300,7 +301,7 @@ class BS3LNet(Detector[BS3LNetParams]):
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
         """Size of the residual in the chosen statistic; see `Detector.score`."""
-        residual = self._residual(self._standardise(block))
+        residual = self._residual(self._standardise(block.to(torch.float32, copy=True)))
         if self.params.statistic == "mse":
             return residual.square().mean(dim=0)
         whitened = self._whitened(residual)
