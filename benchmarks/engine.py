@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import hadgeo
@@ -41,14 +42,15 @@ class InMemory(Source):
         self.path, self.shape, self.dtype = source.path, source.shape, source.dtype
         self.block, self.metadata = source.block, source.metadata
         self._source = source
-        self._kept: dict[tuple[int, int], object] = {}
+        self._kept: dict[tuple[int, int], np.ndarray] = {}
 
-    def read(self, rows: slice, cols: slice, bands: object = slice(None)) -> object:
+    def read(self, rows: slice, cols: slice, bands: object = slice(None)) -> np.ndarray:
         """Give the first window of this shape that was ever asked for."""
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         if shape not in self._kept:
             self._kept[shape] = self._source.read(rows, cols, bands)
-        return self._kept[shape]
+        # A fit may overwrite its crops, which are as small as they are few; the strips of a pass are left as they are.
+        return self._kept[shape] if shape[1] == self.shape[2] else self._kept[shape].copy()
 
 
 def pieces_of_fit(source: Source, bands: tuple[int, ...]) -> list[Window]:
