@@ -21,6 +21,7 @@ DEFAULT_DETECTOR = "bs3lnet"
 _BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
     "rx": "hadgeo.detectors.rx:RX",
+    "scoread": "hadgeo.detectors.scoread:ScoreAD",
 }
 
 #: JSON schema's limits in words.

@@ -1,0 +1,489 @@
+"""ScoreAD: around an anomaly, the score of the distribution of a scene's spectra points towards the background.
+
+"Utilizing the score of data distribution for hyperspectral anomaly detection", arXiv 2601.12379. The score of a density
+p is the gradient of log p; the network learns it for spectra under Gaussian noise of growing strength, by denoising
+(Y. Song et al., "Score-based generative modeling through stochastic differential equations", ICLR 2021).
+
+Network, noise and loss are the paper's. The paper draws 100 noisy copies of each pixel; here the noise is drawn once
+for all pixels and in pairs (z, -z), which needs far fewer copies and makes a map independent of windows and order.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.cfar import local_contrast
+from hadgeo.device import fast_dtype
+from hadgeo.errors import Cancelled, ParameterError
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import Sample, spectra_of, valid_pixels
+
+#: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
+POOL_PIXELS = 2**18
+
+#: Base of the perturbation kernel: at t = 1 the noise is `_SIGMA` / sqrt(2 ln `_SIGMA`) times the range of the data.
+_SIGMA = 5.0
+
+#: The least t that is trained; at 0 the score of a sample does not exist.
+_LEAST_T = 1e-5
+
+#: Pixels that are scored together: their feature maps stay within a core's cache.
+_CHUNK = 256
+
+#: Pixels are scored in multiples of this. A matrix product of fewer rows is summed in another order, which would make
+#: scores depend on the window.
+_GRAIN = 16
+
+_HIDDEN = 256
+_FREQUENCIES = 128
+_CHANNELS = (1, 16, 32, 64)
+_GROUPS = (4, 8, 16)
+
+
+class ScoreADParams(Params):
+    """Hyper-parameters of ScoreAD."""
+
+    noise: Literal["antithetic", "independent", "none"] = Field(
+        default="antithetic",
+        title="Noise",
+        description="Copies of a pixel at which the score is taken: 'antithetic', in pairs of opposite noise; "
+        "'independent', each with noise of its own (the paper's); 'none', the pixel itself, and the score's size.",
+    )
+    evaluations: int = Field(
+        default=2,
+        title="Evaluations",
+        description="Noisy copies of a pixel; even for antithetic noise, and without meaning for none.",
+        ge=1,
+        le=10_000,
+    )
+    t: tuple[float, ...] = Field(
+        default=(0.05,),
+        title="Noise times",
+        description="Strength of the noise, above 0 and at most 1, of one score or of several that are averaged; "
+        "such as 0.05, or 0.02,0.05.",
+        min_length=1,
+        max_length=100,
+    )
+    normalisation: Literal["cfar", "none"] = Field(
+        default="none",
+        title="Normalisation",
+        description="'cfar' divides a score by its local median; 'none' leaves it as it is (the paper's).",
+    )
+    cfar_window: int = Field(
+        default=15,
+        title="CFAR window",
+        description="Side in pixels of the window of the local median, for the normalisation 'cfar'; odd, and such "
+        "that a target fills less than half of it.",
+        ge=3,
+        le=101,
+    )
+    scaling: Literal["cube", "band"] = Field(
+        default="cube",
+        title="Scaling",
+        description="What is scaled to 0...1 by its own minimum and maximum: the 'cube' (the paper's) or each 'band'.",
+    )
+    condition: bool = Field(
+        default=False,
+        title="Condition",
+        description="Learn the score given the most similar spectrum of the ring of neighbours between the windows.",
+    )
+    inner_window: int = Field(
+        default=5,
+        title="Inner window",
+        description="Side in pixels of the window whose spectra are no condition; odd.",
+        ge=1,
+        le=31,
+    )
+    outer_window: int = Field(
+        default=7,
+        title="Outer window",
+        description="Side in pixels of the window whose spectra may be the condition; odd, and larger than the inner.",
+        ge=3,
+        le=63,
+    )
+    retain_ratio: float = Field(
+        default=1.0,
+        title="Retain ratio",
+        description="Part of a batch that is learned from, the smallest losses; less than 1 guards against anomalies "
+        "that are common enough to be learned.",
+        gt=0,
+        le=1,
+    )
+    steps: int = Field(default=1500, title="Steps", description="Training steps.", ge=1, le=1_000_000)
+    batch: int = Field(default=128, title="Batch", description="Spectra in one training step.", ge=1, le=65536)
+    learning_rate: float = Field(
+        default=1e-3,
+        title="Learning rate",
+        description="Peak of AdamW's one-cycle learning rate.",
+        gt=0,
+        le=1,
+    )
+    seed: int = Field(default=0, title="Seed", description="Of weights, batches and noise.", ge=0, le=2**63 - 1)
+
+    @field_validator("t", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part for part in value.replace(",", " ").split())
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        for name in ("inner_window", "outer_window", "cfar_window"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, so that it has a centre")
+        if self.outer_window <= self.inner_window:
+            raise ValueError(
+                f"outer_window ({self.outer_window}) must be larger than inner_window ({self.inner_window})"
+            )
+        if self.noise == "antithetic" and self.evaluations % 2:
+            raise ValueError(
+                f"evaluations ({self.evaluations}) must be even for antithetic noise, which comes in pairs"
+            )
+        if not all(0 < t <= 1 for t in self.t):
+            raise ValueError("each t must be above 0 and at most 1")
+        return self
+
+
+def noise_std(t: Tensor) -> Tensor:
+    """Standard deviation of the perturbation kernel at time t, sqrt((σ^(2t) - 1) / (2 ln σ)) with σ = 5."""
+    return ((_SIGMA ** (2 * t) - 1) / (2 * math.log(_SIGMA))).sqrt()
+
+
+class ScoreNetwork(nn.Module):
+    """The paper's network: a U-net along the features of a spectrum, told the time.
+
+    The authors' own also holds a feature-wise modulation after each layer; none but the first of them is ever used, and
+    that only where there is a condition, so only that one is here.
+
+    Args:
+        bands: Bands of the cube.
+        conditioned: Whether there is a condition.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, bands: int, *, conditioned: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 10 * torch.randn(_FREQUENCIES))
+        self.embed = nn.Linear(2 * _FREQUENCIES, _HIDDEN)
+        self.first = nn.Linear(bands, _HIDDEN)
+        self.first_time = nn.Linear(_HIDDEN, _HIDDEN)
+        self.first_norm = nn.LayerNorm(_HIDDEN)
+        self.modulation = nn.Linear(bands + 2, 2 * _HIDDEN) if conditioned else None
+        one, two, three, four = _CHANNELS
+        self.down = nn.ModuleList(
+            nn.Conv1d(a, b, 5, stride=2, padding=2, bias=False) for a, b in ((one, two), (two, three), (three, four))
+        )
+        self.down_time = nn.ModuleList(nn.Linear(_HIDDEN, c) for c in (two, three, four))
+        self.down_norm = nn.ModuleList(nn.GroupNorm(g, c) for g, c in zip(_GROUPS, (two, three, four), strict=True))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose1d(a, b, 5, stride=2, padding=2, output_padding=1, bias=b == one)
+            for a, b in ((four, three), (2 * three, two), (2 * two, one))
+        )
+        self.up_time = nn.ModuleList(nn.Linear(_HIDDEN, c) for c in (three, two))
+        self.up_norm = nn.ModuleList((nn.GroupNorm(_GROUPS[1], three), nn.GroupNorm(_GROUPS[0], two)))
+        self.last = nn.Linear(2 * _HIDDEN, bands)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The score times the noise's standard deviation, which is what the loss compares with the noise.
+
+        Args:
+            x: Scaled spectra with noise, (n, band).
+            t: Times, (n), or (1) where all share one.
+            condition: (n, band + 2), for a conditioned network.
+
+        Returns:
+            (n, band).
+        """
+        phase = 2 * math.pi * t[:, None] * self.frequencies
+        time = F.silu(self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)))
+        first = F.silu(self.first_norm(self.first(x) + self.first_time(time)))
+        if self.modulation is not None:
+            assert condition is not None
+            gain, offset = self.modulation(condition).chunk(2, dim=1)
+            first = gain * first + offset
+        features = first[:, None]
+        skipped = []
+        for conv, at_time, norm in zip(self.down, self.down_time, self.down_norm, strict=True):
+            features = F.silu(norm(conv(features) + at_time(time)[..., None]))
+            skipped.append(features)
+        for conv, at_time, norm, skip in zip(self.up, self.up_time, self.up_norm, skipped[1::-1], strict=False):
+            features = F.silu(norm(conv(features) + at_time(time)[..., None]))
+            features = torch.cat([features, skip], dim=1)
+        features = self.up[-1](features)[:, 0]
+        scored: Tensor = self.last(torch.cat([features, first], dim=1))
+        return scored
+
+
+class ScoreAD(Detector[ScoreADParams]):
+    """Score-based detector: how steadily the score points one way around a spectrum.
+
+    Attributes:
+        low_: What is subtracted from each band, float32 (band).
+        range_: By what each band is then divided, float32 (band); 1 where it is constant.
+        noise_: Noise of the copies, shared by all pixels, float32 (evaluation, band).
+        network_: The trained network, in evaluation mode.
+        floor_: Median score of the scene before normalisation, a scalar; 0 for the normalisation 'none'.
+        loss_: Training loss of each step, per band.
+    """
+
+    name = "scoread"
+    title = "ScoreAD (score of the data distribution)"
+    Params = ScoreADParams
+
+    low_: Tensor
+    range_: Tensor
+    noise_: Tensor
+    network_: ScoreNetwork
+    floor_: Tensor
+    loss_: list[float]
+
+    @property
+    def halo(self) -> int:
+        """The ring of the condition and the window of the local median; see `Detector.halo`."""
+        params = self.params
+        ring = params.outer_window // 2 if params.condition else 0
+        return ring + (params.cfar_window // 2 if params.normalisation == "cfar" else 0)
+
+    @classmethod
+    def from_release(cls, path: str | Path, params: ScoreADParams | None = None, *, device: str = "cpu") -> Self:
+        """The detector with a network that the authors trained, for cubes that are scaled to 0...1 already.
+
+        Args:
+            path: A state dictionary of the authors' release; nothing in it is executed.
+            params: Of the score; `condition` is taken from `params`, and must suit the network's training.
+            device: Where to score.
+
+        Raises:
+            ParameterError: The file holds no network of theirs.
+        """
+        detector = cls(params)
+        try:
+            released: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+            bands = released["fc1.weight"].shape[1]
+            network = detector._make_network(bands)
+            network.load_state_dict({ours: released[theirs] for ours, theirs in _released_names(network).items()})
+        except (pickle.UnpicklingError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise ParameterError(f"{path}: not a network of the ScoreAD release ({error})") from None
+        detector.low_, detector.range_ = torch.zeros(bands, device=device), torch.ones(bands, device=device)
+        detector.floor_ = torch.zeros((), device=device)
+        detector.noise_ = detector._draw_noise(bands).to(device)
+        detector.network_ = network.to(device).eval()
+        return detector
+
+    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
+        """Learn the score of the scene's spectra; see `Detector.fit`."""
+        statistics = sample.statistics(covariance=False)
+        low, high = statistics.minimum, statistics.maximum
+        if self.params.scaling == "cube":
+            low, high = low.min().expand_as(low), high.max().expand_as(high)
+        self.low_ = low.float().to(device)
+        self.range_ = torch.where(high > low, high - low, torch.ones_like(low)).float().to(device)
+        self.noise_ = self._draw_noise(sample.bands).to(device)
+        self.network_ = self._make_network(sample.bands).to(device)
+        crops = sample.crops(size=64, pixels=POOL_PIXELS, seed=self.params.seed)
+        self._train(self._pool(crops), device, progress)
+        self.floor_ = self._usual(crops)
+        return self
+
+    def _draw_noise(self, bands: int) -> Tensor:
+        params = self.params
+        if params.noise == "none":
+            return torch.zeros(1, bands)
+        generator = torch.Generator().manual_seed(params.seed)
+        if params.noise == "independent":
+            return torch.randn(params.evaluations, bands, generator=generator)
+        noise = torch.randn(params.evaluations // 2, bands, generator=generator)
+        return torch.cat([noise, -noise])
+
+    def _make_network(self, bands: int) -> ScoreNetwork:
+        # Layers draw their weights from the global state when they are made, which is the caller's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.params.seed)
+            return ScoreNetwork(bands, conditioned=self.params.condition)
+
+    def _pool(self, crops: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Valid scaled spectra (pixel, band) of all crops, and their conditions."""
+        spectra, conditions = [], []
+        for crop in crops:
+            scaled = self._scale(crop)
+            valid = valid_pixels(scaled).flatten()
+            spectra.append(spectra_of(scaled)[valid])
+            if self.params.condition:
+                conditions.append(nearest_neighbours(scaled, self.params)[valid])
+        return torch.cat(spectra), torch.cat(conditions) if conditions else None
+
+    def _scale(self, block: Tensor) -> Tensor:
+        """Scale a (band, y, x); infinities become NaN."""
+        scaled = block.to(self.low_.device, torch.float32) - self.low_[:, None, None]
+        return scaled.div_(self.range_[:, None, None])
+
+    def _train(self, pool: tuple[Tensor, Tensor | None], device: torch.device, progress: Progress) -> None:
+        params = self.params
+        spectra, conditions = pool
+        network = self.network_.train()
+        optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.learning_rate, total_steps=params.steps + 1)
+        generator = torch.Generator().manual_seed(params.seed)
+        dtype = fast_dtype(device)
+        losses = []
+        progress.stage("fit", params.steps)
+        for _ in range(params.steps):
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            chosen = torch.randint(len(spectra), (params.batch,), generator=generator).to(device)
+            t = torch.rand(params.batch, generator=generator) * (1 - _LEAST_T) + _LEAST_T
+            z = torch.randn(params.batch, spectra.shape[1], generator=generator).to(device)
+            t = t.to(device)
+            noisy = spectra[chosen] + noise_std(t)[:, None] * z
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                predicted = network(noisy, t, None if conditions is None else conditions[chosen])
+            loss = (predicted.float() + z).square().sum(dim=1)
+            if params.retain_ratio < 1:
+                loss = loss.topk(max(1, round(params.retain_ratio * params.batch)), largest=False).values
+            optimiser.zero_grad(set_to_none=True)
+            loss.mean().backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.detach().mean() / spectra.shape[1])
+            progress.advance()
+        network.eval()
+        self.loss_ = torch.stack(losses).tolist()
+
+    @torch.no_grad()
+    def _usual(self, crops: list[Tensor]) -> Tensor:
+        if self.params.normalisation == "none":
+            return torch.zeros((), device=self.low_.device)
+        sizes = torch.cat([self._statistic(self._scale(crop)).flatten() for crop in crops])
+        return sizes[sizes.isfinite()].median()
+
+    @torch.no_grad()
+    def score(self, block: Tensor) -> Tensor:
+        """Length of the mean of the scores' directions; see `Detector.score`."""
+        score = self._statistic(self._scale(block))
+        if self.params.normalisation == "none":
+            return score
+        return local_contrast(score, window=self.params.cfar_window, floor=self.floor_)
+
+    def _statistic(self, scaled: Tensor) -> Tensor:
+        """The score of a scaled (band, y, x) before normalisation, (y, x); NaN where invalid."""
+        valid = valid_pixels(scaled).flatten()
+        spectra = spectra_of(scaled)[valid]
+        conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
+        sizes = [torch.empty(0, device=scaled.device)]
+        for start in range(0, len(spectra), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            sizes.append(self._statistic_of(spectra[part], None if conditions is None else conditions[part]))
+        score = torch.full(valid.shape, torch.nan, device=scaled.device)
+        score[valid] = torch.cat(sizes)
+        return score.reshape(scaled.shape[1:])
+
+    def _statistic_of(self, spectra: Tensor, condition: Tensor | None) -> Tensor:
+        count = len(spectra)
+        padding = (0, 0, 0, -count % _GRAIN)
+        spectra = F.pad(spectra, padding)
+        condition = None if condition is None else F.pad(condition, padding)
+        size = torch.zeros(len(spectra), device=spectra.device)
+        for time in self.params.t:
+            t = torch.tensor([time], device=spectra.device)
+            total = torch.zeros_like(spectra)
+            for noise in self.noise_:
+                towards = self.network_(spectra + noise_std(t) * noise, t, condition)
+                # Without noise there is a single arrow, and only its length can tell.
+                total += towards if self.params.noise == "none" else F.normalize(towards, dim=1)
+            size += total.norm(dim=1) / len(self.noise_)
+        return size[:count] / len(self.params.t)
+
+    def bytes_per_pixel(self, bands: int) -> int:
+        """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""
+        return 4 * (3 * bands + (4 * bands if self.params.condition else 0))
+
+    def state(self) -> dict[str, Tensor]:
+        """Scale, noise and network; see `Detector.state`."""
+        network = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
+        return {"low": self.low_, "range": self.range_, "noise": self.noise_, "floor": self.floor_, **network}
+
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take them back; see `Detector.load_state`."""
+        self.low_, self.range_, self.noise_, self.floor_ = (
+            state[key].to(device) for key in ("low", "range", "noise", "floor")
+        )
+        network = self._make_network(len(self.low_))
+        prefix = "network."
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self.network_ = network.to(device).eval()
+        return self
+
+
+def nearest_neighbours(scaled: Tensor, params: ScoreADParams) -> Tensor:
+    """The condition of each pixel: the spectrum of its ring that is nearest by Euclidean distance.
+
+    Args:
+        scaled: Scaled block (band, y, x), NaN where invalid.
+        params: The windows that bound the ring.
+
+    Returns:
+        (pixel, band + 2): the spectrum, its cosine similarity to the pixel, and its distance; zeros where no neighbour
+        inside the block is valid, and anything at invalid pixels.
+    """
+    _, rows, cols = scaled.shape
+    valid = valid_pixels(scaled)
+    spectra = scaled.nan_to_num(0.0, 0.0, 0.0)
+    index = torch.arange(rows * cols, device=scaled.device).reshape(rows, cols)
+    nearest = index.clone()
+    least = torch.full((rows, cols), torch.inf, device=scaled.device)
+    for down, right in _ring(params.inner_window // 2, params.outer_window // 2):
+        # One offset at a time: all of the ring together would be as many copies of the cube.
+        here, there = _overlap(rows, down), _overlap(rows, -down)
+        here_x, there_x = _overlap(cols, right), _overlap(cols, -right)
+        distance = (spectra[:, here, here_x] - spectra[:, there, there_x]).square_().sum(dim=0)
+        distance.masked_fill_(~valid[there, there_x], torch.inf)
+        closer = distance < least[here, here_x]
+        least[here, here_x] = torch.where(closer, distance, least[here, here_x])
+        nearest[here, here_x] = torch.where(closer, index[there, there_x], nearest[here, here_x])
+    found = least.isfinite().flatten()
+    own = spectra_of(spectra)
+    neighbour = own[nearest.flatten()]
+    similarity = F.cosine_similarity(own, neighbour, dim=1)
+    condition = torch.cat([neighbour, similarity[:, None], least.flatten()[:, None].sqrt()], dim=1)
+    return torch.where(found[:, None], condition, 0.0)
+
+
+def _ring(inner: int, outer: int) -> list[tuple[int, int]]:
+    """Row and column offsets within `outer` pixels and farther than `inner`."""
+    side = range(-outer, outer + 1)
+    return [(down, right) for down in side for right in side if max(abs(down), abs(right)) > inner]
+
+
+def _overlap(length: int, offset: int) -> slice:
+    """The positions p of [0, length) for which p + offset lies inside it too."""
+    return slice(min(length, max(0, -offset)), max(0, min(length, length - offset)))
+
+
+def _released_names(network: ScoreNetwork) -> dict[str, str]:
+    """The authors' name for each tensor of a network."""
+    layers = {"embed": "embed.1", "first": "fc1", "first_time": "dense1", "first_norm": "lnorm1", "last": "tfc1"}
+    layers["modulation"] = "film1"
+    for i in range(3):
+        layers |= {
+            f"down.{i}": f"conv{i + 2}",
+            f"down_time.{i}": f"dense{i + 2}.dense",
+            f"down_norm.{i}": f"gnorm{i + 2}",
+        }
+        layers |= {f"up.{i}": f"tconv{4 - i}", f"up_time.{i}": f"tdense{4 - i}.dense", f"up_norm.{i}": f"tgnorm{4 - i}"}
+    names = {"frequencies": "embed.0.W"}
+    for ours in network.state_dict():
+        layer, _, kind = ours.rpartition(".")
+        if layer:
+            names[ours] = f"{layers[layer]}.{kind}"
+    return names
