@@ -258,21 +258,35 @@ def scene_of_model(source: Source, model: Model, *, resample: bool) -> tuple[Sou
             raise
         source = ResampledSource(source, np.asarray(spectrum.wavelength), metadata.good)
         indices = list(range(source.shape[0]))
+    check_alike(source, indices, model.level)
+    return source, BandSelection(tuple(indices), source.shape[0])
+
+
+def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
+    """Check that a scene has data in a model's bands, and warn where its values are scaled otherwise.
+
+    Args:
+        source: The cube.
+        indices: 0-based indices of the model's bands in it.
+        level: The `Survey.level` of the scene that decided the model's bands.
+
+    Raises:
+        ModelError: A band holds no data.
+    """
     seen = survey(source, indices)
-    empty = seen.empty[indices]
-    if empty.any():
+    empty = int(seen.empty[list(indices)].sum())
+    if empty:
         raise ModelError(
-            f"{source.path}: {int(empty.sum())} of the {len(indices)} bands of the model hold no data here; "
+            f"{source.path}: {empty} of the {len(indices)} bands of the model hold no data here; "
             "train on a scene of this sensor, or with --bands that both have"
         )
-    if model.level > 0 and not 1 / OTHER_SCALE < seen.level / model.level < OTHER_SCALE:
+    if level > 0 and not 1 / OTHER_SCALE < seen.level / level < OTHER_SCALE:
         warnings.warn(
             f"{source.path}: its values reach {seen.level:.3g}, and those that the model was fitted on "
-            f"{model.level:.3g}: is a scale factor missing in one of the headers?",
+            f"{level:.3g}: is a scale factor missing in one of the headers?",
             CubeWarning,
             stacklevel=3,
         )
-    return source, BandSelection(tuple(indices), source.shape[0])
 
 
 def plan_windows(
@@ -322,17 +336,18 @@ class WindowScorer:
         if not valid.any():
             return window, np.full((window.height, window.width), np.nan, dtype=np.float32)
         with self._lock:
-            scores = score_window(self._detector, block.to(self._device), window).float().cpu()
+            scores = score_window(self._detector, block, window, self._device).float().cpu()
         return window, torch.where(valid, scores, torch.nan).numpy()
 
 
-def score_window(detector: Detector[Any], block: Tensor, window: Window) -> Tensor:
+def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:
     """Score a window that was read, in halves where the device's memory does not hold the whole.
 
     Args:
         detector: A fitted detector.
         block: (band, y, x) of the window and its halo.
         window: The window.
+        device: Where the detector scores.
 
     Returns:
         (y, x) scores of the window's own pixels.
@@ -341,18 +356,20 @@ def score_window(detector: Detector[Any], block: Tensor, window: Window) -> Tens
         DeviceError: The device cannot even hold a single row.
     """
     try:
-        return detector.score(block)[window.inner]
+        # Apple's GPUs have no float64.
+        moved = block.to(device, torch.float32 if device.type == "mps" else block.dtype)
+        return detector.score(moved)[window.inner]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         if window.height == 1:
             raise DeviceError(
-                f"{block.device} has too little free memory for one row of {block.shape[2]} pixels; "
+                f"{device} has too little free memory for one row of {block.shape[2]} pixels; "
                 "free some, use a smaller --window, or --device cpu"
             ) from error
-    free_memory(block.device)
+    free_memory(device)
     return torch.cat(
-        [score_window(detector, block[:, w.outer_rows, w.outer_cols], w) for w in halves(window, detector.halo)]
+        [score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in halves(window, detector.halo)]
     )
 
 

@@ -16,7 +16,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.formats.source import Source
 from hadgeo.progress import Silent
-from hadgeo.sampling import Sample, Scene, band_index, valid_pixels
+from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -83,7 +83,17 @@ def estimate(
     seconds += per_pixel * rows * cols
     plan = plan_windows(source, detector, selection, memory=memory, window=None)
     held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
-    return Estimate(LIBRARY_BYTES + held, seconds, len(plan))
+    return Estimate(LIBRARY_BYTES + max(held, _fit_bytes(rows * cols, detector, selection)), seconds, len(plan))
+
+
+def _fit_bytes(pixels: int, detector: Detector[Any], selection: BandSelection) -> int:
+    """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
+    bands = len(selection.indices)
+    passing = 6 * PIECE_BYTES
+    if "steps" not in type(detector.params).model_fields:
+        return passing
+    whole = min(pixels, WHOLE_SIDE**2)
+    return passing + 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
 
 
 def _shortened(detector: Detector[Any]) -> Detector[Any]:

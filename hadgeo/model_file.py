@@ -94,6 +94,8 @@ class Model:
 def to_bytes(model: Model) -> bytes:
     """A model as the bytes of a file; the same model gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.detector.state().items()}
+    if not all(value.isfinite().all() for value in tensors.values()) or not np.isfinite(model.loss).all():
+        raise ModelError(f"the fit of {model.detector.name} diverged; use a smaller learning_rate, or check the input")
     header = _Header(
         format_version=FORMAT_VERSION,
         hadgeo_version=model.hadgeo_version,
@@ -216,7 +218,12 @@ def match_bands(
     nearest: npt.NDArray[np.intp] = np.abs(wavelength[None, :] - wanted[:, None]).argmin(axis=1)
     distance = np.abs(wavelength[nearest] - wanted)
     far = distance > tolerance(spectrum)
-    if far.any() or len(np.unique(nearest)) < len(nearest):
+    if not far.any() and len(np.unique(nearest)) < len(nearest):
+        raise ModelError(
+            f"{name}: several of the model's {len(wanted)} bands fall on the same band of the scene; interpolate with "
+            "--resample-bands, or train on a scene of this sensor"
+        )
+    if far.any():
         worst = int(distance.argmax())
         raise ModelError(
             f"{name}: {int(far.sum())} of the model's {len(wanted)} bands are not in the scene, such as "

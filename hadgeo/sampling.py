@@ -27,11 +27,14 @@ from hadgeo.windows import Window, tile, window_size
 #: Decoded bytes of one piece of a streamed pass: large enough to keep a disk and a matrix unit busy.
 PIECE_BYTES = 32 * 2**20
 
+#: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
+POOL_PIXELS = 2**18
+
 #: Decoded bytes that may be read to learn which bands carry data.
 SURVEY_BYTES = 64 * 2**20
 
 #: Longest side of a crop where a scene is taken whole: what is computed on a crop is in memory several times over.
-_WHOLE_SIDE = 256
+WHOLE_SIDE = 256
 
 _READ_AHEAD = 3
 
@@ -302,8 +305,8 @@ def _crop_windows(shape: tuple[int, int], size: int, pixels: int, rng: np.random
 
 
 def _even_part(length: int) -> int:
-    """Length of the fewest nearly equal parts that are no longer than `_WHOLE_SIDE`."""
-    return math.ceil(length / math.ceil(length / _WHOLE_SIDE))
+    """Length of the fewest nearly equal parts that are no longer than `WHOLE_SIDE`."""
+    return math.ceil(length / math.ceil(length / WHOLE_SIDE))
 
 
 def _grid_crops(shape: tuple[int, int], size: int, count: int, rng: np.random.Generator) -> Iterator[Window]:

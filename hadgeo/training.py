@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, resolve_device
-from hadgeo.engine import reading_threads, usable_bands
+from hadgeo.engine import check_alike, reading_threads, usable_bands
 from hadgeo.errors import OutputError
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import check_output
@@ -70,9 +71,11 @@ def train(
     spectrum = spectrum_of(first, selection.indices)
     progress.message(f"device: {describe_device(where)}")
     progress.message(f"bands: {selection}")
+    level = survey(first, selection.indices).level
     fitted_on = [Scene(first, selection.indices)]
     for source in sources[1:]:
         indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
+        check_alike(source, indices.tolist(), level)
         fitted_on.append(Scene(source, indices.tolist()))
     with reading_threads(executor) as pool:
         chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
@@ -80,12 +83,11 @@ def train(
         chosen,
         spectrum,
         stored_dtype=str(first.metadata.stored_dtype),
-        level=survey(first, selection.indices).level,
+        level=level,
         scenes=tuple(Path(source.path).name for source in sources),
         loss=tuple(float(value) for value in getattr(chosen, "loss_", ())),
     )
-    _write(target, to_bytes(model))
-    return load_model(target, where)
+    return _write(target, model, where)
 
 
 def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
@@ -100,14 +102,15 @@ def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
     )
 
 
-def _write(target: Path, content: bytes) -> None:
-    """Write a file all at once: what stood there before is replaced by the whole or not at all."""
+def _write(target: Path, model: Model, device: torch.device) -> Model:
+    """Write a model and read it back; only then does it replace what stood there before."""
     part = target.with_name(target.name + ".part")
     try:
         with part.open("wb") as file:
-            file.write(content)
+            file.write(to_bytes(model))
             file.flush()
             os.fsync(file.fileno())
+        written = load_model(part, device)
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -117,3 +120,4 @@ def _write(target: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    return written

@@ -126,8 +126,9 @@ def window_size(
 ) -> tuple[int, int]:
     """Choose the largest windows that fit a budget and suit the way in which a file is stored.
 
-    Raw files are read in strips of full width, which only pay for a halo above and below. Files stored in blocks
-    are read in whole blocks, as near to a square as they allow, since a block that is cut is decoded twice.
+    Raw files are read in strips of full width, which only pay for a halo above and below, unless strips would be so
+    low that squares pay less. Files stored in blocks are read in whole blocks, as near to a square as they allow, since
+    a block that is cut is decoded twice.
     A budget too small for one strip row or one block gets the largest rectangle that fits, and never less than
     one pixel.
 
@@ -141,15 +142,20 @@ def window_size(
         Rows and columns of a window, without its halo.
     """
     rows, cols = shape
+    side = max(1, math.isqrt(max_pixels) - 2 * halo)
     if block is None or block[1] >= cols:
         height = max_pixels // cols - 2 * halo
-        if height >= 1:
+        if height >= rows or (height >= 1 and _outer_share(height, halo) <= max(1.3, _outer_share(side, halo) ** 2)):
             step = block[0] if block is not None else 1
             return min(rows, max(height // step * step, min(height, step))), cols
-    side = max(1, math.isqrt(max_pixels) - 2 * halo)
     if block is None or block[0] > side or block[1] > side:
         return min(rows, side), min(cols, side)
     return min(rows, side // block[0] * block[0]), min(cols, side // block[1] * block[1])
+
+
+def _outer_share(length: int, halo: int) -> float:
+    """How much longer a window is with its halo than without."""
+    return (length + 2 * halo) / length
 
 
 def halves(window: Window, halo: int) -> tuple[Window, Window]:

@@ -225,4 +225,4 @@ def test_a_device_that_cannot_hold_one_row_is_named() -> None:
     detector = _NarrowDevice(make_detector("rx"), pixels=3)
     window = pad(Window(0, 0, 8, 8), 0, (8, 8))
     with pytest.raises(DeviceError, match="one row of 8 pixels"):
-        score_window(detector, torch.zeros(2, 8, 8), window)
+        score_window(detector, torch.zeros(2, 8, 8), window, torch.device("cpu"))

@@ -222,3 +222,30 @@ def test_nothing_is_overwritten_unasked(line: Path, tmp_path: Path) -> None:
     assert line.read_bytes() == before
     with pytest.raises(OutputError, match="no scene"):
         hadgeo.train([], "rx", out=tmp_path / "n.hadgeo")
+
+
+def test_a_fit_that_diverged_replaces_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "m.hadgeo"
+    cube = xr.DataArray(background((5, 30, 30)), dims=("band", "y", "x"))
+    hadgeo.train([cube], "rx", out=out)
+    before = out.read_bytes()
+    absurd = {"learning_rate": 1.0, "steps": 60, "crop": 8, "channels": 64, "blocks": 16}
+    cube = cube.copy(data=background((5, 30, 30)) * np.float32(1e18))
+    cube[:, 3, 3] = 3e38
+    try:
+        hadgeo.train([cube], "bs3lnet", parameters=absurd, out=out, overwrite=True)
+    except hadgeo.errors.HadgeoError:
+        assert out.read_bytes() == before
+    else:
+        assert load_model(out).detector.name == "bs3lnet"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.hadgeo"]
+
+
+def test_later_scenes_are_checked_like_the_first(line: Path, tmp_path: Path) -> None:
+    cube = hadgeo.open_cube(line).load()
+    empty = cube.copy(data=cube.to_numpy().copy())
+    empty[7] = np.nan
+    with pytest.raises(ModelError, match="hold no data"):
+        hadgeo.train([cube, empty], "rx", out=tmp_path / "m.hadgeo")
+    with pytest.warns(CubeWarning, match="scale factor"):
+        hadgeo.train([cube, (cube * 1e4).assign_attrs(cube.attrs)], "rx", out=tmp_path / "m.hadgeo")

@@ -74,3 +74,9 @@ def test_halves_cover_a_window_with_the_halo_it_has(shape: tuple[int, int], data
     read = scene[window.outer_rows, window.outer_cols]
     parts = [read[half.outer_rows, half.outer_cols][half.inner] for half in halves(window, halo)]
     np.testing.assert_array_equal(np.concatenate(parts), scene[window.rows, window.cols])
+
+
+def test_wide_scenes_are_not_read_in_strips_that_are_mostly_halo() -> None:
+    for cols in (1000, 2000, 2800, 6000):
+        height, width = window_size((5000, cols), halo=14, max_pixels=90_000)
+        assert (height + 28) * (min(width + 28, cols)) <= 1.31 * height * width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,6 +67,7 @@ def command(
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
+    _check_distinct(scenes)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -107,6 +109,16 @@ def _load(model: str, context: click.Context, detector: str) -> Any:
     if asked and detector != loaded.detector.name:
         raise ParameterError(f"{model}: a model of {loaded.detector.name}, not of {detector}; leave -d out")
     return loaded
+
+
+def _check_distinct(scenes: tuple[str, ...]) -> None:
+    """Refuse scenes whose maps would have the same name."""
+    seen: dict[Path, str] = {}
+    for scene in scenes:
+        out = Path(scene).with_name(Path(scene).stem) if Path(scene).name else Path(scene)
+        if out in seen:
+            raise ParameterError(f"the maps of {seen[out]} and {scene} would have one name; detect them apart, with -o")
+        seen[out] = scene
 
 
 def _result(done: Detection) -> dict[str, Any]:

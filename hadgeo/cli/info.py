@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
@@ -41,21 +42,24 @@ def command(
     where = resolve_device(device)
     source = source_of(open_cube(file))
     facts = _facts(source)
-    selection = usable_bands(source, bands)
-    facts["bands_used"] = {"numbers": selection.numbers(), "count": len(selection.indices), "why": str(selection)}
-    if not no_trial:
-        needed = estimate(source, chosen, selection, device=where, memory=memory)
-        facts["detect"] = {
-            "detector": detector,
-            "device": describe_device(where),
-            "memory_bytes": needed.memory,
-            "seconds": round(needed.seconds, 1),
-            "windows": needed.windows,
-        }
-    if as_json:
-        click.echo(json.dumps(facts, indent=2, allow_nan=False))
-    else:
-        _print(facts)
+    try:
+        selection = usable_bands(source, bands)
+        facts["bands_used"] = {"numbers": selection.numbers(), "count": len(selection.indices), "why": str(selection)}
+        if not no_trial:
+            needed = estimate(source, chosen, selection, device=where, memory=memory)
+            facts["detect"] = {
+                "detector": detector,
+                "device": describe_device(where),
+                "memory_bytes": needed.memory,
+                "seconds": round(needed.seconds, 1),
+                "windows": needed.windows,
+            }
+    finally:
+        # What is known is most wanted where `detect` would refuse.
+        if as_json:
+            click.echo(json.dumps(facts, indent=2, allow_nan=False))
+        else:
+            _print(facts)
 
 
 def _facts(source: Any) -> dict[str, Any]:
@@ -83,8 +87,8 @@ def _facts(source: Any) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | str | None:
-    """JSON has no NaN."""
-    return value if value is None or value == value else "nan"
+    """JSON has neither NaN nor infinity."""
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -98,8 +102,9 @@ def _print(facts: dict[str, Any]) -> None:
         "transform": ", ".join(f"{v:.10g}" for v in facts["transform"]) if facts["transform"] else "none",
         "spectrum": spectrum,
         "nodata": "none" if facts["nodata"] is None else facts["nodata"],
-        "bands used": f"{facts['bands_used']['numbers']}: {facts['bands_used']['why']}",
     }
+    if "bands_used" in facts:
+        lines["bands used"] = f"{facts['bands_used']['numbers']}: {facts['bands_used']['why']}"
     if facts["bad_bands"]:
         lines["bad bands"] = f"{len(facts['bad_bands'])} in the header"
     if "detect" in facts:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -24,10 +25,7 @@ from hadgeo.detectors.rx import mahalanobis, whitening
 from hadgeo.device import fast_dtype, free_memory
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, Statistics, spectra_of, valid_pixels
-
-#: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
-POOL_PIXELS = 2**18
+from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_pixels
 
 
 class BS3LNetParams(Params):
@@ -258,6 +256,10 @@ class BS3LNet(Detector[BS3LNetParams]):
                 raise Cancelled("stopped on request")
             piece = turned(random_piece(crops, side, generator), generator)
             masked, target = blind(piece, params, generator)
+            if not len(target):
+                # A lone valid pixel has no neighbour to be predicted from.
+                progress.advance()
+                continue
             try:
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                     predicted = network(masked[None])[0]
@@ -291,9 +293,12 @@ class BS3LNet(Detector[BS3LNetParams]):
         total: Statistics | None = None
         for residual in residuals:
             spectra = spectra_of(residual.cpu())
-            part = Statistics.of(spectra[spectra.sum(dim=1).isfinite()])
-            total = part if total is None else total.merge(part)
-        assert total is not None  # Sample.crops gives at least one crop with a valid pixel
+            spectra = spectra[spectra.sum(dim=1).isfinite()]
+            if len(spectra):
+                part = Statistics.of(spectra)
+                total = part if total is None else total.merge(part)
+        if total is None:
+            raise FitError("bs3lnet: the training diverged; use a smaller learning_rate, or look for absurd values")
         covariance = total.covariance
         covariance.diagonal().add_(covariance.diagonal().mean())
         return whitening(covariance).float().to(self.mean_.device)
@@ -390,8 +395,10 @@ def blind(x: Tensor, params: BS3LNetParams, generator: torch.Generator) -> tuple
     inner, reach = params.inner_window // 2, params.neighbour_window // 2
     block = _offsets(inner)
     ring = _offsets(reach, inside=inner)
-    count = max(1, round(params.mask_ratio * rows * cols / len(block)))
-    centre = torch.randperm(rows * cols, generator=generator)[:count, None]
+    valid = valid_pixels(x).flatten().cpu()
+    candidates = valid.nonzero()
+    count = max(1, round(params.mask_ratio * len(candidates) / len(block)))
+    centre = candidates[torch.randperm(len(candidates), generator=generator)[:count]]
     row, col = centre // cols, centre % cols
     draw = ring[torch.randint(len(ring), (len(centre), len(block)), generator=generator)]
     target_row, target_col = row + block[:, 0], col + block[:, 1]
@@ -399,10 +406,12 @@ def blind(x: Tensor, params: BS3LNetParams, generator: torch.Generator) -> tuple
     inside = (target_row >= 0) & (target_row < rows) & (target_col >= 0) & (target_col < cols)
     target = (target_row * cols + target_col)[inside]
     source = (source_row * cols + source_col)[inside]
-    valid = valid_pixels(x).flatten().cpu()
     # Reflection at the border can lead back to the pixel itself, which would show the answer.
     usable = (source != target) & valid[target] & valid[source]
-    target, source = target[usable].to(x.device), source[usable].to(x.device)
+    target, source = target[usable], source[usable]
+    # Blocks overlap; a pixel that is written twice would be either of two.
+    _, first = np.unique(target.numpy(), return_index=True)
+    target, source = target[first].to(x.device), source[first].to(x.device)
     filled = x.nan_to_num(0.0)
     masked = filled.flatten(1).clone()
     masked[:, target] = filled.flatten(1)[:, source]

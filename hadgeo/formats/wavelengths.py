@@ -108,6 +108,9 @@ def spectral(fields: Mapping[str, str | Sequence[str]], bands: int, where: str) 
     if fwhm is not None and fwhm.size != bands:
         notes.append(f"{fwhm.size} values of fwhm for {bands} bands: left aside")
         fwhm = None
+    if fwhm is not None and not (np.isfinite(fwhm).all() and (fwhm > 0).all()):
+        notes.append("values of fwhm that are zero, negative or not finite: left aside")
+        fwhm = None
     return Spectral(
         wavelength=None if wavelength is None or not factor else _times(wavelength, factor),
         fwhm=None if fwhm is None or not factor else _times(fwhm, factor),

@@ -104,6 +104,20 @@ def test_info_for_programs(scene: Path) -> None:
     assert facts["detect"]["seconds"] >= 0
 
 
+def test_info_shows_what_it_knows_where_detect_would_refuse(scene: Path) -> None:
+    truth = scene.with_name("scene_truth.tif")
+    result = CliRunner().invoke(cli, ["info", str(truth)])
+    assert result.exit_code == 2
+    assert "1 bands x 40 rows x 50 columns" in result.stdout
+    assert result.stderr.startswith("hadgeo: error: ")
+
+
+def test_scenes_whose_maps_would_share_a_name_are_refused(scene: Path) -> None:
+    result = CliRunner().invoke(cli, ["detect", str(scene), str(scene.with_suffix(".img"))])
+    assert result.exit_code == 2
+    assert "would have one name" in result.stderr
+
+
 def test_info_without_a_trial_computes_nothing(scene: Path) -> None:
     assert "detect" not in json.loads(run("info", scene, "--json", "--no-trial").stdout)
 

@@ -177,3 +177,23 @@ def test_cuda_and_cpu_find_the_same_places(readers: Executor) -> None:
         detector = BS3LNet(BS3LNetParams(steps=60)).fit(sample, device=device)
         maps.append(detector.score(torch.from_numpy(scene).to(device)).cpu())
     assert all(int(m.argmax()) == 30 * 64 + 31 for m in maps)
+
+
+def test_a_thin_diagonal_of_valid_pixels_is_enough(readers: Executor) -> None:
+    scene = background((4, 90, 90))
+    row, col = np.indices(scene.shape[1:])
+    scene[:, abs(row - col) > 1] = np.nan
+    for seed in range(3):
+        sample = Sample(Scene(memory_source(scene), range(4)), executor=readers, device=CPU)
+        detector = make_detector("bs3lnet", {"steps": 12, "crop": 8, "seed": seed, "channels": 4})
+        detector.fit(sample, device=CPU)
+        assert np.isfinite(detector.loss_).all()
+        scores = detector.score(torch.from_numpy(scene))
+        assert torch.equal(scores.isfinite(), torch.from_numpy(scene[0]).isfinite())
+
+
+def test_a_pixel_without_neighbours_is_no_target() -> None:
+    x = torch.full((2, 9, 9), torch.nan)
+    x[:, 4, 4] = 1
+    _, target = blind(x, BS3LNetParams(), torch.Generator().manual_seed(0))
+    assert len(target) == 0
