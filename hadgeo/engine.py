@@ -126,25 +126,26 @@ def detect(
         Cancelled: `progress` asked for it; nothing is left behind.
     """
     clock = Clock()
+    if isinstance(detector, Model):
+        chosen = detector.detector
+    else:
+        chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
     where = resolve_device(device)
     if not isinstance(cube, xr.DataArray):
         cube = open_cube(cube)
     source = source_of(cube)
     target = output_path(source, out)
     check_output(target, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
-    progress.message(f"device: {describe_device(where)}")
     with reading_threads(executor) as pool:
         if isinstance(detector, Model):
-            chosen = detector.detector
             chosen.load_state(chosen.state(), where)
             with clock.stage("survey"):
                 source, selection = scene_of_model(source, detector, resample=resample_bands)
-            progress.message(f"bands: the {len(selection.indices)} of the model")
+            _announce(progress, where, f"the {len(selection.indices)} of the model")
         else:
-            chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
             with clock.stage("survey"):
                 selection = usable_bands(source, bands)
-            progress.message(f"bands: {selection}")
+            _announce(progress, where, str(selection))
             with clock.stage("fit"):
                 sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
                 chosen.fit(sample, device=where, progress=progress)
@@ -175,6 +176,12 @@ def detect(
     if without:
         progress.message(f"{without:,} pixels are nodata or not finite and have no score")
     return Detection(target, chosen, selection, where, source.shape[1:], valid, len(plan), clock.seconds)
+
+
+def _announce(progress: Progress, device: torch.device, bands: str) -> None:
+    """Say what a run is about to use, once nothing can be refused any more."""
+    progress.message(f"device: {describe_device(device)}")
+    progress.message(f"bands: {bands}")
 
 
 class Clock:

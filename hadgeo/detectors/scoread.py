@@ -4,8 +4,9 @@
 p is the gradient of log p; the network learns it for spectra under Gaussian noise of growing strength, by denoising
 (Y. Song et al., "Score-based generative modeling through stochastic differential equations", ICLR 2021).
 
-Network, noise and loss are the paper's. The paper draws 100 noisy copies of each pixel; here the noise is drawn once
-for all pixels and in pairs (z, -z), which needs far fewer copies and makes a map independent of windows and order.
+Network, noise and loss are the paper's. The paper scales the cube as one and scores by how well the scores of 100 noisy
+copies of a pixel agree. The default here scales each band, and scores by the local contrast of the score's size at the
+pixel itself; where copies are asked for, all pixels share their noise, so that a map does not depend on windows.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.device import fast_dtype
-from hadgeo.errors import Cancelled, ParameterError
+from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, spectra_of, valid_pixels
 
@@ -53,7 +54,7 @@ class ScoreADParams(Params):
     """Hyper-parameters of ScoreAD."""
 
     noise: Literal["antithetic", "independent", "none"] = Field(
-        default="antithetic",
+        default="none",
         title="Noise",
         description="Copies of a pixel at which the score is taken: 'antithetic', in pairs of opposite noise; "
         "'independent', each with noise of its own (the paper's); 'none', the pixel itself, and the score's size.",
@@ -74,7 +75,7 @@ class ScoreADParams(Params):
         max_length=100,
     )
     normalisation: Literal["cfar", "none"] = Field(
-        default="none",
+        default="cfar",
         title="Normalisation",
         description="'cfar' divides a score by its local median; 'none' leaves it as it is (the paper's).",
     )
@@ -87,7 +88,7 @@ class ScoreADParams(Params):
         le=101,
     )
     scaling: Literal["cube", "band"] = Field(
-        default="cube",
+        default="band",
         title="Scaling",
         description="What is scaled to 0...1 by its own minimum and maximum: the 'cube' (the paper's) or each 'band'.",
     )
@@ -118,10 +119,17 @@ class ScoreADParams(Params):
         gt=0,
         le=1,
     )
-    steps: int = Field(default=1500, title="Steps", description="Training steps.", ge=1, le=1_000_000)
-    batch: int = Field(default=128, title="Batch", description="Spectra in one training step.", ge=1, le=65536)
+    steps: int = Field(default=400, title="Steps", description="Training steps.", ge=1, le=1_000_000)
+    batch: int = Field(default=256, title="Batch", description="Spectra in one training step.", ge=1, le=65536)
+    crop: int = Field(
+        default=64,
+        title="Crop",
+        description="Side in pixels of the pieces of a large scene from which spectra are drawn.",
+        ge=8,
+        le=1024,
+    )
     learning_rate: float = Field(
-        default=1e-3,
+        default=2e-3,
         title="Learning rate",
         description="Peak of AdamW's one-cycle learning rate.",
         gt=0,
@@ -265,7 +273,7 @@ class ScoreAD(Detector[ScoreADParams]):
             device: Where to score.
 
         Raises:
-            ParameterError: The file holds no network of theirs.
+            ModelError: The file holds no network of theirs.
         """
         detector = cls(params)
         try:
@@ -274,7 +282,7 @@ class ScoreAD(Detector[ScoreADParams]):
             network = detector._make_network(bands)
             network.load_state_dict({ours: released[theirs] for ours, theirs in _released_names(network).items()})
         except (pickle.UnpicklingError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise ParameterError(f"{path}: not a network of the ScoreAD release ({error})") from None
+            raise ModelError(f"{path}: not a network of the ScoreAD release ({error})") from None
         detector.low_, detector.range_ = torch.zeros(bands, device=device), torch.ones(bands, device=device)
         detector.floor_ = torch.zeros((), device=device)
         detector.noise_ = detector._draw_noise(bands).to(device)
@@ -291,7 +299,7 @@ class ScoreAD(Detector[ScoreADParams]):
         self.range_ = torch.where(high > low, high - low, torch.ones_like(low)).float().to(device)
         self.noise_ = self._draw_noise(sample.bands).to(device)
         self.network_ = self._make_network(sample.bands).to(device)
-        crops = sample.crops(size=64, pixels=POOL_PIXELS, seed=self.params.seed)
+        crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
         self._train(self._pool(crops), device, progress)
         self.floor_ = self._usual(crops)
         return self
@@ -324,7 +332,7 @@ class ScoreAD(Detector[ScoreADParams]):
         return torch.cat(spectra), torch.cat(conditions) if conditions else None
 
     def _scale(self, block: Tensor) -> Tensor:
-        """Scale a (band, y, x); infinities become NaN."""
+        """Scale a (band, y, x) so that the scene spans 0...1."""
         scaled = block.to(self.low_.device, torch.float32) - self.low_[:, None, None]
         return scaled.div_(self.range_[:, None, None])
 
@@ -369,7 +377,7 @@ class ScoreAD(Detector[ScoreADParams]):
 
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
-        """Length of the mean of the scores' directions; see `Detector.score`."""
+        """Agreement or size of the scores around each pixel; see `Detector.score`."""
         score = self._statistic(self._scale(block))
         if self.params.normalisation == "none":
             return score
