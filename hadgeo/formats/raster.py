@@ -127,6 +127,25 @@ def _check(dataset: DatasetReader, path: str) -> None:
         raise CubeError(f"{path}: no bands in it{hint}")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise CubeError(f"{path}: samples are complex; take their magnitude first")
+    if dataset.driver == "GTiff" and Path(dataset.name).is_file():
+        _check_whole(dataset, path)
+
+
+def _check_whole(dataset: DatasetReader, path: str) -> None:
+    """Refuse a TIFF that was cut short: its last blocks stand, or should stand, at the end of the file."""
+    size = Path(dataset.name).stat().st_size
+    height, width = dataset.block_shapes[0]
+    last_row = (dataset.height - 1) // height
+    promised = 0
+    for band in {1, dataset.count}:
+        for col in range(-(-dataset.width // width)):
+            place = [
+                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{last_row}", "TIFF", bidx=band) or 0)
+                for what in ("OFFSET", "SIZE")
+            ]
+            promised = max(promised, sum(place))
+    if promised > size:
+        raise CubeError(f"{path}: {size} bytes, but its last block ends at {promised}: it was cut short; copy it again")
 
 
 def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any], name: str) -> Metadata:

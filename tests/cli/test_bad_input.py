@@ -164,8 +164,8 @@ BAD_SCENES = [
     Bad("short.img", ("short.img", "cut short", "copy it again")),
     Bad("headonly.tif", ("headonly.tif", "copied whole")),
     # Its directory is whole: what is missing shows when it is read.
-    Bad("cut.tif", ("cut.tif", "cut short", "copy it again"), code=1),
-    Bad("cut_cog.tif", ("cut_cog.tif", "cut short", "copy it again"), code=1),
+    Bad("cut.tif", ("cut.tif", "cut short", "copy it again")),
+    Bad("cut_cog.tif", ("cut_cog.tif", "cut short", "copy it again")),
     Bad("one_band.tif", ("one_band.tif", "1 of 1 bands", "at least 2", "--bands")),
     Bad("empty.tif", ("empty.tif", "8 wholly nodata", "data in it?")),
     Bad("pixel.tif", ("pixel.tif", "8 constant", "--bands")),

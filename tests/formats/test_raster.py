@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -196,17 +195,29 @@ def test_an_internal_mask_is_nodata(tmp_path: Path) -> None:
     assert np.isnan(window).tolist() == [[[True, False], [False, False]]] * 2
 
 
-def test_a_truncated_tiff_opens_and_says_which_rows_are_lost(tmp_path: Path) -> None:
+def truncatable(path: Path) -> Path:
+    """A TIFF with its directory first, as a COG is, so that a cut loses samples alone."""
     cube = np.random.default_rng(0).integers(0, 9999, (4, 200, 100)).astype("i2")
-    path = write_tiff(tmp_path / "x.tif", cube, compress="deflate", blockysize=10)
-    # Rewritten with its directory first, as a COG is, so that only samples are lost.
-    shutil.copy(path, tmp_path / "y.tif")
-    path = write_tiff(path, cube, driver="COG", blocksize=128, compress="deflate", overviews="NONE")
+    return write_tiff(path, cube, driver="COG", blocksize=128, compress="deflate", overviews="NONE")
+
+
+def test_a_truncated_tiff_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    path = truncatable(tmp_path / "x.tif")
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
+    for length in (len(data) // 2, len(data) - 8):
+        path.write_bytes(data[:length])
+        with pytest.raises(CubeError, match=r"x\.tif: .* it was cut short; copy it again"):
+            open_source(path)
+
+
+def test_a_damaged_tiff_says_which_rows_are_lost(tmp_path: Path) -> None:
+    path = truncatable(tmp_path / "x.tif")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    path.write_bytes(data)
     source = open_source(path)
-    with pytest.raises(ReadError, match=r"x\.tif: rows 150 to 199 cannot be read .*copy it again") as caught:
-        source.read(slice(150, 200), slice(0, 100))
+    with pytest.raises(ReadError, match=r"x\.tif: rows 0 to 199 cannot be read .*copy it again") as caught:
+        source.read(slice(0, 200), slice(0, 100))
     assert "\n" not in str(caught.value)
 
 
