@@ -29,8 +29,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/reading.py
-	$(BIN)/python benchmarks/engine.py
+	@mkdir -p benchmarks/out
+	$(BIN)/python benchmarks/reading.py --dir benchmarks/out
+	$(BIN)/python benchmarks/engine.py --dir benchmarks/out
 	$(BIN)/python benchmarks/accuracy.py
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -1,6 +1,6 @@
 """Raw ENVI cubes read in full, strip by strip: hadgeo against rasterio, each handing over decoded float32.
 
-Usage: python benchmarks/reading.py --dir /tmp/hadgeo-reading [--megabytes 400] [--rounds 5]
+Usage: python benchmarks/reading.py --dir FOLDER [--megabytes 400] [--rounds 5]
 
 Both sides read the same file in strips of full width, turn int16 into float32 and the fill value into NaN; hadgeo does
 so in the file's own layout (what a detector is given next), rasterio in BSQ, the only one that it knows. "Cold" means

@@ -26,10 +26,7 @@ from hadgeo.detectors.cfar import local_contrast
 from hadgeo.device import fast_dtype
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, spectra_of, valid_pixels
-
-#: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
-POOL_PIXELS = 2**18
+from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 
 #: Base of the perturbation kernel: at t = 1 the noise is `_SIGMA` / sqrt(2 ln `_SIGMA`) times the range of the data.
 _SIGMA = 5.0
