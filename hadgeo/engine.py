@@ -141,11 +141,11 @@ def detect(
             chosen.load_state(chosen.state(), where)
             with clock.stage("survey"):
                 source, selection = scene_of_model(source, detector, resample=resample_bands)
-            _announce(progress, where, f"the {len(selection.indices)} of the model")
+            announce(progress, where, f"the {len(selection.indices)} of the model")
         else:
             with clock.stage("survey"):
                 selection = usable_bands(source, bands)
-            _announce(progress, where, str(selection))
+            announce(progress, where, str(selection))
             with clock.stage("fit"):
                 sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
                 chosen.fit(sample, device=where, progress=progress)
@@ -178,7 +178,7 @@ def detect(
     return Detection(target, chosen, selection, where, source.shape[1:], valid, len(plan), clock.seconds)
 
 
-def _announce(progress: Progress, device: torch.device, bands: str) -> None:
+def announce(progress: Progress, device: torch.device, bands: str) -> None:
     """Say what a run is about to use, once nothing can be refused any more."""
     progress.message(f"device: {describe_device(device)}")
     progress.message(f"bands: {bands}")

@@ -15,8 +15,8 @@ import xarray as xr
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.device import describe_device, resolve_device
-from hadgeo.engine import check_alike, reading_threads, usable_bands
+from hadgeo.device import resolve_device
+from hadgeo.engine import announce, check_alike, reading_threads, usable_bands
 from hadgeo.errors import OutputError
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import check_output
@@ -69,8 +69,7 @@ def train(
     first = sources[0]
     selection = usable_bands(first, bands)
     spectrum = spectrum_of(first, selection.indices)
-    progress.message(f"device: {describe_device(where)}")
-    progress.message(f"bands: {selection}")
+    announce(progress, where, str(selection))
     level = survey(first, selection.indices).level
     fitted_on = [Scene(first, selection.indices)]
     for source in sources[1:]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
@@ -102,3 +102,17 @@ class Detector(ABC, Generic[ParamsT]):
             state: Named tensors.
             device: Where to score.
         """
+
+
+_NETWORK = "network."
+
+
+def network_state(network: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors as a part of `Detector.state`."""
+    return {_NETWORK + name: value for name, value in network.state_dict().items()}
+
+
+def load_network(network: nn.Module, state: dict[str, Tensor], device: torch.device) -> None:
+    """Give a network what `network_state` took from one like it, ready to score on a device."""
+    network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)})
+    network.to(device).eval()

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.base import Detector, Params, load_network, network_state
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.rx import mahalanobis, whitening
 from hadgeo.device import fast_dtype, free_memory
@@ -324,13 +324,12 @@ class BS3LNet(Detector[BS3LNetParams]):
 
     def state(self) -> dict[str, Tensor]:
         """Scale, network and whitening; see `Detector.state`."""
-        network = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
         return {
             "mean": self.mean_,
             "std": self.std_,
             "whitening": self.whitening_,
             "floor": self.floor_,
-            **network,
+            **network_state(self.network_),
         }
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
@@ -339,9 +338,7 @@ class BS3LNet(Detector[BS3LNetParams]):
             state[key].to(device) for key in ("mean", "std", "whitening", "floor")
         )
         self.network_ = self._make_network(len(self.mean_))
-        prefix = "network."
-        self.network_.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.network_.to(device).eval()
+        load_network(self.network_, state, device)
         return self
 
 

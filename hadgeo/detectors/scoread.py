@@ -21,7 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.base import Detector, Params, load_network, network_state
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.device import fast_dtype
 from hadgeo.errors import Cancelled, ModelError
@@ -415,18 +415,16 @@ class ScoreAD(Detector[ScoreADParams]):
 
     def state(self) -> dict[str, Tensor]:
         """Scale, noise and network; see `Detector.state`."""
-        network = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
-        return {"low": self.low_, "range": self.range_, "noise": self.noise_, "floor": self.floor_, **network}
+        scale = {"low": self.low_, "range": self.range_}
+        return {**scale, "noise": self.noise_, "floor": self.floor_, **network_state(self.network_)}
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         self.low_, self.range_, self.noise_, self.floor_ = (
             state[key].to(device) for key in ("low", "range", "noise", "floor")
         )
-        network = self._make_network(len(self.low_))
-        prefix = "network."
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.network_ = network.to(device).eval()
+        self.network_ = self._make_network(len(self.low_))
+        load_network(self.network_, state, device)
         return self
 
 
