@@ -1,0 +1,1 @@
+"""From scores to decisions: thresholds, polygons, evidence, pictures, evaluation, manifests."""

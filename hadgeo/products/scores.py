@@ -1,0 +1,132 @@
+"""A finished score map on disk, read strip by strip."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where a block cannot be read
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+
+#: Rows of a strip are as many whole blocks of the file as stay below this.
+_STRIP_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """Anomaly scores on disk; nothing is read until asked.
+
+    Attributes:
+        path: The file.
+        shape: Rows and columns.
+        crs: Coordinate reference system, or None.
+        transform: Full affine from pixel corners to the CRS, or None where the file has none.
+        tags: The file's own tags, `HADGEO_DETECTOR` among them for a map of hadgeo's.
+        block_rows: Rows of a block in the file.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    crs: CRS | None
+    transform: Affine | None
+    tags: dict[str, str] = field(default_factory=dict)
+    block_rows: int = 1
+
+    @property
+    def detector(self) -> str:
+        """The detector's name, or an empty text for a map from elsewhere."""
+        return self.tags.get("HADGEO_DETECTOR", "")
+
+    def strips(self, *, margin: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Read the map from top to bottom in strips of whole rows.
+
+        Args:
+            margin: Rows that are read on both sides of a strip too, where the map has them.
+
+        Yields:
+            The strip's rows without the margin, and scores (y, x) with it; NaN where there is no score.
+
+        Raises:
+            ReadError: The file is damaged.
+        """
+        rows, cols = self.shape
+        step = max(1, _STRIP_BYTES // (4 * cols * self.block_rows)) * self.block_rows
+        with _opened(self.path) as dataset:
+            for start in range(0, rows, step):
+                stop = min(start + step, rows)
+                top, bottom = max(0, start - margin), min(rows, stop + margin)
+                yield slice(start, stop), _read(dataset, RasterWindow(0, top, cols, bottom - top))
+
+    def read(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+        """Read a rectangle, (y, x), NaN where there is no score.
+
+        Raises:
+            ReadError: The file is damaged.
+        """
+        with _opened(self.path) as dataset:
+            return _read(dataset, RasterWindow.from_slices(rows, cols))
+
+
+def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
+    """Open a map of anomaly scores: any raster of one band, higher meaning more anomalous.
+
+    Raises:
+        CubeNotFoundError: There is no such file.
+        CubeError: It is no raster, or not of one band of real numbers.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise CubeNotFoundError(f"{file}: no such score map; make one with `hadgeo detect`")
+    with _opened(file) as dataset:
+        if dataset.count != 1:
+            raise CubeError(
+                f"{file}: {dataset.count} bands, and a score map has one; give the output of `hadgeo detect`"
+            )
+        if np.dtype(dataset.dtypes[0]).kind not in "fiu":
+            raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, and scores are real numbers")
+        placed = dataset.crs is not None or not dataset.transform.is_identity
+        return ScoreMap(
+            file,
+            dataset.shape,
+            dataset.crs,
+            dataset.transform if placed else None,
+            dataset.tags(),
+            dataset.block_shapes[0][0],
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    with warnings.catch_warnings():
+        # A map of a scene without georeference is as good as any.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            dataset = rasterio.open(path)
+        except (RasterioError, CPLE_BaseError) as error:
+            reason = " ".join(str(error).split())
+            raise CubeError(f"{path}: not a raster that GDAL reads ({reason}); give a score map") from None
+    with dataset:
+        yield dataset
+
+
+def _read(dataset: rasterio.DatasetReader, window: RasterWindow) -> npt.NDArray[np.float32]:
+    try:
+        values = dataset.read(1, window=window, masked=True)
+    except (RasterioError, CPLE_BaseError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ReadError(f"{dataset.name}: damaged ({reason}); copy it again or make it anew") from error
+    scores: npt.NDArray[np.float32] = np.ma.filled(values.astype(np.float32), np.nan)
+    scores[~np.isfinite(scores)] = np.nan
+    return scores
