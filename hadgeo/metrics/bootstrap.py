@@ -1,10 +1,10 @@
 """How sure a metric is, by bootstrap.
 
-Neighbouring pixels are alike, so drawing pixels would make intervals far too narrow. What is drawn, with replacement, are
-the objects of the truth, each with all of its pixels, and square blocks of the background (a block bootstrap: Künsch,
-Annals of Statistics 17(3), 1989, doi 10.1214/aos/1176347265, in two dimensions and without overlap). All resamples are
-computed together: a resample is a vector of weights, and each metric is made of sums over objects and blocks that are
-counted once.
+Neighbouring pixels are alike, so drawing pixels would make intervals far too narrow. What is drawn, with replacement,
+are the objects of the truth, each with all of its pixels, and square blocks of the background (a block bootstrap:
+Künsch, Annals of Statistics 17(3), 1989, doi 10.1214/aos/1176347265, in two dimensions and without overlap). All
+resamples are computed together: a resample is a vector of weights, and each metric is made of sums over objects and
+blocks that are counted once.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _count(scores: Scores, truth: npt.NDArray[np.bool_]) -> _Counts:
         reached=np.array([len(block) - np.searchsorted(block, lower, "left") for block in blocks], dtype=np.float64),
         passed=np.array([len(block) - np.searchsorted(block, upper, "right") for block in blocks], dtype=np.float64),
         sizes=np.array([len(block) for block in blocks], dtype=np.float64),
-        target_sums=np.bincount(owner, (values.astype(np.float64) - low) / span),
+        target_sums=np.bincount(owner, weights=(values.astype(np.float64) - low) / span).astype(np.float64),
         background_sums=np.array([(block.sum(dtype=np.float64) - len(block) * low) / span for block in blocks]),
     )
 

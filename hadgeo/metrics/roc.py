@@ -77,8 +77,8 @@ def _snpr(basic: Basics) -> Float:
         return np.divide(basic.d_tau, basic.f_tau)
 
 
-#: Every figure that is reported, in the order of print. All but AP and P_D are Chang's (2021). "AUC_ODP" has two formulas
-#: in circulation; as in that paper, the one with AUC(D,F) is overall detection (OD), the one without its probability.
+#: Every figure that is reported, in the order of print. All but AP and P_D are Chang's (2021). "AUC_ODP" has two
+#: formulas in circulation: that with AUC(D,F) is called overall detection here (OD), the other its probability (ODP).
 METRICS = (
     Metric("auc_d_f", "AUC(D,F)", "∫ P_D dP_F", lambda b: b.d_f, 5),
     Metric("auc_d_tau", "AUC(D,tau)", "∫ P_D dtau, the mean scaled score of the targets", lambda b: b.d_tau),
@@ -128,13 +128,10 @@ def basics(ranked: Ranked) -> Basics:
         together everywhere else.
     """
     low, span = scale(ranked)
-    means = [(part.mean(dtype=np.float64) - low) / span for part in (ranked.targets, ranked.background)]
-    return Basics(
-        np.float64(_area(ranked)),
-        *(np.asarray(mean) for mean in means),
-        np.float64(_average_precision(ranked)),
-        *(np.float64((ranked.targets >= threshold_at(ranked, rate)).mean()) for rate in (1e-3, 1e-4)),
-    )
+    d_tau, f_tau = ((part.mean(dtype=np.float64) - low) / span for part in (ranked.targets, ranked.background))
+    pd_3, pd_4 = ((ranked.targets >= threshold_at(ranked, rate)).mean() for rate in (1e-3, 1e-4))
+    values = (_area(ranked), d_tau, f_tau, _average_precision(ranked), pd_3, pd_4)
+    return Basics._make(np.asarray(value, dtype=np.float64) for value in values)
 
 
 def scale(ranked: Ranked) -> tuple[float, float]:
