@@ -70,7 +70,7 @@ def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "
     if free < needed:
         raise OutputError(
             f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
-            "make room, or use {option} to write elsewhere"
+            f"make room, or use {option} to write elsewhere"
         )
 
 

@@ -23,8 +23,10 @@ DEBUG_KEY = "hadgeo.debug"
 INTERRUPTED = 130
 
 _COMMANDS = {
+    "compare": "Run several detectors on a scene and rank them against a truth.",
     "detect": "Score how little each pixel of a scene belongs there.",
     "detectors": "List the detectors, or the parameters of one.",
+    "evaluate": "Measure score maps against a truth.",
     "info": "Show what is known of a cube, and what `detect` would need.",
     "model": "Look into a model file.",
     "simulate": "Make a believable flight line with implanted targets.",

@@ -80,18 +80,18 @@ def _snpr(basic: Basics) -> Float:
 #: Every figure that is reported, in the order of print. All but AP and P_D are Chang's (2021). "AUC_ODP" has two
 #: formulas in circulation: that with AUC(D,F) is called overall detection here (OD), the other its probability (ODP).
 METRICS = (
-    Metric("auc_d_f", "AUC(D,F)", "∫ P_D dP_F", lambda b: b.d_f, 5),
-    Metric("auc_d_tau", "AUC(D,tau)", "∫ P_D dtau, the mean scaled score of the targets", lambda b: b.d_tau),
-    Metric("auc_f_tau", "AUC(F,tau)", "∫ P_F dtau, the mean scaled score of the background", lambda b: b.f_tau),
+    Metric("auc_d_f", "AUC(D,F)", "integral of P_D over P_F", lambda b: b.d_f, 5),
+    Metric("auc_d_tau", "AUC(D,tau)", "integral of P_D over tau = mean scaled score of targets", lambda b: b.d_tau),
+    Metric("auc_f_tau", "AUC(F,tau)", "integral of P_F over tau = mean scaled score of background", lambda b: b.f_tau),
     Metric("auc_td", "AUC_TD", "AUC(D,F) + AUC(D,tau)", lambda b: b.d_f + b.d_tau),
     Metric("auc_bs", "AUC_BS", "AUC(D,F) - AUC(F,tau)", lambda b: b.d_f - b.f_tau),
     Metric("auc_tdbs", "AUC_TDBS", "AUC(D,tau) - AUC(F,tau)", lambda b: b.d_tau - b.f_tau),
     Metric("auc_snpr", "AUC_SNPR", "AUC(D,tau) / AUC(F,tau)", _snpr),
     Metric("auc_od", "AUC_OD", "AUC(D,F) + AUC(D,tau) - AUC(F,tau)", lambda b: b.d_f + b.d_tau - b.f_tau),
     Metric("auc_odp", "AUC_ODP", "AUC(D,tau) + 1 - AUC(F,tau)", lambda b: b.d_tau + 1 - b.f_tau),
-    Metric("ap", "AP", "sum over thresholds of precision · gain in P_D", lambda b: b.ap),
-    Metric("pd_at_1e-3", "P_D at P_F 1e-3", "largest P_D with P_F ≤ 1e-3", lambda b: b.pd_3),
-    Metric("pd_at_1e-4", "P_D at P_F 1e-4", "largest P_D with P_F ≤ 1e-4", lambda b: b.pd_4),
+    Metric("ap", "AP", "sum of precision x gain in P_D, over thresholds", lambda b: b.ap),
+    Metric("pd_at_1e-3", "P_D at P_F 1e-3", "largest P_D where P_F <= 1e-3", lambda b: b.pd_3),
+    Metric("pd_at_1e-4", "P_D at P_F 1e-4", "largest P_D where P_F <= 1e-4", lambda b: b.pd_4),
 )
 
 

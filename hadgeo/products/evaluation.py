@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Evaluation:
         if self.intervals and self.objects.objects < _FEW_OBJECTS:
             said.append(f"the intervals rest on {self.objects.objects} objects alone")
         if self.background < 10_000:
-            said.append(f"with {self.background:,} background pixels, P_F ≤ 1e-4 allows no false alarm at all")
+            said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows no false alarm at all")
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,6 +151,21 @@ def evaluate(
         area_km2=pixels_km2(opened, evaluated),
         roc=roc_points(ranked),
     )
+
+
+def labels(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Short names that tell evaluations apart: the map's, and the truth's where there are several."""
+    maps = list(dict.fromkeys(e.scores for e in evaluations))
+    truths = list(dict.fromkeys(e.truth for e in evaluations))
+    short = {path: _short(path, group) for group in (maps, truths) for path in group}
+    return [short[e.scores] + (f" / {short[e.truth]}" if len(truths) > 1 else "") for e in evaluations]
+
+
+def _short(path: Path, others: Sequence[Path]) -> str:
+    for name in (path.stem, path.name):
+        if sum(name in (other.stem, other.name) for other in others) == 1:
+            return name
+    return str(path)
 
 
 def _scores_where(scores: ScoreMap, known: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
