@@ -23,7 +23,7 @@ from hadgeo.products.scores import ScoreMap
 from hadgeo.products.truth import open_truth
 
 UTM = CRS.from_epsg(32633)
-ROTATED = Affine.translation(5e5, 4.5e6) @ Affine.rotation(20) @ Affine.scale(2, -2)
+ROTATED = Affine.translation(5e5, 4.5e6) * Affine.rotation(20) * Affine.scale(2, -2)
 SHAPE = (40, 50)
 MAP = ScoreMap(Path("map.tif"), SHAPE, UTM, ROTATED)
 PLAIN = ScoreMap(Path("map.tif"), SHAPE, None, None)
@@ -116,7 +116,7 @@ def test_outside_of_a_smaller_truth_nothing_is_known(tmp_path: Path) -> None:
 
 
 def test_a_shifted_grid_of_the_same_shape_is_moved(tmp_path: Path) -> None:
-    shifted = write(tmp_path / "shifted.tif", targets(), crs=UTM, transform=ROTATED @ Affine.translation(3, 2))
+    shifted = write(tmp_path / "shifted.tif", targets(), crs=UTM, transform=ROTATED * Affine.translation(3, 2))
     np.testing.assert_array_equal(open_truth(shifted, MAP)[2:, 3:], targets()[:-2, :-3])
 
 
@@ -210,9 +210,7 @@ def test_another_shape_without_georeference_is_refused(name: str, tmp_path: Path
         scipy.io.savemat(tmp_path / name, {"map": targets()[1:]})
     else:
         write(tmp_path / name, targets()[1:])
-    with pytest.raises(
-        TruthError, match=r"other\.\w+: 39 x 50 pixels, and map\.tif has 40 x 50; .* not georeferenced"
-    ):
+    with pytest.raises(TruthError, match=r"other\.\w+: 39 x 50 pixels, and map\.tif has 40 x 50; .* not georeferenced"):
         open_truth(tmp_path / name, MAP)
 
 
