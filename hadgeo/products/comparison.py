@@ -13,6 +13,7 @@ from typing import Any
 
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.registry import make_detector
+from hadgeo.device import resolve_device
 from hadgeo.engine import DEFAULT_MEMORY, detect
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.formats.source import Source
@@ -96,11 +97,13 @@ def compare(
 
     Raises:
         ParameterError: Two detectors are alike, there is none, or a parameter is out of bounds.
+        DeviceError: The device is not there.
         TruthError: The truth does not fit the scene, or holds no target.
         OutputError: A map cannot be written.
         HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
     """
     _check(contenders)
+    resolve_device(device)
     source = source_of(open_cube(scene))
     _check_truth(truth, source)
     entries = []
