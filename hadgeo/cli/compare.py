@@ -139,5 +139,5 @@ def _table(board: Sequence[Entry]) -> Table:
     for entry in board:
         one = entry.evaluation
         cells = [with_interval(one, metric.key, metric.digits) for metric in shown]
-        table.add_row(entry.contender.label, *cells, f"{sum(entry.seconds.values()):.1f}")
+        table.add_row(entry.contender.label, *cells, f"{sum(entry.seconds.values()):.2f}")
     return table
