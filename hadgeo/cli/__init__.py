@@ -56,6 +56,8 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"hadgeo.cli.{cmd_name}").command
+        # Docstrings with a backslash are raw, and click's mark of a paragraph that stays as it is, is the character.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
