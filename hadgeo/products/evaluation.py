@@ -1,6 +1,6 @@
 """A score map against a truth: every metric with its formula, and how sure it is.
 
-Map and truth are held whole: about 15 bytes a pixel, so a gigabyte holds some 60 million pixels.
+Map and truth are held whole: about 20 bytes a pixel, so a gigabyte holds some 50 million pixels.
 """
 
 from __future__ import annotations
