@@ -61,7 +61,7 @@ def plot_roc(evaluations: Mapping[str, Evaluation], out: Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
     pixels, objects = figure.subplots(1, 2)
     per_area = all(evaluation.area_km2 for evaluation in evaluations.values())
     for number, (name, evaluation) in enumerate(evaluations.items()):
@@ -72,6 +72,8 @@ def plot_roc(evaluations: Mapping[str, Evaluation], out: Path) -> Path:
         objects.plot(counts, evaluation.objects.detected, marker=".", drawstyle="steps-post", label=name, **style)
     _dress_pixels(pixels, max(evaluation.background for evaluation in evaluations.values()))
     _dress_objects(objects, "false alarms per km²" if per_area else "false alarms")
+    # Below both, where it hides no curve.
+    figure.legend(*pixels.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     part = out.with_name(f"{out.name}.part")
     try:
         figure.savefig(part, format=out.suffix[1:].lower(), dpi=150)
@@ -94,7 +96,6 @@ def _dress_pixels(axes: Axes, background: int) -> None:
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(-0.02, 1.02), title="Pixels")
     axes.set(xlabel="false-alarm rate P_F", ylabel="detection rate P_D")
     axes.grid(color="0.9")
-    axes.legend(loc="best", fontsize="small")
 
 
 def _dress_objects(axes: Axes, label: str) -> None:
