@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hadgeo.detectors.registry import list_detectors, make_detector
     from hadgeo.engine import Detection, detect
     from hadgeo.model_file import Model, load_model
+    from hadgeo.products.comparison import compare
+    from hadgeo.products.evaluation import evaluate
     from hadgeo.simulation import simulate
     from hadgeo.training import train
 
@@ -27,8 +29,10 @@ __all__ = [
     "Detection",
     "Model",
     "__version__",
+    "compare",
     "detect",
     "errors",
+    "evaluate",
     "list_detectors",
     "load_model",
     "make_detector",
@@ -42,6 +46,8 @@ _HOME = {
     "Detection": "hadgeo.engine",
     "detect": "hadgeo.engine",
     "Model": "hadgeo.model_file",
+    "compare": "hadgeo.products.comparison",
+    "evaluate": "hadgeo.products.evaluation",
     "list_detectors": "hadgeo.detectors.registry",
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",

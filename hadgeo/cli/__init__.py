@@ -23,8 +23,10 @@ DEBUG_KEY = "hadgeo.debug"
 INTERRUPTED = 130
 
 _COMMANDS = {
+    "compare": "Run several detectors on a scene and rank them against a truth.",
     "detect": "Score how little each pixel of a scene belongs there.",
     "detectors": "List the detectors, or the parameters of one.",
+    "evaluate": "Measure score maps against a truth.",
     "info": "Show what is known of a cube, and what `detect` would need.",
     "model": "Look into a model file.",
     "simulate": "Make a believable flight line with implanted targets.",
@@ -54,6 +56,8 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"hadgeo.cli.{cmd_name}").command
+        # Docstrings with a backslash are raw, and click's mark of a paragraph that stays as it is, is the character.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,10 +1,13 @@
 """Options that several commands share.
 
 - ``debug``: all
-- ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
-- ``progress``: detect, train
-- ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
-- ``memory``: detect, info
+- ``overwrite``, ``seed``: compare, detect, evaluate, simulate, train
+- ``quiet``: compare, detect, simulate, train
+- ``progress``: compare, detect, train
+- ``bands``, ``device``: compare, detect, info, train
+- ``detector``, ``parameters``: detect, info, train
+- ``memory``: compare, detect, info
+- ``bootstrap``, ``plot``: compare, evaluate
 """
 
 from __future__ import annotations
@@ -51,6 +54,15 @@ bands = click.option(
 )
 detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+bootstrap = click.option(
+    "--bootstrap",
+    type=click.IntRange(0, 1_000_000),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Resamples for the 95 % intervals; 0 leaves them out.",
+)
+plot = click.option("--plot", metavar="FILE", help="Draw the ROC curves into a .png, .svg or .pdf file.")
 
 
 class ByteSize(click.ParamType[int]):
