@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.engine import Detection
+    from hadgeo.products.decision import Decision
+    from hadgeo.products.threshold import Rule
+    from hadgeo.progress import Progress
 
 
 @click.command("detect")
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
 )
 @options.seed
+@thresholding.decision
 @options.overwrite
 @options.quiet
 @options.progress
@@ -50,6 +54,7 @@ def command(
     overwrite: bool,
     quiet: bool,
     progress: str,
+    **given: Any,
 ) -> None:
     r"""Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
 
@@ -62,12 +67,14 @@ def command(
       hadgeo detect line.img -d rx -o scores.tif
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
+      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
     """
     from hadgeo.engine import detect
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
+    rule = _rule(scenes, output, given, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -91,10 +98,45 @@ def command(
                 overwrite=overwrite,
                 progress=report,
             )
+            decision = None if rule is None else _decide(done, rule, given, overwrite=overwrite, progress=report)
             if isinstance(report, JsonLines):
-                report.emit("result", **_result(done))
+                report.emit("result", **_result(done, decision))
             elif not quiet:
                 click.echo(_last_line(done))
+                click.echo("".join(line + "\n" for line in thresholding.lines(decision)) if decision else "", nl=False)
+
+
+def _rule(scenes: tuple[str, ...], output: str | None, given: dict[str, Any], *, overwrite: bool) -> Rule | None:
+    """The rule that was given, and the check of what is to be made with it; None where only a map is wanted."""
+    wanted = [f"--{name.replace('_', '-')}" for name in ("polygons", "p_values") if given[name] is not None]
+    rule = thresholding.rule_of(given, default=thresholding.DEFAULT_PFA if wanted else None)
+    if rule is None:
+        return None
+    from hadgeo.products.decision import check_outputs
+
+    if len(scenes) > 1 and wanted:
+        raise ParameterError(
+            f"{wanted[0]} names one file, and there are {len(scenes)} scenes; "
+            "leave it out, and run `hadgeo threshold` on each map"
+        )
+    made = [Path(output)] if output else [Path(scene).with_name(f"{Path(scene).stem}_anomaly.tif") for scene in scenes]
+    needed = [Path(scene) for scene in scenes] + made
+    check_outputs(given["polygons"], given["p_values"], thresholding.grouping_of(given), needed, overwrite=overwrite)
+    return rule
+
+
+def _decide(done: Detection, rule: Rule, given: dict[str, Any], *, overwrite: bool, progress: Progress) -> Decision:
+    from hadgeo.products.decision import decide
+
+    return decide(
+        done.path,
+        rule,
+        polygons=given["polygons"],
+        p_values=given["p_values"],
+        grouping=thresholding.grouping_of(given),
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:
@@ -121,8 +163,8 @@ def _check_distinct(scenes: tuple[str, ...]) -> None:
         seen[out] = scene
 
 
-def _result(done: Detection) -> dict[str, Any]:
-    return {
+def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
+    result = {
         "map": str(done.path),
         "detector": done.detector.name,
         "device": str(done.device),
@@ -131,6 +173,7 @@ def _result(done: Detection) -> dict[str, Any]:
         "windows": done.windows,
         "seconds": {name: round(value, 3) for name, value in done.seconds.items()},
     }
+    return result if decision is None else {**result, "decision": decision.facts()}
 
 
 def _last_line(done: Detection) -> str:

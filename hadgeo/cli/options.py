@@ -1,10 +1,13 @@
 """Options that several commands share.
 
 - ``debug``: all
-- ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
-- ``progress``: detect, train
+- ``quiet``, ``overwrite``: detect, simulate, threshold, train
+- ``seed``: detect, simulate, train
+- ``progress``: detect, threshold, train
 - ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
 - ``memory``: detect, info
+
+What detect and threshold share of a decision is in `hadgeo.cli.thresholding`.
 """
 
 from __future__ import annotations

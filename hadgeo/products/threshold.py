@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ Scores = npt.NDArray[np.float32]
 
 #: Bins of the histogram, and largest scores that are kept as they are.
 _BINS = _KEPT = 2**20
+
+#: Scores that are looked up at a time.
+_PIECE = 2**20
 
 #: A share counted from fewer pixels than this is left to the tail.
 _COUNTED = 10
@@ -91,7 +95,8 @@ class _Histogram:
 
     def add(self, scores: Scores) -> None:
         """Count scores that lie between the lowest and the highest."""
-        self._counts += np.bincount(self.bins(scores), minlength=len(self._counts))
+        for piece in _pieces(scores):
+            self._counts += np.bincount(self.bins(piece), minlength=len(self._counts))
 
     @cached_property
     def at_least(self) -> npt.NDArray[np.int64]:
@@ -135,10 +140,11 @@ class Calibration:
             p-values of the same shape, NaN where there is no score.
         """
         values = np.asarray(scores, dtype=np.float32)
-        p = np.full(values.shape, np.nan)
-        valid = ~np.isnan(values)
-        p[valid] = self._shares(values[valid])
-        return p
+        p = np.full(values.size, np.nan)
+        for piece, own in zip(_pieces(values.ravel()), _pieces(p), strict=True):
+            valid = ~np.isnan(piece)
+            own[valid] = self._shares(piece[valid])
+        return p.reshape(values.shape)
 
     def expected_false_alarms(self, score: float) -> float:
         """How many background pixels of such a scene reach a score."""
@@ -166,13 +172,13 @@ class Calibration:
         return self._score_of_rate(rule.pfa)
 
     def _shares(self, scores: Scores) -> npt.NDArray[np.float64]:
-        counted = self._counts(scores) / self.count
+        shares: npt.NDArray[np.float64] = self._counts(scores) / self.count
         if self.tail is None:
-            return np.maximum(counted, 1 / self.count)
-        modelled = self.tail.survival(scores)
-        within = np.where(scores > self.tail.start, np.minimum(counted, modelled), counted)
-        beyond = self._continuation * modelled
-        shares: npt.NDArray[np.float64] = np.where(scores > self._last_counted, beyond, within)
+            return np.maximum(shares, 1 / self.count)
+        rare = scores > self.tail.start
+        modelled = self.tail.survival(scores[rare])
+        within = np.minimum(shares[rare], modelled)
+        shares[rare] = np.where(scores[rare] > self._last_counted, self._continuation * modelled, within)
         return np.maximum(shares, _SMALLEST)
 
     def _counts(self, scores: Scores) -> npt.NDArray[np.int64]:
@@ -190,7 +196,7 @@ class Calibration:
     def _continuation(self) -> float:
         """By what the tail is lowered where counting ends, so that it goes on from the count if that is less."""
         assert self.tail is not None
-        counted = self._counts(np.array([self._last_counted], dtype=np.float32))[0] / self.count
+        counted = int(self._counts(np.array([self._last_counted], dtype=np.float32))[0]) / self.count
         return min(1.0, counted / float(self.tail.survival(self._last_counted)))
 
     def _score_of_rank(self, rank: int) -> float:
@@ -286,6 +292,11 @@ def followed(
             raise Cancelled("stopped on request")
         yield strip, values
         progress.advance((strip.stop - strip.start) * cols)
+
+
+def _pieces(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Parts of a long row, as views: what is computed from one at a time stays small."""
+    return (values[start : start + _PIECE] for start in range(0, len(values), _PIECE))
 
 
 def _ordered(scores: Scores) -> npt.NDArray[np.uint32]:
