@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,11 @@ import click
 
 from hadgeo.cli import options, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
-from hadgeo.errors import ParameterError
+from hadgeo.errors import CubeWarning, ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.engine import Detection
     from hadgeo.products.decision import Decision
-    from hadgeo.products.threshold import Rule
-    from hadgeo.progress import Progress
 
 
 @click.command("detect")
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     scenes: tuple[str, ...],
     output: str | None,
     model: str | None,
@@ -54,9 +54,9 @@ def command(
     overwrite: bool,
     quiet: bool,
     progress: str,
-    **given: Any,
+    **_: Any,
 ) -> None:
-    r"""Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+    """Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
 
     SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
     is the detector's own.
@@ -68,13 +68,13 @@ def command(
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
       hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
-    """
+    """  # noqa: D301
     from hadgeo.engine import detect
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
-    rule = _rule(scenes, output, given, overwrite=overwrite)
+    request = _request(context, scenes, output, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -98,45 +98,38 @@ def command(
                 overwrite=overwrite,
                 progress=report,
             )
-            decision = None if rule is None else _decide(done, rule, given, overwrite=overwrite, progress=report)
+            decision = None if request is None else request.decide(done.path, report)
             if isinstance(report, JsonLines):
                 report.emit("result", **_result(done, decision))
             elif not quiet:
-                click.echo(_last_line(done))
-                click.echo("".join(line + "\n" for line in thresholding.lines(decision)) if decision else "", nl=False)
+                click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
 
 
-def _rule(scenes: tuple[str, ...], output: str | None, given: dict[str, Any], *, overwrite: bool) -> Rule | None:
-    """The rule that was given, and the check of what is to be made with it; None where only a map is wanted."""
-    wanted = [f"--{name.replace('_', '-')}" for name in ("polygons", "p_values") if given[name] is not None]
-    rule = thresholding.rule_of(given, default=thresholding.DEFAULT_PFA if wanted else None)
-    if rule is None:
+def _request(
+    context: click.Context, scenes: tuple[str, ...], output: str | None, *, overwrite: bool
+) -> thresholding.Request | None:
+    """The decision that was asked for, once it is clear that it can be written; None where only a map is wanted."""
+    given = {name: context.params[name] for name in thresholding.NAMES}
+    if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
-    from hadgeo.products.decision import check_outputs
+    from hadgeo.cube import open_cube, source_of
+    from hadgeo.engine import output_path
 
-    if len(scenes) > 1 and wanted:
+    request = thresholding.request(given, overwrite=overwrite)
+    if request.polygons is None and request.p_values is None:
+        request.check([])
+        return request
+    if len(scenes) > 1:
         raise ParameterError(
-            f"{wanted[0]} names one file, and there are {len(scenes)} scenes; "
-            "leave it out, and run `hadgeo threshold` on each map"
+            f"--polygons and --p-values name one file, and there are {len(scenes)} scenes; "
+            "leave them out, and run `hadgeo threshold` on each map"
         )
-    made = [Path(output)] if output else [Path(scene).with_name(f"{Path(scene).stem}_anomaly.tif") for scene in scenes]
-    needed = [Path(scene) for scene in scenes] + made
-    check_outputs(given["polygons"], given["p_values"], thresholding.grouping_of(given), needed, overwrite=overwrite)
-    return rule
-
-
-def _decide(done: Detection, rule: Rule, given: dict[str, Any], *, overwrite: bool, progress: Progress) -> Decision:
-    from hadgeo.products.decision import decide
-
-    return decide(
-        done.path,
-        rule,
-        polygons=given["polygons"],
-        p_values=given["p_values"],
-        grouping=thresholding.grouping_of(given),
-        overwrite=overwrite,
-        progress=progress,
-    )
+    with warnings.catch_warnings():
+        # What is odd about the scene is said when it is read.
+        warnings.simplefilter("ignore", CubeWarning)
+        source = source_of(open_cube(scenes[0]))
+    request.check([*source.files, output_path(source, output)])
+    return request
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:

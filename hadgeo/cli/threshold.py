@@ -20,7 +20,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @options.progress
 @options.debug
 def command(scores: str, as_json: bool, overwrite: bool, quiet: bool, progress: str, **given: Any) -> None:
-    r"""Find what stands out in a map of SCORES, and write it as polygons with false-alarm rates.
+    """Find what stands out in a map of SCORES, and write it as polygons with false-alarm rates.
 
     The rates are those of the whole map: counted, and beyond the last few pixels extrapolated by a generalised Pareto
     tail that is fitted so that targets do not spoil it. Without a rule, --pfa 1e-3 is taken.
@@ -30,21 +30,10 @@ def command(scores: str, as_json: bool, overwrite: bool, quiet: bool, progress: 
       hadgeo threshold scene_anomaly.tif --pfa 1e-5
       hadgeo threshold scene_anomaly.tif --pfa 1e-4 --polygons anomalies.gpkg --merge-distance 5
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
-    """
-    from hadgeo.products.decision import decide
-
-    rule = thresholding.rule_of(given, default=thresholding.DEFAULT_PFA)
-    assert rule is not None  # since there is a default
+    """  # noqa: D301
+    request = thresholding.request(given, overwrite=overwrite)
     with reporter(progress, quiet=quiet) as report:
-        decision = decide(
-            scores,
-            rule,
-            polygons=given["polygons"],
-            p_values=given["p_values"],
-            grouping=thresholding.grouping_of(given),
-            overwrite=overwrite,
-            progress=report,
-        )
+        decision = request.decide(scores, report)
         if isinstance(report, JsonLines):
             report.emit("result", **decision.facts())
             return

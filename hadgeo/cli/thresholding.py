@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +14,13 @@ from hadgeo.errors import ParameterError
 if TYPE_CHECKING:
     from hadgeo.products.decision import Decision, Grouping
     from hadgeo.products.threshold import Rule
+    from hadgeo.progress import Progress
 
 #: One pixel of a thousand: few enough to look at in a scene of a million, and counted rather than extrapolated there.
 DEFAULT_PFA = 1e-3
+
+#: The options of `decision`, as a command receives them.
+NAMES = ("pfa", "percentile", "value", "top", "polygons", "p_values", "connectivity", "min_pixels", "merge_distance")
 
 _RULES = (
     click.option("--pfa", type=float, metavar="RATE", help="False-alarm rate, the share of the background flagged."),
@@ -51,39 +57,69 @@ def decision(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def rule_of(options: dict[str, Any], *, default: float | None = None) -> Rule | None:
-    """Take the rule out of a command's options.
+@dataclass(frozen=True)
+class Request:
+    """A decision that was asked for.
+
+    Attributes:
+        rule: Which pixels stand out.
+        grouping: How they become anomalies.
+        polygons: A vector file to write, or None.
+        p_values: A GeoTIFF to write, or None.
+        overwrite: Whether these two may be replaced.
+    """
+
+    rule: Rule
+    grouping: Grouping
+    polygons: str | None
+    p_values: str | None
+    overwrite: bool
+
+    def check(self, inputs: list[Path]) -> None:
+        """Refuse early what could not be written late; see `hadgeo.products.decision.check_outputs`."""
+        from hadgeo.products.decision import check_outputs
+
+        check_outputs(self.polygons, self.p_values, self.grouping, inputs, overwrite=self.overwrite)
+
+    def decide(self, scores: str | Path, progress: Progress) -> Decision:
+        """Decide; see `hadgeo.products.decision.decide`."""
+        from hadgeo.products.decision import decide
+
+        return decide(
+            scores,
+            self.rule,
+            polygons=self.polygons,
+            p_values=self.p_values,
+            grouping=self.grouping,
+            overwrite=self.overwrite,
+            progress=progress,
+        )
+
+
+def request(given: dict[str, Any], *, overwrite: bool) -> Request:
+    """What a command's options ask for, with the rule ``--pfa 1e-3`` where they name none.
 
     Args:
-        options: Of `decision`.
-        default: The false-alarm rate where no rule is given.
-
-    Returns:
-        The rule, or None where none is given and there is no default.
+        given: The values of the options of `decision`.
+        overwrite: Whether outputs may be replaced.
 
     Raises:
-        ParameterError: Several are given, or one is out of bounds.
-    """
-    from hadgeo.products.threshold import Rule
-
-    given = {name: options[name] for name in ("pfa", "percentile", "value", "top") if options[name] is not None}
-    if len(given) > 1:
-        names = " and ".join(f"--{name}" for name in given)
-        raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
-    if not given:
-        return None if default is None else Rule(pfa=default)
-    return Rule(**given)
-
-
-def grouping_of(options: dict[str, Any]) -> Grouping:
-    """Take what makes anomalies out of a command's options.
-
-    Raises:
-        ParameterError: One is out of bounds.
+        ParameterError: Several rules are given, or an option is out of bounds.
     """
     from hadgeo.products.decision import Grouping
+    from hadgeo.products.threshold import Rule
 
-    return Grouping(int(options["connectivity"]), options["min_pixels"], options["merge_distance"])
+    rules = {name: given[name] for name in NAMES[:4] if given[name] is not None}
+    if len(rules) > 1:
+        names = " and ".join(f"--{name}" for name in rules)
+        raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
+    return Request(
+        Rule(**rules or {"pfa": DEFAULT_PFA}),
+        Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"]),
+        given["polygons"],
+        given["p_values"],
+        overwrite,
+    )
 
 
 def lines(decision: Decision) -> list[str]:

@@ -196,8 +196,8 @@ def gather(pixels: Pixels, labels: Integers, *, min_pixels: int = 1) -> Groups:
     # The first of a group's pixels by falling score.
     _, peak = np.unique(groups[(by_score := np.lexsort((-own.scores, groups)))], return_index=True)
     at = by_score[peak]
-    peaks = np.stack([own.rows[at], own.cols[at]], axis=1) + np.asarray(own.shifts[at], dtype=np.float64)
-    return Groups(own, np.cumsum(sizes) - sizes, sizes, best[ranked], means, peaks)
+    centres = np.stack([own.rows[at], own.cols[at]], axis=1).astype(np.float64)
+    return Groups(own, np.cumsum(sizes) - sizes, sizes, best[ranked], means, centres + own.shifts[at])
 
 
 def _shifts(values: npt.NDArray[np.float32], row: Integers, col: Integers) -> npt.NDArray[np.float32]:
