@@ -141,7 +141,8 @@ def _tail(decision: Decision) -> str:
     tail = decision.tail
     if tail is None:
         return "none: too few of the largest scores differ; rates are counted"
+    unused = "; not used, rates are counted" if tail.quality == "poor" else ""
     return (
         f"{tail.quality} fit: generalised Pareto of shape {tail.shape:.3f} and scale {tail.scale:.4g} to the "
-        f"{tail.excesses:,} scores above {tail.start:.6g}, Kolmogorov-Smirnov distance {tail.distance:.4f}"
+        f"{tail.excesses:,} scores above {tail.start:.6g}, Kolmogorov-Smirnov distance {tail.distance:.4f}{unused}"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,20 +140,19 @@ def write(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | Non
         )
     table = _table(anomalies)
     table["bands"] = np.array([bands(group) if bands else None for group in anomalies.groups], dtype=object)
-    part = out.with_name(f"{out.name}.part{out.suffix}")
+    # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
+    content = _parquet(anomalies, table) if driver == "Parquet" else _ogr(driver, anomalies, table)
+    part = out.with_name(out.name + ".part")
     try:
-        part.unlink(missing_ok=True)
-        if driver == "Parquet":
-            _write_parquet(part, anomalies, table)
-        else:
-            _write_ogr(part, driver, anomalies, table)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(out)
-    except (OSError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        reason = " ".join(str(error).split())
-        raise OutputError(f"{out} cannot be written: {reason}; make room, or write elsewhere") from error
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}; make room, or write elsewhere") from error
     finally:
-        for left in (part, part.with_name(part.name + "-journal")):
-            left.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return out
 
 
@@ -235,9 +236,9 @@ def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
     return np.array([abs(geod.geometry_area_perimeter(outline)[0]) for outline in outlines], dtype=np.float64)
 
 
-def _write_ogr(part: Path, driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> None:
+def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
     outlines, crs = anomalies.outlines, anomalies.place.crs
-    options = {}
+    options, content = {}, io.BytesIO()
     if driver == "GeoJSON" and anomalies.place.on_earth:
         outlines, crs = shapely.transform(outlines, anomalies.place.wgs84), pyproj.CRS("EPSG:4326")
         options["RFC7946"] = "YES"
@@ -249,7 +250,7 @@ def _write_ogr(part: Path, driver: str, anomalies: Anomalies, table: dict[str, n
             # That there is no coordinate system has been said.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
             pyogrio.raw.write(
-                part,
+                content,
                 shapely.to_wkb(outlines),
                 list(table.values()),
                 list(table),
@@ -261,10 +262,11 @@ def _write_ogr(part: Path, driver: str, anomalies: Anomalies, table: dict[str, n
             )
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})
+    return content.getvalue()
 
 
-def _write_parquet(part: Path, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> None:
-    """Write GeoParquet 1.1.0 (https://geoparquet.org/releases/v1.1.0), which GDAL's wheels cannot."""
+def _parquet(anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
+    """GeoParquet 1.1.0 (https://geoparquet.org/releases/v1.1.0), which GDAL's wheels cannot."""
     pyarrow = _pyarrow()
     types = {"b": pyarrow.bool_(), "i": pyarrow.int64(), "f": pyarrow.float64(), "O": pyarrow.string()}
     columns = {k: pyarrow.array(v, types[v.dtype.kind], from_pandas=True) for k, v in table.items()}
@@ -279,7 +281,9 @@ def _write_parquet(part: Path, anomalies: Anomalies, table: dict[str, npt.NDArra
         geometry["bbox"] = shapely.total_bounds(anomalies.outlines).tolist()
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
     layer = pyarrow.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
-    pyarrow.parquet.write_table(layer, part)
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(layer, content)
+    return content.getvalue()
 
 
 def _pyarrow() -> Any:

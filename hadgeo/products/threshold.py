@@ -116,7 +116,8 @@ class Calibration:
         count: Number of pixels that have a score.
         lowest: The smallest score.
         largest: The largest scores in rising order, float32, all of them in a small scene.
-        tail: The background's tail, or None where the scores are too few, or too few of them differ.
+        tail: The background's tail, or None where the scores are too few, or too few of them differ. Where its fit is
+            poor, rates are counted alone.
     """
 
     count: int
@@ -158,7 +159,7 @@ class Calibration:
 
         Raises:
             ParameterError: The rule asks for more pixels than there are, or for a rate below one pixel of the scene
-                although the map has no tail to tell such rates from.
+                although no tail fits the map.
         """
         if rule.value is not None:
             return rule.value
@@ -173,12 +174,13 @@ class Calibration:
 
     def _shares(self, scores: Scores) -> npt.NDArray[np.float64]:
         shares: npt.NDArray[np.float64] = self._counts(scores) / self.count
-        if self.tail is None:
+        tail = self._trusted
+        if tail is None:
             return np.maximum(shares, 1 / self.count)
-        rare = scores > self.tail.start
-        modelled = self.tail.survival(scores[rare])
+        rare = scores > tail.start
+        modelled = tail.survival(scores[rare])
         within = np.minimum(shares[rare], modelled)
-        shares[rare] = np.where(scores[rare] > self._last_counted, self._continuation * modelled, within)
+        shares[rare] = np.where(scores[rare] > self._last_counted, self._continuation(tail) * modelled, within)
         return np.maximum(shares, _SMALLEST)
 
     def _counts(self, scores: Scores) -> npt.NDArray[np.int64]:
@@ -193,11 +195,13 @@ class Calibration:
         return float(self.largest[-min(_COUNTED, len(self.largest))])
 
     @property
-    def _continuation(self) -> float:
+    def _trusted(self) -> Tail | None:
+        return None if self.tail is None or self.tail.quality == "poor" else self.tail
+
+    def _continuation(self, tail: Tail) -> float:
         """By what the tail is lowered where counting ends, so that it goes on from the count if that is less."""
-        assert self.tail is not None
         counted = int(self._counts(np.array([self._last_counted], dtype=np.float32))[0]) / self.count
-        return min(1.0, counted / float(self.tail.survival(self._last_counted)))
+        return min(1.0, counted / float(tail.survival(self._last_counted)))
 
     def _score_of_rank(self, rank: int) -> float:
         if rank <= len(self.largest):
@@ -211,21 +215,22 @@ class Calibration:
 
     def _score_of_rate(self, rate: float) -> float:
         rank = self._rank(rate)
-        if self.tail is None:
+        tail = self._trusted
+        if tail is None:
             if not rank:
                 raise ParameterError(
-                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and too few of their "
-                    "largest scores differ for a tail; ask for a higher rate, or use top or value"
+                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and no tail fits their "
+                    "largest scores; ask for a higher rate, or use top or value"
                 )
             return self._rarer_than(rank)
         counted = self._rarer_than(rank) if rank else math.inf
-        if rate >= self.tail.fraction:
+        if rate >= tail.fraction:
             return counted
         if counted > self._last_counted:
             counted = math.inf
-        modelled = _at_or_above(self.tail.score_at(rate))
+        modelled = _at_or_above(tail.score_at(rate))
         if modelled > self._last_counted:
-            continued = self.tail.score_at(min(self.tail.fraction, rate / self._continuation))
+            continued = tail.score_at(min(tail.fraction, rate / self._continuation(tail)))
             modelled = max(_next_float(self._last_counted), _at_or_above(continued))
         return min(counted, modelled)
 
