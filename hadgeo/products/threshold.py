@@ -95,8 +95,7 @@ class _Histogram:
 
     def add(self, scores: Scores) -> None:
         """Count scores that lie between the lowest and the highest."""
-        for piece in _pieces(scores):
-            self._counts += np.bincount(self.bins(piece), minlength=len(self._counts))
+        self._counts += np.bincount(self.bins(scores), minlength=len(self._counts))
 
     @cached_property
     def at_least(self) -> npt.NDArray[np.int64]:
@@ -219,8 +218,8 @@ class Calibration:
         if tail is None:
             if not rank:
                 raise ParameterError(
-                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and no tail fits their "
-                    "largest scores; ask for a higher rate, or use top or value"
+                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and no tail fits "
+                    "their largest scores; ask for a higher rate, or use top or value"
                 )
             return self._rarer_than(rank)
         counted = self._rarer_than(rank) if rank else math.inf
@@ -272,14 +271,19 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
     histogram = _Histogram(lowest, highest)
     largest = np.empty(0, dtype=np.float32)
     for _, strip in followed(scores, progress, "calibrate"):
-        valid = strip[np.isfinite(strip)]
-        histogram.add(valid)
-        if len(largest) == _KEPT:
-            valid = valid[valid > largest[0]]
-        largest = np.concatenate([largest, valid])
-        largest = np.sort(np.partition(largest, -_KEPT)[-_KEPT:] if len(largest) > _KEPT else largest)
+        for piece in _pieces(strip.ravel()):
+            valid = piece[np.isfinite(piece)]
+            histogram.add(valid)
+            largest = _keep(largest, valid)
     size = min(tail_size(count) + 1, len(largest))
     return Calibration(count, lowest, largest, fit_tail(largest[-size:], count), histogram)
+
+
+def _keep(largest: Scores, more: Scores) -> Scores:
+    """The largest of two lots of scores, in rising order."""
+    if len(largest) == _KEPT:
+        more = more[more > largest[0]]
+    return np.sort(np.concatenate([largest, more]))[-_KEPT:] if len(more) else largest
 
 
 def followed(
