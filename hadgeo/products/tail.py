@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.floating]
 #: tail where there are none.
 _ALPHA = 0.3
 
-#: Fewer excesses say nothing of a tail.
-MIN_EXCESSES = 50
+#: Fewer excesses say nothing of a tail, and fewer than these nothing against a poor fit to more of them.
+MIN_EXCESSES, _MIN_RETRIED = 50, 500
 
 #: Evenly spread order statistics stand for more excesses than this: the fit is no better for more.
 _MAX_FITTED = 20_000
@@ -82,6 +82,8 @@ def tail_size(count: int) -> int:
 def fit_tail(largest: Floats, count: int) -> Tail | None:
     """Fit the tail of a scene by peaks over threshold.
 
+    Where the fit is poor, because the tail of the scene begins further out, the upper quarter is tried.
+
     Args:
         largest: The largest scores in rising order. The first of them is where the tail begins.
         count: Number of scores in the scene.
@@ -89,6 +91,16 @@ def fit_tail(largest: Floats, count: int) -> Tail | None:
     Returns:
         The tail, or None where too few different scores lie above the first.
     """
+    tail = _fit(largest, count)
+    while tail is not None and tail.quality == "poor" and tail.excesses >= 4 * _MIN_RETRIED:
+        shorter = _fit(largest[-tail.excesses // 4 :], count)
+        if shorter is None:
+            break
+        tail = shorter
+    return tail
+
+
+def _fit(largest: Floats, count: int) -> Tail | None:
     start = float(largest[0]) if len(largest) else math.nan
     excesses = np.asarray(largest, dtype=np.float64) - start
     excesses = excesses[excesses > 0]

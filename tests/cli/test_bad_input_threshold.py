@@ -86,7 +86,7 @@ BAD_DETECT = [
     Bad("scene.tif --polygons old.gpkg", ("old.gpkg exists", "--overwrite", "--polygons to write elsewhere")),
     Bad("scene.tif --polygons readonly.gpkg --overwrite", ("readonly.gpkg is read-only", "make it writable")),
     Bad("scene.tif --polygons x.txt", ("x.txt", ".gpkg, .geojson, .parquet")),
-    Bad("scene.tif --p-values scene.tif --overwrite", ("scene.tif is scene.tif, which is needed", "--p-values")),
+    Bad("scene.tif --p-values scene.tif --overwrite", ("scene.tif, which is needed", "--p-values")),
     Bad("scene.tif --p-values scene_anomaly.tif", ("scene_anomaly.tif, which is needed", "--p-values")),
     Bad("scene.tif -o m.tif --p-values m.tif", ("m.tif is m.tif, which is needed", "--p-values")),
     Bad(

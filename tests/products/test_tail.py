@@ -60,6 +60,16 @@ def test_a_tail_of_another_form_is_called_poor() -> None:
     assert tail.quality == "poor"
 
 
+def test_a_tail_that_begins_further_out_is_found_there() -> None:
+    plateau = np.linspace(0, 10, 20_000)
+    beyond = 10 + stats.expon.rvs(scale=0.5, size=1200, random_state=2)
+    tail = fit_tail(np.sort(np.concatenate([plateau, beyond])), 10**6)
+    assert tail is not None
+    assert tail.quality != "poor"
+    assert tail.start > 9
+    assert tail.score_at(1e-5) == pytest.approx(10 - 0.5 * np.log(1e-5 / 1.2e-3), rel=0.1)
+
+
 @pytest.mark.parametrize("largest", [np.array([]), np.full(1000, 3.0), np.repeat(np.arange(40.0), 100)])
 def test_too_few_different_scores_have_no_tail(largest: np.ndarray) -> None:
     assert fit_tail(largest, 10_000) is None

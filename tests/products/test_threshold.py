@@ -145,7 +145,7 @@ def test_narrow_ranges_far_from_zero_keep_their_order(tmp_path: Path) -> None:
 
 def simulated(folder: Path, targets: int) -> tuple[np.ndarray, np.ndarray, Path]:
     """Scores of RX, the truth, and the map of a simulated scene."""
-    scene = hadgeo.simulate(folder / "scene.img", rows=640, cols=400, bands=20, targets=targets, seed=3)
+    scene = hadgeo.simulate(folder / "scene.img", rows=500, cols=400, bands=12, targets=targets, seed=3)
     done = hadgeo.detect(scene.path, "rx", out=folder / "scores.tif")
     with rasterio.open(done.path) as scores, rasterio.open(scene.truth) as truth:
         return scores.read(1), truth.read(1), done.path
