@@ -1,14 +1,4 @@
-"""Options that several commands share.
-
-- ``debug``: all
-- ``overwrite``, ``seed``: compare, detect, evaluate, simulate, train
-- ``quiet``: compare, detect, simulate, train
-- ``progress``: compare, detect, train
-- ``bands``, ``device``: compare, detect, info, train
-- ``detector``, ``parameters``: detect, info, train
-- ``memory``: compare, detect, info
-- ``bootstrap``, ``plot``: compare, evaluate
-"""
+"""Options that several commands share; what detect and threshold share of a decision is in `thresholding`."""
 
 from __future__ import annotations
 
