@@ -27,6 +27,7 @@ _COMMANDS = {
     "detectors": "List the detectors, or the parameters of one.",
     "info": "Show what is known of a cube, and what `detect` would need.",
     "model": "Look into a model file.",
+    "quicklook": "Draw a scene, and what stands out in it.",
     "simulate": "Make a believable flight line with implanted targets.",
     "train": "Fit a detector on one or several scenes and keep it as a file.",
 }

@@ -86,7 +86,7 @@ class Detector(ABC, Generic[ParamsT]):
             (y, x) scores; whatever stands at pixels with a NaN band is replaced by NaN.
         """
 
-    def explain(self, block: Tensor) -> Tensor | None:
+    def explain(self, block: Tensor) -> Tensor | None:  # noqa: ARG002 - for those that can
         """The background that was expected in place of each pixel, which a detector may be able to tell.
 
         As for `score`, a side of the window without halo is the scene's border.

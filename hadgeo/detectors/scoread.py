@@ -413,8 +413,8 @@ class ScoreAD(Detector[ScoreADParams]):
     def explain(self, block: Tensor) -> Tensor:
         """The spectrum without what the network takes for noise, averaged over the noise times; see `Detector.explain`.
 
-        Tweedie's formula, x + std(t)² · score (B. Efron, "Tweedie's formula and selection bias", J. American Statistical
-        Association 106(496), 2011, section 1); the network gives score · std(t).
+        Tweedie's formula, x + std(t)² · score (B. Efron, "Tweedie's formula and selection bias", J. American
+        Statistical Association 106(496), 2011, section 1); the network gives score · std(t).
         """
         scaled = self._scale(block)
         valid = valid_pixels(scaled).flatten()
@@ -426,7 +426,7 @@ class ScoreAD(Detector[ScoreADParams]):
             x = spectra[part]
             padding = (0, 0, 0, -len(x) % _GRAIN)
             condition = None if conditions is None else F.pad(conditions[part], padding)
-            shifts = [noise_std(t) * self.network_(F.pad(x, padding), t, condition) for t in times.split(1)]
+            shifts = [noise_std(t) * self.network_(F.pad(x, padding), t, condition) for t in times[:, None]]
             x += torch.stack(shifts).mean(dim=0)[: len(x)]
         expected = torch.full((len(valid), len(self.low_)), torch.nan, device=spectra.device)
         expected[valid] = spectra * self.range_ + self.low_

@@ -105,6 +105,7 @@ def gather_evidence(
     """
     cube = scene if isinstance(scene, xr.DataArray) else open_cube(scene)
     source = source_of(cube)
+    fitted: Detector[Any] | None
     if isinstance(detector, Model):
         source, selection = scene_of_model(source, detector, resample=resample_bands)
         bands, fitted = selection.indices, detector.detector
@@ -163,7 +164,7 @@ class _Looker:
         valid = np.isfinite(measured).all(axis=0)
         here = _mask(window, anomaly.rows, anomaly.cols) & valid
         # A pixel that touches an anomaly may hold a part of it.
-        around = valid & ~binary_dilation(self._anomalous(window), np.ones((3, 3)))
+        around = valid & ~binary_dilation(self._anomalous(window), np.ones((3, 3), dtype=bool))
         expected = self._expected(block, window, measured, around)
         difference = measured - expected
         return _Look(
@@ -309,7 +310,7 @@ def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
     deviation = (evidence.difference / spread).values
     order = np.argsort(-np.abs(deviation), axis=1)[:, :count]
     return [
-        ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))
+        ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))  # noqa: RUF001
         for row, best in zip(deviation, order, strict=True)
     ]
 
