@@ -121,8 +121,8 @@ def read_colours(
         progress: Counts rows, and may cancel.
 
     Returns:
-        (y, x, 3), physical units, NaN where there is no data. Rows and columns are those of the scene divided by `step`,
-        rounded up; each value is that of the middle pixel of its `step` x `step`.
+        (y, x, 3), physical units, NaN where there is no data: of each `step` x `step` pixels of the scene the one in
+        the middle, those at the lower and right border cut.
 
     Raises:
         CubeError: None of the pixels holds data in all three bands.

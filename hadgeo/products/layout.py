@@ -14,7 +14,7 @@ _PICTURE_SHAPE = 1.5
 #: Pixels to which a small scene is enlarged.
 _COMFORTABLE = 1000
 
-#: Pixels between panels.
+#: Pixels between panels, enough for a label above each.
 GAP = 18
 
 
@@ -68,45 +68,41 @@ def lay_out(shape: tuple[int, int], aspect: float, size: int) -> Layout:
     """
     # Nearly square pixels are drawn square, so that each is a whole number of pixels of the picture.
     aspect = 1.0 if abs(aspect - 1) < 0.02 else aspect
-    stretch = (max(1.0, 1 / aspect), max(1.0, aspect))
-    across, down = shape[1] * stretch[0], shape[0] * stretch[1]
-    parts = _parts(across, down)
-    count_across, count_down = (parts, 1) if down > across else (1, parts)
-    room = (size - GAP * (count_across - 1), size - GAP * (count_down - 1))
-    if down > across:
-        down = down / parts
-    else:
-        across = across / parts
-    drawn = (across * count_across, down * count_down)
-    step = max(1, math.ceil(max(drawn[0] / max(room[0], 1), drawn[1] / max(room[1], 1)) - 1e-9))
-    enlarged = max(1, int(min(size, _COMFORTABLE) // max(drawn))) if step == 1 else 1
-    cell = (stretch[0] * enlarged, stretch[1] * enlarged)
+    cell = (max(1.0, 1 / aspect), max(1.0, aspect))
+    across, down = shape[1] * cell[0], shape[0] * cell[1]
+    parts = _parts(across, down, size)
+    beside, along = min(across, down) * parts, max(across, down) / parts
+    # Above 1 by rounding alone would halve the picture.
+    step = max(1, math.ceil(max(beside / (size - GAP * (parts - 1)), along / size) - 1e-9))
+    if step == 1:
+        enlarged = max(1, int(min(size, _COMFORTABLE) // max(beside, along)))
+        cell = (cell[0] * enlarged, cell[1] * enlarged)
     cells = (math.ceil(shape[0] / step), math.ceil(shape[1] / step))
-    along = math.ceil(cells[0 if count_across > 1 else 1] / parts)
-    panels = []
-    for part in range(parts):
-        rows, cols = slice(0, cells[0]), slice(0, cells[1])
-        piece = slice(part * along, min((part + 1) * along, cells[0 if count_across > 1 else 1]))
-        if piece.start >= piece.stop:
-            break
-        if count_across > 1:
-            rows = piece
-        elif count_down > 1:
-            cols = piece
-        width = max(1, round((cols.stop - cols.start) * cell[0]))
-        height = max(1, round((rows.stop - rows.start) * cell[1]))
-        left = part * (width + GAP) if count_across > 1 else 0
-        top = part * (height + GAP) if count_down > 1 else 0
-        panels.append(Panel(rows, cols, left, top, width, height))
-    return Layout(
-        step, cell, tuple(panels), max(p.left + p.width for p in panels), max(p.top + p.height for p in panels)
-    )
+    panels = _panels(cells, cell, parts, side_by_side=across <= down)
+    width, height = max(p.left + p.width for p in panels), max(p.top + p.height for p in panels)
+    return Layout(step, cell, panels, width, height)
 
 
-def _parts(across: float, down: float) -> int:
+def _parts(across: float, down: float, size: int) -> int:
     """Into how many panels a scene of these lengths is cut."""
     long, short = max(across, down), min(across, down)
     if long <= _LONGEST * short:
         return 1
-    wanted = math.sqrt(_PICTURE_SHAPE * long / short) if down > across else math.sqrt(long / short / _PICTURE_SHAPE)
-    return max(2, round(wanted))
+    shape = _PICTURE_SHAPE if across <= down else 1 / _PICTURE_SHAPE
+    # The gaps may take a quarter of the room.
+    return max(1, min(round(math.sqrt(shape * long / short)), size // (4 * GAP)))
+
+
+def _panels(cells: tuple[int, int], cell: tuple[float, float], parts: int, *, side_by_side: bool) -> tuple[Panel, ...]:
+    """Cut rows and columns of cells into panels of equal length, the last one shorter."""
+    total = cells[0] if side_by_side else cells[1]
+    length = math.ceil(total / parts)
+    panels = []
+    for number, start in enumerate(range(0, total, length)):
+        piece = slice(start, min(start + length, total))
+        rows, cols = (piece, slice(0, cells[1])) if side_by_side else (slice(0, cells[0]), piece)
+        width = max(1, round((cols.stop - cols.start) * cell[0]))
+        height = max(1, round((rows.stop - rows.start) * cell[1]))
+        left, top = (number * (width + GAP), 0) if side_by_side else (0, number * (height + GAP))
+        panels.append(Panel(rows, cols, left, top, width, height))
+    return tuple(panels)

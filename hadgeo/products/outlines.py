@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +58,8 @@ class Outlines:
         for width, shade in ((2.6, "#00000090"), (1.1, colour)):
             axes.add_collection(LineCollection(self.rings, colors=shade, linewidths=width), autolim=False)
             small = self.centres[self.sides * scale < _SMALLEST]
-            circle = {"s": 90, "facecolors": "none", "edgecolors": shade, "linewidths": width}
             limits = axes.get_xlim(), axes.get_ylim()
-            axes.scatter(small[:, 0], small[:, 1], **circle)
+            axes.scatter(small[:, 0], small[:, 1], s=90, facecolors="none", edgecolors=shade, linewidths=width)
             axes.set(xlim=limits[0], ylim=limits[1])
 
 
@@ -93,18 +92,13 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     shapes = shapely.transform(shapes, _ToPixels(path, meta["crs"], scene))
-    corners, owners = shapely.get_coordinates(lines := _rings(shapes), return_index=True)
+    # Points and lines have no ring.
+    lines = shapely.get_rings(shapely.get_parts(shapes))
+    corners, owners = shapely.get_coordinates(lines, return_index=True)
     rings = np.split(corners, np.searchsorted(owners, np.arange(1, len(lines)))) if len(lines) else []
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
     return Outlines(rings, (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
-
-
-def _rings(shapes: Any) -> Any:
-    """Every ring of every polygon; points and lines have none."""
-    import shapely
-
-    return shapely.get_rings(shapely.get_parts(shapes))
 
 
 class _ToPixels:

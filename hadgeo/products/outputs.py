@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hadgeo.errors import OutputError
-from hadgeo.geotiff import check_output
+from hadgeo.geotiff import check_name, check_output
 
 #: With less than this left, a failure to write needs no other explanation.
 _DISK_FULL_BYTES = 65536
@@ -27,6 +27,7 @@ def check_product(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None
         OutputExistsError: A file stands there, and `overwrite` is false.
         OutputError: It is one of the inputs, or the folder is missing, not writable or full.
     """
+    check_name(out)
     for path in (out, _part_name(out)):
         if path.name and path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
             raise OutputError(f"{path} is one of the inputs; give another name")

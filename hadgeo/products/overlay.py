@@ -13,7 +13,7 @@ from hadgeo.products.scores import ScoreMap
 from hadgeo.progress import SILENT, Progress
 
 #: Percentiles between which the ramp is even; those that the picture has too few cells for are left out.
-_PERCENTILES = (95.0, 99.0, 99.9, 99.99)
+_PERCENTILES = (95.0, 99.0, 99.9, 99.99, 99.999)
 
 #: Up to this height of the ramp it fades out.
 _OPAQUE_FROM = 0.5
@@ -71,28 +71,28 @@ class Ramp:
         return height.astype(np.float32)
 
 
-def ramp_of(pooled: npt.NDArray[np.float32]) -> Ramp | None:
-    """A ramp that rises evenly from percentile to percentile of the cells, each ten times as rare as the last.
+def ramp_of(pooled: npt.NDArray[np.float32], cell: tuple[float, float]) -> Ramp | None:
+    """A ramp that rises evenly from percentile to percentile of the cells, each about ten times as rare as the last.
 
     Args:
         pooled: Scores of the cells, NaN where there is none.
+        cell: Width and height of a cell in pixels; see `grown`.
 
     Returns:
         None where no cell scores higher than the others.
     """
     known = pooled[np.isfinite(pooled)]
-    wanted = [p for p in _PERCENTILES if known.size * (1 - p / 100) >= 2]
     if not known.size or known.min() == known.max():
         return None
+    # Dots of nine cells would cover half of the picture if one cell in twenty had one.
+    percentiles = _PERCENTILES[1:] if min(cell) < _DOT else _PERCENTILES
+    wanted = [p for p in percentiles if known.size * (1 - p / 100) >= 2]
     marks = {float(score): f"{p:g} %" for p, score in zip(wanted, np.percentile(known, wanted), strict=True)}
-    if len(marks) < 2:
-        marks = {float(known.min()): "min", **marks}
     # Equal percentiles fall on one mark, the highest of them.
     marks[float(known.max())] = "max"
+    if len(marks) < 2:
+        marks[float(known.min())] = "min"
     scores = sorted(marks)
-    if len(scores) < 2:
-        scores = [float(known.min()), *scores]
-        marks[scores[0]] = "min"
     heights = np.linspace(0, 1, len(scores))
     return Ramp(tuple(scores), tuple(heights.tolist()), tuple(marks[score] for score in scores))
 
@@ -122,17 +122,12 @@ def laid_over(
     Returns:
         (y, x, 4), transparent where there is nothing.
     """
-    alpha = opacity(heights)[..., None]
+    alpha: npt.NDArray[np.float32] = np.minimum(heights / _OPAQUE_FROM, 1)[..., None]
     index = np.rint(heights * (len(ramp_colours) - 1)).astype(np.intp)
-    known = np.isfinite(colours).all(axis=2)
-    under = np.where(known[..., None], colours, 1)
+    known = np.isfinite(colours.sum(axis=2))
+    under = np.where(known[..., None], colours, np.float32(1))
     blended = np.empty((*heights.shape, 4), dtype=np.float32)
     blended[..., :3] = under * (1 - alpha) + ramp_colours[index] * alpha
     blended[..., 3] = np.where(known, 1, alpha[..., 0])
     picture: npt.NDArray[np.uint8] = np.rint(blended * 255).astype(np.uint8)
     return picture
-
-
-def opacity(heights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:  # type: ignore[type-arg]
-    """How much of the picture a height on the ramp hides, 0 to 1."""
-    return np.minimum(heights / _OPAQUE_FROM, 1)

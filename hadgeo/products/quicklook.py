@@ -47,6 +47,9 @@ _OUTLINE = "#00f0ff"
 #: Pixels around the map.
 _MARGIN, _HEAD, _PANEL_HEAD, _FOOT = 20, 58, 18, 76
 
+#: Length in pixels that the scale bar may have.
+_LONGEST_BAR = 220
+
 #: Width that title, scale bar and colour bar need together.
 _LEAST_WIDTH = 640
 
@@ -83,12 +86,12 @@ def quicklook(
 ) -> Quicklook:
     """Draw a scene in the colours of three of its bands, with what stands out.
 
-    The composite takes every n-th pixel of large scenes; scores are the highest of all pixels that a cell of the picture
-    covers, so that a single hot pixel stays visible. A scene that is much longer than wide is cut into panels.
+    The composite takes every n-th pixel of a large scene. Scores are the highest of all pixels that a cell of the
+    picture covers, so that a single hot pixel stays visible. A scene much longer than wide is cut into panels.
 
     Args:
         scene: A file, or a cube (band, y, x).
-        scores: Its map of anomaly scores, to lay over. The least anomalous 95 % of the cells stay clear.
+        scores: Its map of anomaly scores, to lay over. The least anomalous cells, 95 % or 99 %, stay clear.
         out: The picture, ``.png`` or ``.jpg``.
         polygons: Vector file whose outlines are drawn, in any coordinate reference system.
         rgb: Red, green and blue, such as ``860,640,550`` (nm) or ``30,20,10`` (band numbers); true colour by default.
@@ -129,12 +132,12 @@ def quicklook(
     if score_map is not None:
         progress.stage("scores", shape[0])
         pooled = pooled_scores(score_map, layout.step, progress=progress)
-        ramp = ramp_of(pooled)
+        ramp = ramp_of(pooled, layout.cell)
         if ramp is not None:
             heights = grown(ramp(pooled), layout.cell)
     image = laid_over(picture, heights, _ramp_colours())
     about = _about(colours.label, layout, score_map, outlines)
-    sheet = _Sheet(layout, title if title is not None else Path(source.path).name, about)
+    sheet = _Sheet(layout, shape, title if title is not None else Path(source.path).name, about)
     for panel in layout.panels:
         sheet.draw_panel(panel, image, outlines)
     sheet.draw_ground(ground)
@@ -215,8 +218,9 @@ def _ramp_colours() -> npt.NDArray[np.float32]:
 class _Sheet:
     """The figure, in pixels from its upper left corner."""
 
-    def __init__(self, layout: Layout, title: str, about: str) -> None:
+    def __init__(self, layout: Layout, shape: tuple[int, int], title: str, about: str) -> None:
         self._layout = layout
+        self._shape = shape
         several = len(layout.panels) > 1
         self._head = _HEAD + (_PANEL_HEAD if several else 0)
         self._width = max(layout.width, _LEAST_WIDTH) + 2 * _MARGIN
@@ -247,16 +251,17 @@ class _Sheet:
         if outlines is not None:
             outlines.draw(axes, _OUTLINE, panel.width / (extent[1] - extent[0]))
         if len(self._layout.panels) > 1:
-            span = panel.rows if panel.rows.start or panel.left or self._layout.panels[1].left else panel.cols
-            name = "lines" if span is panel.rows else "columns"
-            label = f"{name} {span.start * step + 1:,} to {span.stop * step:,}"
+            side_by_side = self._layout.panels[1].left > 0
+            span, name = (panel.rows, "lines") if side_by_side else (panel.cols, "columns")
+            last = min(span.stop * step, self._shape[0 if side_by_side else 1])
+            label = f"{name} {span.start * step + 1:,} to {last:,}"
             self._text(left, top - 5, label, fontsize=8, color="0.35")
 
     def draw_ground(self, ground: Ground) -> None:
         """Draw scale bar and north arrow below the map."""
         layout = self._layout
         pixel = layout.cell[0] / layout.step
-        length = round_length(max(layout.panels[0].width, 160) * 0.3 / pixel * ground.right)
+        length = round_length(_LONGEST_BAR / pixel * ground.right)
         width = length / ground.right * pixel
         top = self._height - 44
         axes = self._axes(_MARGIN, top, width, 6)
@@ -279,12 +284,14 @@ class _Sheet:
         middle = tail * 0.55
         axes.fill(*np.array([tip, tail + wing, middle]).T, facecolor="black", edgecolor="black", lw=0.8)
         axes.fill(*np.array([tip, tail - wing, middle]).T, facecolor="white", edgecolor="black", lw=0.8)
-        axes.text(*(tip * 1.5), "N", ha="center", va="center", fontsize=9, fontweight="bold")
+        axes.text(
+            float(tip[0]) * 1.5, float(tip[1]) * 1.5, "N", ha="center", va="center", fontsize=9, fontweight="bold"
+        )
 
     def draw_ramp(self, ramp: Ramp) -> None:
         """Draw the colour bar below the map, over the grey of a mid-tone so that its transparency shows."""
         width, top = 300, self._height - 44
-        left = self._width - _MARGIN - width - 14
+        left = self._width - _MARGIN - width - 20
         heights = np.linspace(0, 1, width, dtype=np.float32)[None]
         grey = np.full((1, width, 3), 0.75, dtype=np.float32)
         axes = self._axes(left, top, width, 10)
@@ -298,7 +305,7 @@ class _Sheet:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _background(extent: tuple[int, int, int, int]) -> Any:
