@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hadgeo.errors import OutputError
 from hadgeo.geotiff import check_name, check_output
-
-#: With less than this left, a failure to write needs no other explanation.
-_DISK_FULL_BYTES = 65536
 
 
 def check_product(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -48,7 +45,7 @@ def written_beside(out: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(out)
     except OSError as error:
-        full = shutil.disk_usage(out.parent).free < _DISK_FULL_BYTES
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else error.strerror or str(error)
         raise OutputError(f"{out} cannot be written: {reason}; make room, or write elsewhere") from error
     finally:
