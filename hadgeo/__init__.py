@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hadgeo.detectors.registry import list_detectors, make_detector
     from hadgeo.engine import Detection, detect
     from hadgeo.model_file import Model, load_model
+    from hadgeo.products.evidence import gather_evidence
+    from hadgeo.products.quicklook import quicklook
     from hadgeo.simulation import simulate
     from hadgeo.training import train
 
@@ -29,10 +31,12 @@ __all__ = [
     "__version__",
     "detect",
     "errors",
+    "gather_evidence",
     "list_detectors",
     "load_model",
     "make_detector",
     "open_cube",
+    "quicklook",
     "simulate",
     "train",
 ]
@@ -46,6 +50,8 @@ _HOME = {
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
     "load_model": "hadgeo.model_file",
+    "gather_evidence": "hadgeo.products.evidence",
+    "quicklook": "hadgeo.products.quicklook",
     "simulate": "hadgeo.simulation",
     "train": "hadgeo.training",
 }

@@ -23,7 +23,7 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.device import resolve_device
 from hadgeo.engine import scene_of_model, usable_bands
-from hadgeo.errors import Cancelled
+from hadgeo.errors import Cancelled, CubeError
 from hadgeo.formats.source import Source
 from hadgeo.model_file import Model
 from hadgeo.products.outputs import check_product, written_beside
@@ -98,7 +98,7 @@ def gather_evidence(
         ``col`` (0-based, of the centre), ``x``, ``y``, ``longitude``, ``latitude`` where the scene has a place.
 
     Raises:
-        CubeError: The scene cannot be used.
+        CubeError: The scene cannot be used, or an anomaly lies outside of it.
         BandError: Fewer than two bands are left.
         ModelError: A model's bands are not in the scene.
         Cancelled: `progress` asked for it.
@@ -111,6 +111,7 @@ def gather_evidence(
         bands, fitted = selection.indices, detector.detector
     else:
         bands, fitted = bands if bands is not None else usable_bands(source, None).indices, detector
+    _check_inside(anomalies, source)
     where = resolve_device(device)
     if fitted is not None:
         fitted.load_state(fitted.state(), where)
@@ -124,6 +125,16 @@ def gather_evidence(
         looks[i] = looker.look(anomalies[i])
         progress.advance()
     return _dataset(source, bands, fitted, anomalies, [looks[i] for i in range(len(anomalies))])
+
+
+def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
+    rows, cols = source.shape[1:]
+    for anomaly in anomalies:
+        if min(anomaly.rows.min(), anomaly.cols.min()) < 0 or anomaly.rows.max() >= rows or anomaly.cols.max() >= cols:
+            raise CubeError(
+                f"{source.path}: {rows} x {cols} pixels, and anomaly {anomaly.id} has some outside; "
+                "give the scene in which it was found"
+            )
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ class Outlines:
 
     Attributes:
         rings: Columns and rows of the corners of each ring, (corner, 2).
+        owners: To which polygon each ring belongs.
         centres: Column and row of the middle of each polygon, (polygon, 2).
         sides: The longer side of each polygon's bounding box.
     """
 
     rings: list[npt.NDArray[np.float64]]
+    owners: npt.NDArray[np.intp]
     centres: npt.NDArray[np.float64]
     sides: npt.NDArray[np.float64]
 
@@ -54,10 +56,12 @@ class Outlines:
         """
         from matplotlib.collections import LineCollection
 
+        large = self.sides * scale >= _SMALLEST
+        rings = [ring for ring, owner in zip(self.rings, self.owners, strict=True) if large[owner]]
+        small = self.centres[~large]
         # A dark line below: seen on bright ground too.
         for width, shade in ((2.6, "#00000090"), (1.1, colour)):
-            axes.add_collection(LineCollection(self.rings, colors=shade, linewidths=width), autolim=False)
-            small = self.centres[self.sides * scale < _SMALLEST]
+            axes.add_collection(LineCollection(rings, colors=shade, linewidths=width), autolim=False)
             limits = axes.get_xlim(), axes.get_ylim()
             axes.scatter(small[:, 0], small[:, 1], s=90, facecolors="none", edgecolors=shade, linewidths=width)
             axes.set(xlim=limits[0], ylim=limits[1])
@@ -92,13 +96,13 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     shapes = shapely.transform(shapes, _ToPixels(path, meta["crs"], scene))
+    parts, shape_of_part = shapely.get_parts(shapes, return_index=True)
     # Points and lines have no ring.
-    lines = shapely.get_rings(shapely.get_parts(shapes))
-    corners, owners = shapely.get_coordinates(lines, return_index=True)
-    rings = np.split(corners, np.searchsorted(owners, np.arange(1, len(lines)))) if len(lines) else []
+    lines, part_of_line = shapely.get_rings(parts, return_index=True)
+    rings = [shapely.get_coordinates(line) for line in lines]
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-    return Outlines(rings, (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
+    return Outlines(rings, shape_of_part[part_of_line], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
 
 
 class _ToPixels:

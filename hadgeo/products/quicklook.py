@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Width and height in pixels that a map may have, if the user says nothing.
 DEFAULT_SIZE = 2000
 
-#: Fewer pixels show nothing, and more than this fill the memory.
-SMALLEST_SIZE, LARGEST_SIZE = 100, 10_000
+#: Fewer pixels show nothing, and more take gigabytes of memory.
+SMALLEST_SIZE, LARGEST_SIZE = 100, 5000
 
 #: Formats by suffix.
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}

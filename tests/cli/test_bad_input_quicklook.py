@@ -46,7 +46,7 @@ BAD = [
     Bad("good.tif --stretch 98,2 -o x.png", ("stretch 98,2", "the lower one first")),
     Bad("good.tif --stretch nan,98 -o x.png", ("stretch nan,98", "0 to 100")),
     Bad("good.tif --stretch 2 -o x.png", ("--stretch", "'2' is not of the form LOW,HIGH")),
-    Bad("good.tif --size 3 -o x.png", ("size 3", "100 to 10000")),
+    Bad("good.tif --size 3 -o x.png", ("size 3", "100 to 5000")),
     Bad("good.tif --size huge -o x.png", ("--size", "'huge' is not a valid integer")),
     Bad("good.tif -o good.tif --overwrite", ("good.tif is one of the inputs", "another name")),
     Bad("link.tif -o good.tif --overwrite", ("good.tif is one of the inputs", "another name")),

@@ -18,7 +18,7 @@ from PIL import Image
 
 import hadgeo
 from hadgeo.detectors.registry import make_detector
-from hadgeo.errors import Cancelled, OutputError, OutputExistsError
+from hadgeo.errors import Cancelled, CubeError, OutputError, OutputExistsError
 from hadgeo.formats.source import Source
 from hadgeo.products.evidence import LARGEST_SIDE, SURROUNDINGS, Anomaly, gather_evidence, top_bands, write_evidence
 from hadgeo.products.spectra import draw_spectrum, spectra_plots
@@ -172,6 +172,13 @@ def test_netcdf_round_trips_an_empty_table_too(tmp_path: Path) -> None:
             xr.testing.assert_allclose(read.load(), evidence)
             assert read.attrs["crs"].startswith("PROJCS")
         assert [path.name for path in tmp_path.iterdir()] == ["evidence.nc"]
+
+
+@pytest.mark.parametrize(("row", "col"), [(60, 0), (0, 50), (-1, 3)])
+def test_an_anomaly_of_another_scene_is_refused(row: int, col: int) -> None:
+    outside = Anomaly(4, np.array([5, row]), np.array([5, col]))
+    with pytest.raises(CubeError, match="60 x 50 pixels, and anomaly 4 has some outside"):
+        gather_evidence(as_cube(scene_with_target()), None, [TARGET, outside], bands=range(BANDS))
 
 
 def test_an_existing_table_is_kept_and_a_full_run_can_be_cancelled(tmp_path: Path) -> None:

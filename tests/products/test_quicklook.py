@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 import hadgeo
-from hadgeo.errors import Cancelled, CubeError, CubeNotFoundError, CubeWarning, OutputError, ParameterError
+from hadgeo.errors import (
+    Cancelled,
+    CubeError,
+    CubeNotFoundError,
+    CubeWarning,
+    MissingExtraError,
+    OutputError,
+    ParameterError,
+)
 from hadgeo.products.layout import lay_out
 from hadgeo.products.quicklook import quicklook
 from tests.conftest import Recorder
@@ -188,6 +197,16 @@ def test_scores_of_another_scene_are_refused(tmp_path: Path) -> None:
 def test_numbers_out_of_bounds_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
         quicklook(grey_scene(tmp_path / "scene.tif", 5, 5), out=tmp_path / "q.png", **options)
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("matplotlib.figure", "report"), ("pyogrio.raw", "vector")])
+def test_a_missing_library_is_named_with_its_cure(
+    missing: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = grey_scene(tmp_path / "scene.tif", 5, 5)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "hadgeo\[{extra}\]"'):
+        quicklook(scene, out=tmp_path / "q.png", polygons=scene if extra == "vector" else None)
 
 
 def test_what_is_there_is_not_lost(tmp_path: Path) -> None:
