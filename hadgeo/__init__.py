@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hadgeo.model_file import Model, load_model
     from hadgeo.products.comparison import compare
     from hadgeo.products.evaluation import evaluate
+    from hadgeo.products.evidence import gather_evidence
+    from hadgeo.products.quicklook import quicklook
     from hadgeo.simulation import simulate
     from hadgeo.training import train
 
@@ -33,10 +35,12 @@ __all__ = [
     "detect",
     "errors",
     "evaluate",
+    "gather_evidence",
     "list_detectors",
     "load_model",
     "make_detector",
     "open_cube",
+    "quicklook",
     "simulate",
     "train",
 ]
@@ -52,6 +56,8 @@ _HOME = {
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
     "load_model": "hadgeo.model_file",
+    "gather_evidence": "hadgeo.products.evidence",
+    "quicklook": "hadgeo.products.quicklook",
     "simulate": "hadgeo.simulation",
     "train": "hadgeo.training",
 }

@@ -29,6 +29,7 @@ _COMMANDS = {
     "evaluate": "Measure score maps against a truth.",
     "info": "Show what is known of a cube, and what `detect` would need.",
     "model": "Look into a model file.",
+    "quicklook": "Draw a scene, and what stands out in it.",
     "simulate": "Make a believable flight line with implanted targets.",
     "threshold": "Find what stands out in a map of scores, with its false-alarm rate.",
     "train": "Fit a detector on one or several scenes and keep it as a file.",

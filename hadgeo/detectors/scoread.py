@@ -408,6 +408,29 @@ class ScoreAD(Detector[ScoreADParams]):
             size += total.norm(dim=1) / len(self.noise_)
         return size[:count] / len(self.params.t)
 
+    @torch.no_grad()
+    def explain(self, block: Tensor) -> Tensor:
+        """The spectrum without what the network takes for noise, averaged over the noise times; see `Detector.explain`.
+
+        Tweedie's formula, x + std(t)² · score (B. Efron, "Tweedie's formula and selection bias", J. American
+        Statistical Association 106(496), 2011, section 1); the network gives score · std(t).
+        """
+        scaled = self._scale(block)
+        valid = valid_pixels(scaled).flatten()
+        spectra = spectra_of(scaled)[valid]
+        conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
+        times = torch.tensor(self.params.t, device=spectra.device)
+        for start in range(0, len(spectra), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x = spectra[part]
+            padding = (0, 0, 0, -len(x) % _GRAIN)
+            condition = None if conditions is None else F.pad(conditions[part], padding)
+            shifts = [noise_std(t) * self.network_(F.pad(x, padding), t, condition) for t in times[:, None]]
+            x += torch.stack(shifts).mean(dim=0)[: len(x)]
+        expected = torch.full((len(valid), len(self.low_)), torch.nan, device=spectra.device)
+        expected[valid] = spectra * self.range_ + self.low_
+        return expected.T.reshape(block.shape)
+
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""
         return 4 * (3 * bands + (4 * bands if self.params.condition else 0))
