@@ -142,10 +142,12 @@ class ScoreWriter:
         self._folder = folder or PartFolder(out)
         place = {"crs": crs} if transform is None else {"crs": crs, "transform": transform}
         try:
-            with _writing(out):
+            with writing(out):
                 part = self._folder.path / _SCORES
                 if not part.exists():
-                    create_rawtiff(part, shape, description=description, tags=tags, **place)
+                    fresh = part.with_name("new.tif")
+                    create_rawtiff(fresh, shape, description=description, tags=tags, **place)
+                    fresh.replace(part)
                 self._part = RawTiff(part)
         except BaseException:
             self._discard()
@@ -161,12 +163,12 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        with _writing(self.out):
+        with writing(self.out):
             self._part.write(window.row, window.col, scores)
 
     def read(self, window: Window) -> npt.NDArray[np.float32]:
         """Read back what was written, (y, x) of the window's own pixels."""
-        with _writing(self.out):
+        with writing(self.out):
             return self._part.read(window.rows, window.cols)
 
     def complete(self) -> None:
@@ -175,7 +177,7 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        with _writing(self.out):
+        with writing(self.out):
             levels = self._overviews()
             source = _with_overviews(self._part.path, [level.path for level in levels])
             cog = self._folder.path / _COG
@@ -186,9 +188,14 @@ class ScoreWriter:
             with cog.open("rb") as file:
                 os.fsync(file.fileno())
 
+    @property
+    def completed(self) -> bool:
+        """Whether the finished map stands beside its place, checked and on the disk, if it was ever said to be."""
+        return (self._folder.path / _COG).exists()
+
     def place(self) -> Path:
-        """Put the finished map in its place, which is one rename."""
-        with _writing(self.out):
+        """Put the finished map in its place, which is one rename; nothing is done where that has happened before."""
+        with writing(self.out), suppress(FileNotFoundError):
             (self._folder.path / _COG).replace(self.out)
         return self.out
 
@@ -278,7 +285,7 @@ def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """Turn failures of the disk into one clear error."""
     try:
         with warnings.catch_warnings():

@@ -19,6 +19,9 @@ from hadgeo.errors import OutputError, OutputExistsError
 #: The file by which a folder of ours is known, and which its process keeps locked.
 _LOCK = "hadgeo.lock"
 
+#: The file that says what the others are worth.
+JOURNAL = "journal.jsonl"
+
 
 def part_path(out: Path) -> Path:
     """The folder in which an output grows."""
@@ -26,7 +29,7 @@ def part_path(out: Path) -> Path:
 
 
 class PartFolder:
-    """The folder in which an output grows. As a context manager it is removed at the end, unless `keep` was set.
+    """The folder in which an output grows. As a context manager it is removed at the end.
 
     Args:
         out: The output.
@@ -34,6 +37,7 @@ class PartFolder:
     Attributes:
         path: The folder.
         keep: Whether what is in it outlives a run that fails.
+        note: What is kept and how to go on, which is then added to the error.
 
     Raises:
         OutputError: Another run holds it, or it cannot be made.
@@ -43,6 +47,7 @@ class PartFolder:
     def __init__(self, out: Path) -> None:
         self.path = part_path(out)
         self.keep = False
+        self.note = ""
         with suppress(FileExistsError):
             self._make(out)
         name = self.path / _LOCK
@@ -69,8 +74,8 @@ class PartFolder:
             ) from error
 
     def clear(self) -> None:
-        """Remove all that is in the folder."""
-        for path in self.path.iterdir():
+        """Remove all that is in the folder, the journal last: a run that is killed meanwhile is known by it."""
+        for path in sorted(self.path.iterdir(), key=lambda path: path.name == JOURNAL):
             if path.name != _LOCK:
                 path.unlink(missing_ok=True)
 
@@ -101,7 +106,9 @@ class PartFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and self.keep:
+        if error is not None and self.keep:
+            if self.note:
+                error.add_note(self.note)
             self.release()
         else:
             self.discard()
