@@ -160,10 +160,10 @@ def describe(expected: Estimate) -> str:
 def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
     bands = len(selection.indices)
-    passing = 6 * PIECE_BYTES
+    pixels = source.shape[1] * source.shape[2]
+    passing = 6 * min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
     if "steps" not in type(detector.params).model_fields:
         return passing
-    pixels = source.shape[1] * source.shape[2]
     whole = min(pixels, WHOLE_SIDE**2)
     return passing + 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
 

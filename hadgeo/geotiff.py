@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -177,14 +177,15 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        with writing(self.out):
-            levels = self._overviews()
+        cog = self._folder.path / _COG
+        with writing(self.out), ExitStack() as opened:
+            levels = self._overviews(opened)
             source = _with_overviews(self._part.path, [level.path for level in levels])
-            cog = self._folder.path / _COG
+            # GDAL would remove an older file together with whatever it takes for a part of it.
+            cog.unlink(missing_ok=True)
             _in_background(lambda: _copy_cog(source, cog))
             for number, level in enumerate([self._part, *levels]):
                 _check_same(level, cog, number)
-                level.close()
             with cog.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -210,11 +211,12 @@ class ScoreWriter:
         self._discard()
         return self.out
 
-    def _overviews(self) -> list[RawTiff]:
+    def _overviews(self, opened: ExitStack) -> list[RawTiff]:
         """Write every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
         levels = [self._part]
         while max(levels[-1].shape) > _BLOCK:
-            levels.append(halve(levels[-1], self._folder.path / f"overview{len(levels)}.tif", self._pick))
+            path = self._folder.path / f"overview{len(levels)}.tif"
+            levels.append(opened.enter_context(closing(halve(levels[-1], path, self._pick))))
         return levels[1:]
 
     def _discard(self) -> None:
@@ -239,6 +241,7 @@ def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
     GDAL makes overviews by averages, medians and the like, but by no maximum; what a source brings along it copies.
     """
     path = raster.with_name("map.vrt")
+    path.unlink(missing_ok=True)
     rasterio.shutil.copy(raster, path, driver="VRT")
     tree = ElementTree.parse(path)  # noqa: S314 - written by GDAL a line above
     band = tree.getroot().find("VRTRasterBand")
