@@ -113,9 +113,13 @@ def halve(finer: RawTiff, path: Path, pick: Pick) -> RawTiff:
     rows, cols = finer.shape
     create_rawtiff(path, ((rows + 1) // 2, (cols + 1) // 2))
     coarser = RawTiff(path)
-    for row in range(0, rows, finer.strip_rows):
-        values = finer.read(slice(row, min(row + finer.strip_rows, rows)))
-        coarser.write(row // 2, 0, pool(values, pick))
+    try:
+        for row in range(0, rows, finer.strip_rows):
+            values = finer.read(slice(row, min(row + finer.strip_rows, rows)))
+            coarser.write(row // 2, 0, pool(values, pick))
+    except BaseException:
+        coarser.close()
+        raise
     return coarser
 
 
