@@ -81,8 +81,8 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            click.echo("hadgeo: stopped; nothing unfinished was left behind", err=True)
+        except KeyboardInterrupt as error:
+            click.echo(f"hadgeo: stopped; {_notes(error) or 'nothing unfinished was left behind'}", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
@@ -108,9 +108,14 @@ def _line(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
+def _notes(error: BaseException) -> str:
+    """What was added to an error on its way up: what is kept, and how to go on."""
+    return "; ".join(_line(note) for note in getattr(error, "__notes__", ()))
+
+
 def _report(error: Exception) -> int:
     """Print an error as one line and return the exit status."""
-    text = _line(error)
+    text = "; ".join(filter(None, (_line(error), _notes(error))))
     if isinstance(error, HadgeoError):
         click.echo(f"hadgeo: error: {text}", err=True)
         return error.exit_code
