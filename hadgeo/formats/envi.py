@@ -157,7 +157,8 @@ class EnviSource(Source):
             first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
             raise ReadError(
                 f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
-                f"{last + self._stored.itemsize - 1}, cannot be read any more ({error}); it was moved or cut short after it was opened"
+                f"{last + self._stored.itemsize - 1}, cannot be read any more ({error}); "
+                "it was moved or cut short after it was opened"
             ) from error
         return np.asarray(mapped)
 
