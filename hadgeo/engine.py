@@ -103,7 +103,7 @@ def detect(
             bands that are good, outside water vapour, and neither constant nor wholly nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         memory: Bytes that the process may take, the libraries' own included; by default a quarter of the
-            machine's, and no more than 2 GB.
+            machine's, and no more than 1 GB.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.

@@ -11,7 +11,7 @@ import psutil
 LIBRARY_BYTES = 450 * 10**6
 
 #: Larger windows are no faster.
-_ENOUGH = 2 * 10**9
+_ENOUGH = 10**9
 
 
 def machine_memory() -> int:
