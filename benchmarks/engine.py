@@ -141,7 +141,8 @@ def main() -> None:
     from dask.utils import parse_bytes
 
     print(
-        "| detector | line | interleave | end to end s | reading alone s | computing alone s | ratio to the slower | peak MB |"
+        "| detector | line | interleave | end to end s | reading alone s | computing alone s "
+        "| ratio to the slower | peak MB |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:

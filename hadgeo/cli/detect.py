@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,7 @@ def command(
       hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
     """  # noqa: D301
     from hadgeo.engine import detect
+    from hadgeo.products.evidence import gather_evidence
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
@@ -101,7 +103,16 @@ def command(
                 resume=resume,
                 progress=report,
             )
-            decision = None if request is None else request.decide(done.path, report)
+            explain = partial(
+                gather_evidence,
+                scene,
+                chosen if model is not None else done.detector,
+                bands=done.bands.indices,
+                resample_bands=resample_bands,
+                device=device,
+                progress=report,
+            )
+            decision = None if request is None else request.decide(done.path, report, explain)
             if isinstance(report, JsonLines):
                 report.emit("result", **_result(done, decision))
             elif not quiet:
@@ -119,12 +130,13 @@ def _request(
     from hadgeo.engine import output_path
 
     request = thresholding.request(given, overwrite=overwrite)
-    if request.polygons is None and request.p_values is None:
+    if not request.outputs.wanted:
         request.check([])
         return request
     if len(scenes) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
         raise ParameterError(
-            f"--polygons and --p-values name one file, and there are {len(scenes)} scenes; "
+            f"{names}: for one map, and there are {len(scenes)} scenes; "
             "leave them out, and run `hadgeo threshold` on each map"
         )
     with warnings.catch_warnings():
