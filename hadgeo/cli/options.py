@@ -1,8 +1,10 @@
 """Options that several commands share.
 
 - ``debug``: all
-- ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
-- ``progress``: detect, train
+- ``quiet``, ``overwrite``: detect, quicklook, simulate, train
+- ``seed``: detect, simulate, train
+- ``progress``: detect, quicklook, train
+- ``evidence``, ``spectra``: detect, threshold
 - ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
 - ``memory``: detect, info
 """
