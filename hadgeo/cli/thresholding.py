@@ -36,8 +36,12 @@ _RULES = (
 _OUTPUTS = (
     click.option("--polygons", metavar="FILE", help="Write what stands out as polygons: .gpkg, .geojson or .parquet."),
     click.option("--p-values", metavar="FILE", help="Write each pixel's p-value as a GeoTIFF."),
-    click.option("--evidence", metavar="FILE", help="Write each anomaly's spectrum and what was expected as NetCDF."),
-    click.option("--spectra", metavar="DIR", help="Draw them into a folder, one picture an anomaly."),
+    click.option(
+        "--evidence",
+        metavar="FILE",
+        help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
+    ),
+    click.option("--spectra", metavar="DIR", help="Draw each anomaly's spectrum into this folder."),
     click.option(
         "--connectivity",
         type=click.Choice(["4", "8"]),
