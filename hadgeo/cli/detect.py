@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 @options.seed
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same settings, if there is one.")
+@click.option(
+    "--north-up",
+    is_flag=True,
+    help="Warp the map of a rotated scene to a north-up grid; each pixel is the highest score that it touches.",
+)
 @options.quiet
 @options.progress
 @options.debug
@@ -50,6 +55,7 @@ def command(
     seed: int | None,
     overwrite: bool,
     resume: bool,
+    north_up: bool,
     quiet: bool,
     progress: str,
 ) -> None:
@@ -92,6 +98,7 @@ def command(
                 resample_bands=resample_bands,
                 overwrite=overwrite,
                 resume=resume,
+                north_up=north_up,
                 progress=report,
             )
             if isinstance(report, JsonLines):
