@@ -172,11 +172,12 @@ def detect(
                 kept = None if earlier is None else kept_fit(folder, chosen, where)
                 sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
                 chosen = kept or chosen.fit(sample, device=where, progress=progress)
+        holes = sample.holes() if model is None else None
         journal = _journal(folder, target, earlier, settings, Model(chosen, spectrum_of(source, selection.indices)))
         with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
             job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
-                score_windows(job, WindowScorer(source, selection.indices, chosen, where), pool, progress)
+                score_windows(job, WindowScorer(source, selection.indices, chosen, where, holes), pool, progress)
             with clock.stage("write"):
                 job.finish()
     pixels = sum(window.pixels for window in plan)
