@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 @thresholding.decision
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same settings, if there is one.")
+@click.option(
+    "--north-up",
+    is_flag=True,
+    help="Warp the map of a rotated scene to a north-up grid; each pixel is the highest score that it touches.",
+)
 @options.quiet
 @options.progress
 @options.debug
@@ -55,6 +60,7 @@ def command(
     seed: int | None,
     overwrite: bool,
     resume: bool,
+    north_up: bool,
     quiet: bool,
     progress: str,
     **_: Any,
@@ -101,6 +107,7 @@ def command(
                 resample_bands=resample_bands,
                 overwrite=overwrite,
                 resume=resume,
+                north_up=north_up,
                 progress=report,
             )
             explain = partial(
