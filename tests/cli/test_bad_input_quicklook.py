@@ -50,7 +50,6 @@ BAD = [
     Bad("good.tif --size huge -o x.png", ("--size", "'huge' is not a valid integer")),
     Bad("good.tif -o good.tif --overwrite", ("good.tif is one of the inputs", "another name")),
     Bad("link.tif -o good.tif --overwrite", ("good.tif is one of the inputs", "another name")),
-    Bad("map.tif.part -o map.tif", ("map.tif.part is one of the inputs", "another name")),
     Bad("good.tif map.png -o map.png --overwrite", ("map.png is one of the inputs",)),
     Bad("good.tif -o map.png", ("map.png exists", "--overwrite")),
     Bad("good.tif -o x.tif", ("x.tif", "ends in .png, .jpg")),
