@@ -2,7 +2,7 @@
 
 - ``debug``: all
 - ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
-- ``progress``: detect, train
+- ``progress``: detect, simulate, train
 - ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
 - ``memory``: detect, info
 """

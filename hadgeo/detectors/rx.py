@@ -22,6 +22,8 @@ from hadgeo.sampling import Sample, Statistics
 class RXParams(Params):
     """Hyper-parameters of RX."""
 
+    basic = ("shrinkage",)
+
     shrinkage: float | None = Field(
         default=None,
         title="Shrinkage",

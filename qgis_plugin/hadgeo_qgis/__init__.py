@@ -1,0 +1,11 @@
+"""hadgeo in QGIS: anomaly detection on hyperspectral flight lines as a Processing provider.
+
+The plugin is pure PyQGIS. What computes is the hadgeo package in a Python environment of its own, as a child process.
+"""
+
+
+def classFactory(iface):  # noqa: N802 (QGIS calls it so)
+    """Make the plugin; QGIS calls this."""
+    from .plugin import HadgeoPlugin
+
+    return HadgeoPlugin(iface)

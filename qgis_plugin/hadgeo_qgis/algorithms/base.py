@@ -1,0 +1,262 @@
+"""What hadgeo's algorithms have in common: a job for the backend, its progress, and its outputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateTransform,
+    QgsMessageLog,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from .. import backend, settings
+from ..parameters import DETECTOR, detector_parameter_name, with_help
+from ..schema import DETECTORS, SCHEMA
+
+ICONS = Path(__file__).parents[1] / "icons"
+
+HELP_URL = "https://github.com/hadgeo/hadgeo/blob/main/docs/qgis.md"
+
+
+class Feedback(backend.Listener):
+    """Shows a run of the backend in a Processing dialog.
+
+    Args:
+        feedback: Processing's own.
+        stages: Where each stage begins and ends, in percent of the whole.
+    """
+
+    def __init__(self, feedback, stages: dict[str, tuple[float, float]]) -> None:
+        self._feedback = feedback
+        self._stages = stages
+        self._text = ""
+
+    def progress(self, stage: str, percent: float, seconds: float) -> None:
+        """Move the bar, never back, and say what is being done."""
+        begin, end = self._stages.get(stage, (0, 0))
+        self._feedback.setProgress(max(self._feedback.progress(), begin + (end - begin) * percent / 100))
+        text = f"{stage}: {percent:.0f} %" + (f", {seconds:.0f} s" if seconds >= 1 else "")
+        if text != self._text:
+            self._text = text
+            self._feedback.setProgressText(text)
+
+    def log(self, message: str, warning: bool = False) -> None:
+        """Show a line of the backend's log."""
+        if warning:
+            self._feedback.pushWarning(message)
+        else:
+            self._feedback.pushInfo(message)
+
+    def console(self, text: str) -> None:
+        """Show what a library in the backend printed."""
+        self._feedback.pushConsoleInfo(text)
+
+    def cancelled(self) -> bool:
+        """Whether the user pressed Cancel."""
+        return self._feedback.isCanceled()
+
+
+class HadgeoAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm that runs one command of the backend.
+
+    Subclasses set the class attributes and write `initAlgorithm` and `processAlgorithm`.
+
+    Attributes:
+        ID: The algorithm's id without the provider.
+        TITLE: What the toolbox shows.
+        SUMMARY: What it is for, in a sentence or two.
+        GROUP: The toolbox's group.
+        TAGS: Words that find it.
+        ICON: Name of the icon's file.
+        STAGES: Where each stage of the backend begins and ends in the progress bar.
+    """
+
+    ID = ""
+    TITLE = ""
+    SUMMARY = ""
+    GROUP = "Detection"
+    TAGS: tuple[str, ...] = ()
+    ICON = "hadgeo.svg"
+    STAGES: dict[str, tuple[float, float]] = {}
+
+    def name(self) -> str:
+        """The id, for scripts and models."""
+        return self.ID
+
+    def displayName(self) -> str:  # noqa: N802
+        """The title, for people."""
+        return self.TITLE
+
+    def group(self) -> str:
+        """The toolbox's group."""
+        return self.GROUP
+
+    def groupId(self) -> str:  # noqa: N802
+        """The group's id."""
+        return self.GROUP.lower().replace(" ", "")
+
+    def tags(self) -> list:
+        """Words that find it."""
+        return ["hyperspectral", "anomaly", "detection", *self.TAGS]
+
+    def icon(self) -> QIcon:
+        """The icon."""
+        return QIcon(str(ICONS / self.ICON))
+
+    def svgIconPath(self) -> str:  # noqa: N802
+        """The icon's file."""
+        return str(ICONS / self.ICON)
+
+    def shortDescription(self) -> str:  # noqa: N802
+        """The tool tip in the toolbox."""
+        return self.SUMMARY
+
+    def shortHelpString(self) -> str:  # noqa: N802
+        """The summary, and the help of every parameter and output, in the panel beside the dialog."""
+        entries = [(p.description(), p.help()) for p in self.parameterDefinitions()]
+        listed = "".join(f"<h3>{_escape(title)}</h3><p>{_escape(text)}</p>" for title, text in entries)
+        return f"<p>{_escape(self.SUMMARY)}</p>{listed}"
+
+    def helpUrl(self) -> str:  # noqa: N802
+        """The page of the documentation."""
+        return HELP_URL
+
+    def createInstance(self):  # noqa: N802
+        """A new one."""
+        return type(self)()
+
+    def canExecute(self):  # noqa: N802
+        """Whether there is a backend; the dialog shows why not."""
+        problem = settings.problem()
+        return (False, problem) if problem else (True, "")
+
+    def checkParameterValues(self, parameters, context):  # noqa: N802
+        """Refuse an output that the project has open: it would be replaced under a layer's feet."""
+        for definition in self.destinationParameterDefinitions():
+            path = self.parameterAsFileOutput(parameters, definition.name(), context)
+            layer = open_layer(path)
+            if layer is not None:
+                return False, (
+                    f"{path} is open in this project as the layer '{layer.name()}': remove the layer, or choose "
+                    "another name"
+                )
+        return super().checkParameterValues(parameters, context)
+
+    def run_backend(self, command: str, arguments: dict, feedback) -> list:
+        """Run one command of the backend.
+
+        Args:
+            command: Its name.
+            arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
+            feedback: Processing's own.
+
+        Returns:
+            The results; an empty list where the user cancelled.
+
+        Raises:
+            QgsProcessingException: There is no backend, or it refused or failed; one line for the log.
+        """
+        # qgis_process never asks `canExecute`.
+        problem = settings.problem()
+        if problem:
+            raise QgsProcessingException(problem)
+        chosen = {"device": settings.device(), "memory": settings.memory(), "overwrite": True}
+        known = SCHEMA["commands"][command]["arguments"]
+        arguments = {**{k: v for k, v in chosen.items() if k in known}, **arguments}
+        try:
+            return backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
+        except backend.BackendStopped:
+            feedback.pushInfo("Stopped; nothing unfinished was left behind.")
+            return []
+        except backend.BackendError as error:
+            QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
+            raise QgsProcessingException(str(error)) from None
+
+    def detector_arguments(self, parameters, context, feedback) -> dict:
+        """The chosen detector and its parameters, as arguments of a command."""
+        detector = self.parameterAsEnumString(parameters, DETECTOR, context)
+        values = {}
+        for key in DETECTORS[detector]["parameters"]:
+            values[key] = self._value(parameters, detector_parameter_name(detector, key), context)
+        return {"detector": detector, "parameter": values}
+
+    def _value(self, parameters, name: str, context):
+        """A parameter's value as JSON has it; None where it is left empty."""
+        definition = self.parameterDefinition(name)
+        given = parameters.get(name, definition.defaultValue())
+        if given is None or given == "":
+            return None
+        kind = definition.type()
+        if kind == "enum":
+            return self.parameterAsEnumString(parameters, name, context)
+        if kind == "boolean":
+            return self.parameterAsBoolean(parameters, name, context)
+        if kind == "number":
+            if definition.dataType() == definition.Type.Integer:
+                return self.parameterAsInt(parameters, name, context)
+            return self.parameterAsDouble(parameters, name, context)
+        return self.parameterAsString(parameters, name, context).strip() or None
+
+    def options(self, command: str, names: tuple, parameters, context) -> dict:
+        """Values of parameters that were made from arguments of a command."""
+        return {name: self._value(parameters, name.upper(), context) for name in names}
+
+    def scene(self, parameters, name: str, context) -> str:
+        """A raster layer as a path for the backend."""
+        return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
+
+
+def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
+    """The parameter for a hyperspectral cube."""
+    text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (choose the data file, not the .hdr)."
+    return with_help(QgsProcessingParameterRasterLayer(name, title), text)
+
+
+def scene_path(layer, given=None) -> str:
+    """The file behind a raster layer, as the backend opens it.
+
+    Raises:
+        QgsProcessingException: The layer has no file.
+    """
+    if layer is None:
+        raise QgsProcessingException(f"{given} is no raster that can be loaded: choose a file that GDAL reads")
+    if layer.providerType() != "gdal":
+        raise QgsProcessingException(
+            f"the layer '{layer.name()}' comes from the provider '{layer.providerType()}' and has no file of spectra: "
+            "choose a raster file, such as GeoTIFF or ENVI"
+        )
+    return absolute(layer.source())
+
+
+def absolute(source: str) -> str:
+    """A file's absolute path; GDAL's other names, such as /vsizip/… or NETCDF:"…":x, as they are."""
+    path = source.split("|", 1)[0]
+    return os.path.abspath(path) if os.path.exists(path) else source
+
+
+def open_layer(path: str):
+    """The layer of the project that shows a file, or None."""
+    if not path or not os.path.exists(path):
+        return None
+    for layer in QgsProject.instance().mapLayers().values():
+        source = layer.source().split("|", 1)[0]
+        if os.path.exists(source) and os.path.samefile(source, path):
+            return layer
+    return None
+
+
+def to_crs(extent, extent_crs, crs) -> str:
+    """An extent in another CRS."""
+    transform = QgsCoordinateTransform(extent_crs, crs, QgsProject.instance())
+    return transform.transformBoundingBox(extent)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
