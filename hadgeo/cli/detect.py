@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 @options.detector
 @options.parameters
 @options.bands
+@click.option(
+    "--extent",
+    type=float,
+    nargs=4,
+    metavar="XMIN YMIN XMAX YMAX",
+    help="Detect in this part of the scene alone, in its own coordinates.",
+)
 @options.device
 @options.memory
 @click.option(
@@ -43,6 +50,7 @@ def command(
     detector: str,
     parameters: dict[str, str],
     bands: str | None,
+    extent: tuple[float, float, float, float] | None,
     device: str,
     memory: int,
     window: int | None,
@@ -63,6 +71,7 @@ def command(
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
     """
+    from hadgeo.cube import crop, open_cube
     from hadgeo.engine import detect
 
     if output is not None and len(scenes) > 1:
@@ -79,7 +88,7 @@ def command(
     with reporter(progress, quiet=quiet) as report:
         for scene in scenes:
             done = detect(
-                scene,
+                scene if extent is None else crop(open_cube(scene), extent),
                 chosen,
                 out=output,
                 parameters=parameters,

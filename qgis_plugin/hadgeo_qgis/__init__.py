@@ -1,6 +1,8 @@
 """hadgeo in QGIS: anomaly detection on hyperspectral flight lines as a Processing provider.
 
-The plugin is pure PyQGIS. What computes is the hadgeo package in a Python environment of its own, as a child process.
+The plugin is pure PyQGIS. What computes is the package hadgeo in a Python environment of its own, as a child process.
+
+SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 

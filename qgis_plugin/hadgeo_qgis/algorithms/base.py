@@ -7,7 +7,6 @@ from pathlib import Path
 
 from qgis.core import (
     Qgis,
-    QgsCoordinateTransform,
     QgsMessageLog,
     QgsProcessingAlgorithm,
     QgsProcessingException,
@@ -16,13 +15,11 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .. import backend, settings
+from .. import backend, settings, styles
 from ..parameters import DETECTOR, detector_parameter_name, with_help
 from ..schema import DETECTORS, SCHEMA
 
 ICONS = Path(__file__).parents[1] / "icons"
-
-HELP_URL = "https://github.com/hadgeo/hadgeo/blob/main/docs/qgis.md"
 
 
 class Feedback(backend.Listener):
@@ -124,10 +121,6 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         listed = "".join(f"<h3>{_escape(title)}</h3><p>{_escape(text)}</p>" for title, text in entries)
         return f"<p>{_escape(self.SUMMARY)}</p>{listed}"
 
-    def helpUrl(self) -> str:  # noqa: N802
-        """The page of the documentation."""
-        return HELP_URL
-
     def createInstance(self):  # noqa: N802
         """A new one."""
         return type(self)()
@@ -179,7 +172,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
             raise QgsProcessingException(str(error)) from None
 
-    def detector_arguments(self, parameters, context, feedback) -> dict:
+    def detector_arguments(self, parameters, context) -> dict:
         """The chosen detector and its parameters, as arguments of a command."""
         detector = self.parameterAsEnumString(parameters, DETECTOR, context)
         values = {}
@@ -211,6 +204,18 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
     def scene(self, parameters, name: str, context) -> str:
         """A raster layer as a path for the backend."""
         return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
+
+    def extent(self, parameters, context, layer):
+        """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
+        box = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
+        return None if box.isEmpty() else [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
+
+    def name_layer(self, context, output: str, name: str) -> None:
+        """Give an output that is loaded after the run its name and style."""
+        if context.willLoadLayerOnCompletion(output):
+            details = context.layerToLoadOnCompletionDetails(output)
+            details.name = name
+            details.setPostProcessor(styles.Named(name))
 
 
 def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
@@ -250,12 +255,6 @@ def open_layer(path: str):
         if os.path.exists(source) and os.path.samefile(source, path):
             return layer
     return None
-
-
-def to_crs(extent, extent_crs, crs) -> str:
-    """An extent in another CRS."""
-    transform = QgsCoordinateTransform(extent_crs, crs, QgsProject.instance())
-    return transform.transformBoundingBox(extent)
 
 
 def _escape(text: str) -> str:

@@ -1,0 +1,82 @@
+"""Detect anomalies: from a scene to the map of its anomaly scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, QgsProcessingParameterRasterDestination
+
+from .. import styles
+from ..parameters import detector_choice, detector_parameters, of_argument, with_help
+from .base import HadgeoAlgorithm, scene_parameter
+
+
+class ScoringAlgorithm(HadgeoAlgorithm):
+    """What the algorithms that write a score map have in common."""
+
+    def add_scoring_parameters(self) -> None:
+        """Add the extent, the windows, and the outputs."""
+        extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
+        self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
+        self.addParameter(of_argument("detect", "window", "Window size in pixels", advanced=True))
+        scores = QgsProcessingParameterRasterDestination("OUTPUT", "Anomaly scores")
+        self.addParameter(
+            with_help(
+                scores,
+                "The map of scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
+            )
+        )
+        self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
+        self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
+
+    def detect(self, parameters, context, feedback, arguments: dict) -> dict:
+        """Run `detect` on one scene and hand over its map."""
+        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        scene = self.scene(parameters, "INPUT", context)
+        output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        arguments = {
+            **arguments,
+            **self.options("detect", ("window",), parameters, context),
+            "scenes": [scene],
+            "output": output,
+            "extent": self.extent(parameters, context, layer),
+        }
+        results = self.run_backend("detect", arguments, feedback)
+        if not results:
+            return {}
+        styles.save_score_style(output)
+        self.name_layer(context, output, f"{Path(scene).stem} {results[0]['detector']} anomaly score")
+        return {
+            "OUTPUT": output,
+            "VALID_PIXELS": results[0]["valid_pixels"],
+            "SECONDS": sum(results[0]["seconds"].values()),
+        }
+
+
+class Detect(ScoringAlgorithm):
+    """Fits a detector to a scene and scores it."""
+
+    ID = "detect"
+    TITLE = "Detect anomalies"
+    SUMMARY = (
+        "Scores how little each pixel of a hyperspectral scene belongs there, without any example of what is sought. "
+        "The detector learns the scene's own background; what it does not explain scores high."
+    )
+    TAGS = ("rx", "bs3lnet", "scoread", "target", "hot spot")
+    ICON = "detect.svg"
+    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 99)}
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+        """Declare parameters and outputs."""
+        self.addParameter(scene_parameter())
+        self.addParameter(detector_choice())
+        for parameter in detector_parameters():
+            self.addParameter(parameter)
+        self.addParameter(of_argument("detect", "bands"))
+        self.add_scoring_parameters()
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+        """Detect."""
+        chosen = self.detector_arguments(parameters, context)
+        chosen.update(self.options("detect", ("bands",), parameters, context))
+        return self.detect(parameters, context, feedback, chosen)
