@@ -6,8 +6,8 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 
-def classFactory(iface):  # noqa: N802 (QGIS calls it so)
+def classFactory(_iface):
     """Make the plugin; QGIS calls this."""
     from .plugin import HadgeoPlugin
 
-    return HadgeoPlugin(iface)
+    return HadgeoPlugin()

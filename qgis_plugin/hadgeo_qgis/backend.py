@@ -12,6 +12,7 @@ import signal
 import subprocess  # nosec B404: a child process is what this module is for
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 #: Version of the protocol that this plugin speaks.
@@ -121,20 +122,16 @@ class Child:
             # A grandchild that outlived the group could hold a pipe open.
             reader.join(LAST_GRACE)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            try:
+            # Whatever was still to be sent has no reader.
+            with suppress(OSError):
                 pipe.close()
-            except OSError:
-                # Whatever was still to be sent has no reader.
-                continue
 
     def send(self, line: str) -> None:
         """Write a line to the child's input, which stays open."""
-        try:
+        # A child that ended already says why on its output.
+        with suppress(OSError):
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        except OSError:
-            # It ended already, and its output says why.
-            return
 
     def lines(self, cancelled):
         """Yield ("out" or "err", line) until the child has closed both.
@@ -162,11 +159,8 @@ class Child:
 
     def stop(self) -> None:
         """End the child: close its input, then terminate its group, then kill it."""
-        try:
+        with suppress(OSError):
             self._process.stdin.close()
-        except OSError:
-            # It is gone already.
-            pass
         for grace, number in ((GRACE, signal.SIGTERM), (LAST_GRACE, getattr(signal, "SIGKILL", signal.SIGTERM))):
             if self._ended(grace):
                 return
@@ -181,14 +175,12 @@ class Child:
         return True
 
     def _signal(self, number: int) -> None:
-        try:
+        # It may end in this very moment.
+        with suppress(ProcessLookupError):
             if os.name == "nt":
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            # It ended in this very moment.
-            return
 
 
 def run(python: str, command: str, arguments: dict, listener: Listener) -> list[dict]:
@@ -249,10 +241,10 @@ class _Conversation:
 
     def _greet(self, told: dict) -> None:
         if told.get("protocol") != PROTOCOL:
-            newer = "the backend" if told.get("protocol", 0) < PROTOCOL else "this plugin"
+            older = "the backend ('Set up the backend' renews it)" if told.get("protocol", 0) < PROTOCOL else "the plugin"
             raise BackendError(
                 f"hadgeo {told.get('version')} speaks version {told.get('protocol')} of the protocol and this plugin "
-                f"{PROTOCOL}: update {newer} ('Set up the backend' updates the backend)"
+                f"{PROTOCOL}: {older} is too old"
             )
         self._greeted = True
 

@@ -24,7 +24,7 @@ class HadgeoProvider(QgsProcessingProvider):
         """What the toolbox shows."""
         return "hadgeo"
 
-    def longName(self) -> str:  # noqa: N802
+    def longName(self) -> str:
         """What it is."""
         return "hadgeo: anomaly detection on hyperspectral flight lines"
 
@@ -32,27 +32,31 @@ class HadgeoProvider(QgsProcessingProvider):
         """The provider's icon."""
         return QIcon(str(ICONS / "hadgeo.svg"))
 
-    def svgIconPath(self) -> str:  # noqa: N802
+    def svgIconPath(self) -> str:
         """The icon's file."""
         return str(ICONS / "hadgeo.svg")
 
-    def versionInfo(self) -> str:  # noqa: N802
+    def versionInfo(self) -> str:
         """The version of the backend that the plugin was made with."""
         from .schema import SCHEMA
 
         return SCHEMA["version"]
 
-    def warningMessage(self) -> str:  # noqa: N802
+    def warningMessage(self) -> str:
         """What the toolbox shows instead of silence where there is no backend."""
         return settings.problem()
 
-    def supportedOutputRasterLayerExtensions(self) -> list:  # noqa: N802
+    def supportedOutputRasterLayerExtensions(self) -> list:
         """Score maps are GeoTIFF."""
         return ["tif"]
 
-    def supportedOutputVectorLayerExtensions(self) -> list:  # noqa: N802
+    def supportedOutputVectorLayerExtensions(self) -> list:
         """Polygons by extension; the first is the default."""
         return ["gpkg", "geojson"]
+
+    def supportsNonFileBasedOutput(self) -> bool:
+        """The backend writes files, never layers in memory."""
+        return False
 
     def load(self) -> bool:
         """Add the settings, and the algorithms."""
@@ -64,7 +68,7 @@ class HadgeoProvider(QgsProcessingProvider):
         """Take the settings away."""
         settings.remove_settings()
 
-    def loadAlgorithms(self) -> None:  # noqa: N802
+    def loadAlgorithms(self) -> None:
         """Register all algorithms."""
         for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())

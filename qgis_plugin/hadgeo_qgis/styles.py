@@ -78,7 +78,7 @@ class Named(QgsProcessingLayerPostProcessorInterface):
         self._name = name
         _KEPT.append(self)
 
-    def postProcessLayer(self, layer, context, feedback) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def postProcessLayer(self, layer, context, feedback) -> None:  # noqa: ARG002
         """Name the layer and show the style beside it."""
         layer.setName(self._name)
         layer.loadDefaultStyle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from qgis.core import (
@@ -16,7 +15,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from .. import backend, settings, styles
-from ..parameters import DETECTOR, detector_parameter_name, with_help
+from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, with_help
 from ..schema import DETECTORS, SCHEMA
 
 ICONS = Path(__file__).parents[1] / "icons"
@@ -87,7 +86,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """The id, for scripts and models."""
         return self.ID
 
-    def displayName(self) -> str:  # noqa: N802
+    def displayName(self) -> str:
         """The title, for people."""
         return self.TITLE
 
@@ -95,7 +94,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """The toolbox's group."""
         return self.GROUP
 
-    def groupId(self) -> str:  # noqa: N802
+    def groupId(self) -> str:
         """The group's id."""
         return self.GROUP.lower().replace(" ", "")
 
@@ -107,30 +106,30 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """The icon."""
         return QIcon(str(ICONS / self.ICON))
 
-    def svgIconPath(self) -> str:  # noqa: N802
+    def svgIconPath(self) -> str:
         """The icon's file."""
         return str(ICONS / self.ICON)
 
-    def shortDescription(self) -> str:  # noqa: N802
+    def shortDescription(self) -> str:
         """The tool tip in the toolbox."""
         return self.SUMMARY
 
-    def shortHelpString(self) -> str:  # noqa: N802
+    def shortHelpString(self) -> str:
         """The summary, and the help of every parameter and output, in the panel beside the dialog."""
         entries = [(p.description(), p.help()) for p in self.parameterDefinitions()]
         listed = "".join(f"<h3>{_escape(title)}</h3><p>{_escape(text)}</p>" for title, text in entries)
         return f"<p>{_escape(self.SUMMARY)}</p>{listed}"
 
-    def createInstance(self):  # noqa: N802
+    def createInstance(self):
         """A new one."""
         return type(self)()
 
-    def canExecute(self):  # noqa: N802
+    def canExecute(self):
         """Whether there is a backend; the dialog shows why not."""
         problem = settings.problem()
         return (False, problem) if problem else (True, "")
 
-    def checkParameterValues(self, parameters, context):  # noqa: N802
+    def checkParameterValues(self, parameters, context):
         """Refuse an output that the project has open: it would be replaced under a layer's feet."""
         for definition in self.destinationParameterDefinitions():
             path = self.parameterAsFileOutput(parameters, definition.name(), context)
@@ -172,15 +171,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
             raise QgsProcessingException(str(error)) from None
 
-    def detector_arguments(self, parameters, context) -> dict:
-        """The chosen detector and its parameters, as arguments of a command."""
-        detector = self.parameterAsEnumString(parameters, DETECTOR, context)
-        values = {}
-        for key in DETECTORS[detector]["parameters"]:
-            values[key] = self._value(parameters, detector_parameter_name(detector, key), context)
-        return {"detector": detector, "parameter": values}
-
-    def _value(self, parameters, name: str, context):
+    def value(self, parameters, name: str, context):
         """A parameter's value as JSON has it; None where it is left empty."""
         definition = self.parameterDefinition(name)
         given = parameters.get(name, definition.defaultValue())
@@ -197,9 +188,9 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             return self.parameterAsDouble(parameters, name, context)
         return self.parameterAsString(parameters, name, context).strip() or None
 
-    def options(self, command: str, names: tuple, parameters, context) -> dict:
+    def options(self, names: tuple, parameters, context) -> dict:
         """Values of parameters that were made from arguments of a command."""
-        return {name: self._value(parameters, name.upper(), context) for name in names}
+        return {name: self.value(parameters, name.upper(), context) for name in names}
 
     def scene(self, parameters, name: str, context) -> str:
         """A raster layer as a path for the backend."""
@@ -218,9 +209,34 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             details.setPostProcessor(styles.Named(name))
 
 
+class DetectorChoice:
+    """Mixed into algorithms that let the user choose a detector: their dialog shows the chosen one's parameters."""
+
+    def createCustomParametersWidget(self, parent=None):
+        """The dialog."""
+        # Only where there is a window: qgis_process has no Processing dialogs.
+        from ..dialog import DetectorDialog
+
+        return DetectorDialog(self.create(), parent=parent)
+
+    def add_detector_parameters(self) -> None:
+        """Add the choice, and the parameters of every detector."""
+        self.addParameter(detector_choice())
+        for parameter in detector_parameters():
+            self.addParameter(parameter)
+
+    def detector_arguments(self, parameters, context) -> dict:
+        """The chosen detector and its parameters, as arguments of a command."""
+        detector = self.parameterAsEnumString(parameters, DETECTOR, context)
+        values = {}
+        for key in DETECTORS[detector]["parameters"]:
+            values[key] = self.value(parameters, detector_parameter_name(detector, key), context)
+        return {"detector": detector, "parameter": values}
+
+
 def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
     """The parameter for a hyperspectral cube."""
-    text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (choose the data file, not the .hdr)."
+    text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (the data file, not the .hdr)."
     return with_help(QgsProcessingParameterRasterLayer(name, title), text)
 
 
@@ -242,17 +258,19 @@ def scene_path(layer, given=None) -> str:
 
 def absolute(source: str) -> str:
     """A file's absolute path; GDAL's other names, such as /vsizip/… or NETCDF:"…":x, as they are."""
-    path = source.split("|", 1)[0]
-    return os.path.abspath(path) if os.path.exists(path) else source
+    path = Path(source.split("|", 1)[0])
+    # Not `resolve`: it would follow links, and outputs are named after what the user sees.
+    return str(path.absolute()) if path.exists() else source
 
 
 def open_layer(path: str):
     """The layer of the project that shows a file, or None."""
-    if not path or not os.path.exists(path):
+    file = Path(path)
+    if not path or not file.exists():
         return None
     for layer in QgsProject.instance().mapLayers().values():
-        source = layer.source().split("|", 1)[0]
-        if os.path.exists(source) and os.path.samefile(source, path):
+        source = Path(layer.source().split("|", 1)[0])
+        if source.exists() and source.samefile(file):
             return layer
     return None
 

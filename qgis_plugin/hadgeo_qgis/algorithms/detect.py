@@ -7,8 +7,8 @@ from pathlib import Path
 from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, QgsProcessingParameterRasterDestination
 
 from .. import styles
-from ..parameters import detector_choice, detector_parameters, of_argument, with_help
-from .base import HadgeoAlgorithm, scene_parameter
+from ..parameters import of_argument, with_help
+from .base import DetectorChoice, HadgeoAlgorithm, scene_parameter
 
 
 class ScoringAlgorithm(HadgeoAlgorithm):
@@ -23,7 +23,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         self.addParameter(
             with_help(
                 scores,
-                "The map of scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
+                "The scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
             )
         )
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
@@ -36,7 +36,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         arguments = {
             **arguments,
-            **self.options("detect", ("window",), parameters, context),
+            **self.options(("window",), parameters, context),
             "scenes": [scene],
             "output": output,
             "extent": self.extent(parameters, context, layer),
@@ -53,7 +53,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         }
 
 
-class Detect(ScoringAlgorithm):
+class Detect(DetectorChoice, ScoringAlgorithm):
     """Fits a detector to a scene and scores it."""
 
     ID = "detect"
@@ -66,17 +66,15 @@ class Detect(ScoringAlgorithm):
     ICON = "detect.svg"
     STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         self.addParameter(scene_parameter())
-        self.addParameter(detector_choice())
-        for parameter in detector_parameters():
-            self.addParameter(parameter)
+        self.add_detector_parameters()
         self.addParameter(of_argument("detect", "bands"))
         self.add_scoring_parameters()
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Detect."""
         chosen = self.detector_arguments(parameters, context)
-        chosen.update(self.options("detect", ("bands",), parameters, context))
+        chosen.update(self.options(("bands",), parameters, context))
         return self.detect(parameters, context, feedback, chosen)

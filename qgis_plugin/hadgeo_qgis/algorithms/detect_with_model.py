@@ -23,7 +23,7 @@ class DetectWithModel(ScoringAlgorithm):
     ICON = "detect_with_model.svg"
     STAGES = {"start": (0, 5), "score": (5, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         self.addParameter(scene_parameter())
         model = QgsProcessingParameterFile("MODEL", "Trained detector", extension="hadgeo")
@@ -31,8 +31,8 @@ class DetectWithModel(ScoringAlgorithm):
         self.addParameter(of_argument("detect", "resample_bands", "Interpolate bands", advanced=True))
         self.add_scoring_parameters()
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Detect."""
-        chosen = self.options("detect", ("resample_bands",), parameters, context)
+        chosen = self.options(("resample_bands",), parameters, context)
         chosen["model"] = self.parameterAsFile(parameters, "MODEL", context)
         return self.detect(parameters, context, feedback, chosen)

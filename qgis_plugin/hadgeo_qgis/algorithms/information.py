@@ -22,7 +22,7 @@ class Information(HadgeoAlgorithm):
     ICON = "information.svg"
     STAGES = {"start": (0, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare the outputs."""
         for name, title in (
             ("INTERPRETER", "Interpreter"),
@@ -32,7 +32,7 @@ class Information(HadgeoAlgorithm):
         ):
             self.addOutput(QgsProcessingOutputString(name, title))
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802, ARG002 (QGIS calls it so)
+    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: ARG002
         """Ask, and show."""
         results = self.run_backend("versions", {"json": True}, feedback)
         if not results:

@@ -20,16 +20,16 @@ class SetUpBackend(HadgeoAlgorithm):
     ID = "setupbackend"
     TITLE = "Set up the backend"
     SUMMARY = (
-        "Makes a Python environment in your QGIS profile and installs hadgeo there, beside QGIS's own Python, which stays "
-        "as it is. Run it again to update. It needs Python 3.11 or newer, a connection to a package index, and 2 to 8 GB "
-        "of disk, depending on the build of torch."
+        "Makes a Python environment in your QGIS profile and installs hadgeo there, beside QGIS's own Python, which "
+        "stays as it is. Run it again to update. It needs Python 3.11 or newer, a connection to a package index, and 2 "
+        "to 8 GB of disk, depending on the build of torch."
     )
     GROUP = "Tools"
     TAGS = ("install", "pip", "python", "update")
     ICON = "setup.svg"
     STAGES = {"environment": (0, 5), "install": (5, 95), "start": (95, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         torch = choice("TORCH", "Build of torch", list(environment.TORCH), "any")
         text = (
@@ -49,11 +49,11 @@ class SetUpBackend(HadgeoAlgorithm):
         self.addOutput(QgsProcessingOutputString("INTERPRETER", "Interpreter"))
         self.addOutput(QgsProcessingOutputString("VERSION", "Version of hadgeo"))
 
-    def canExecute(self):  # noqa: N802
+    def canExecute(self):
         """Always: this is what repairs a missing backend."""
         return True, ""
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Set up, and ask the new backend what it is."""
         interpreter = settings.interpreter_in(settings.own_environment())
         listener = Feedback(feedback, self.STAGES)

@@ -33,15 +33,15 @@ class Simulate(HadgeoAlgorithm):
     ID = "simulate"
     TITLE = "Simulate a scene"
     SUMMARY = (
-        "Writes a simulated hyperspectral flight line with implanted targets, and beside it a truth map that says where "
-        "they are: 1 is a target, 0 is background, 255 is nodata."
+        "Writes a simulated hyperspectral flight line with implanted targets, and beside it a truth map that says "
+        "where they are: 1 is a target, 0 is background, 255 is nodata."
     )
     GROUP = "Tools"
     TAGS = ("synthetic", "truth", "demo")
     ICON = "simulate.svg"
     STAGES = {"start": (0, 5), "simulate": (5, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         defaults = {"rows": {"default": 512, "minimum": 1}, "cols": {"minimum": 1}, "bands": {"minimum": 1}}
         for name, title in _BASIC.items():
@@ -51,16 +51,18 @@ class Simulate(HadgeoAlgorithm):
         crs = argument("simulate", "crs")
         self.addParameter(with_help(QgsProcessingParameterCrs("CRS", "CRS", crs["default"]), crs["help"], True))
         scene = QgsProcessingParameterRasterDestination("OUTPUT", "Scene")
-        self.addParameter(with_help(scene, "The scene, a GeoTIFF; its truth map lies beside it with _truth in its name."))
+        self.addParameter(
+            with_help(scene, "The scene, a GeoTIFF; its truth map lies beside it with _truth in its name.")
+        )
         self.addOutput(QgsProcessingOutputRasterLayer("TRUTH", "Truth map"))
         self.addOutput(QgsProcessingOutputNumber("TARGET_PIXELS", "Pixels of targets"))
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Simulate."""
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         crs = self.parameterAsCrs(parameters, "CRS", context)
         arguments = {
-            **self.options("simulate", (*_BASIC, *_ADVANCED), parameters, context),
+            **self.options((*_BASIC, *_ADVANCED), parameters, context),
             "crs": crs.authid() or crs.toWkt(),
             "out": output,
         }

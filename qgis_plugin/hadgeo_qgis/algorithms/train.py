@@ -9,12 +9,12 @@ from qgis.core import (
     QgsProcessingParameterMultipleLayers,
 )
 
-from ..parameters import detector_choice, detector_parameters, of_argument, with_help
+from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import HadgeoAlgorithm, scene_path
+from .base import DetectorChoice, HadgeoAlgorithm, scene_path
 
 
-class Train(HadgeoAlgorithm):
+class Train(DetectorChoice, HadgeoAlgorithm):
     """Fits a detector to one or several scenes and keeps it as a file."""
 
     ID = "train"
@@ -27,26 +27,26 @@ class Train(HadgeoAlgorithm):
     ICON = "train.svg"
     STAGES = {"start": (0, 3), "statistics": (3, 15), "crops": (15, 20), "fit": (20, 99)}
 
-    def initAlgorithm(self, configuration=None) -> None:  # noqa: N802, ARG002 (QGIS calls it so)
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         scenes = QgsProcessingParameterMultipleLayers("INPUT", "Scenes", QgsProcessing.SourceType.TypeRaster)
-        text = "Hyperspectral cubes of one sensor. The first decides which bands are used; the others must have them too."
+        text = (
+            "Hyperspectral cubes of one sensor. The first decides which bands are used; the others must have them too."
+        )
         self.addParameter(with_help(scenes, text))
-        self.addParameter(detector_choice())
-        for parameter in detector_parameters():
-            self.addParameter(parameter)
+        self.add_detector_parameters()
         self.addParameter(of_argument("train", "bands"))
         model = QgsProcessingParameterFileDestination("OUTPUT", "Trained detector", "hadgeo models (*.hadgeo)")
         self.addParameter(with_help(model, argument("train", "output")["help"]))
         self.addOutput(QgsProcessingOutputNumber("BANDS_USED", "Bands used"))
 
-    def processAlgorithm(self, parameters, context, feedback) -> dict:  # noqa: N802
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Train."""
         layers = self.parameterAsLayerList(parameters, "INPUT", context)
         output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         arguments = {
             **self.detector_arguments(parameters, context),
-            **self.options("train", ("bands",), parameters, context),
+            **self.options(("bands",), parameters, context),
             "scenes": [scene_path(layer) for layer in layers],
             "output": output,
         }
