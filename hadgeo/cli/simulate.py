@@ -13,7 +13,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @click.command("simulate")
 @click.argument("out")
 @click.option("--rows", type=int, help="Rows, along the flight; 512 by default.")
-@click.option("--cols", type=int, default=400, show_default=True, help="Columns.")
+@click.option("--cols", type=int, default=400, show_default=True, help="Columns, across the flight.")
 @click.option("--bands", type=int, default=120, show_default=True, help="Bands from 400 to 2500 nm.")
 @click.option("--size", type=options.ByteSize(), help="Size of the file, such as 2GB, instead of --rows.")
 @click.option("--format", type=click.Choice(["envi", "gtiff"]), help="By default gtiff for .tif, else envi.")

@@ -49,7 +49,9 @@ class Simulate(HadgeoAlgorithm):
         for name, title in _ADVANCED.items():
             self.addParameter(of_argument("simulate", name, title, advanced=True))
         crs = argument("simulate", "crs")
-        self.addParameter(with_help(QgsProcessingParameterCrs("CRS", "CRS", crs["default"]), crs["help"], True))
+        # Optional, because QGIS 3.22 takes a missing value for a mistake even where there is a default.
+        place = QgsProcessingParameterCrs("CRS", "CRS", crs["default"], optional=True)
+        self.addParameter(with_help(place, crs["help"], advanced=True))
         scene = QgsProcessingParameterRasterDestination("OUTPUT", "Scene")
         self.addParameter(
             with_help(scene, "The scene, a GeoTIFF; its truth map lies beside it with _truth in its name.")
@@ -63,7 +65,7 @@ class Simulate(HadgeoAlgorithm):
         crs = self.parameterAsCrs(parameters, "CRS", context)
         arguments = {
             **self.options((*_BASIC, *_ADVANCED), parameters, context),
-            "crs": crs.authid() or crs.toWkt(),
+            "crs": (crs.authid() or crs.toWkt()) if crs.isValid() else None,
             "out": output,
         }
         results = self.run_backend("simulate", arguments, feedback)
