@@ -47,7 +47,7 @@ def of_argument(command: str, name: str, title: str = "", advanced: bool = False
 def _parameter(name: str, title: str, facts: dict):
     """Make one parameter of a simple type."""
     default, kind = facts.get("default"), facts.get("type")
-    optional = not facts.get("required", False)
+    optional = default is None and not facts.get("required", False)
     if facts.get("choices"):
         return choice(name, title, facts["choices"], default, optional)
     if kind in ("flag", "boolean"):

@@ -32,16 +32,15 @@ class Feedback(backend.Listener):
     def __init__(self, feedback, stages: dict[str, tuple[float, float]]) -> None:
         self._feedback = feedback
         self._stages = stages
-        self._text = ""
+        self._stage = ""
 
     def progress(self, stage: str, percent: float, seconds: float) -> None:
-        """Move the bar, never back, and say what is being done."""
+        """Move the bar, never back, and say when a stage begins: each text becomes a line of the dialog's log."""
         begin, end = self._stages.get(stage, (0, 0))
         self._feedback.setProgress(max(self._feedback.progress(), begin + (end - begin) * percent / 100))
-        text = f"{stage}: {percent:.0f} %" + (f", {seconds:.0f} s" if seconds >= 1 else "")
-        if text != self._text:
-            self._text = text
-            self._feedback.setProgressText(text)
+        if stage != self._stage:
+            self._stage = stage
+            self._feedback.setProgressText(f"{stage} …")
 
     def log(self, message: str, warning: bool = False) -> None:
         """Show a line of the backend's log."""
