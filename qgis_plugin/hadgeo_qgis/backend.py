@@ -241,7 +241,8 @@ class _Conversation:
 
     def _greet(self, told: dict) -> None:
         if told.get("protocol") != PROTOCOL:
-            older = "the backend ('Set up the backend' renews it)" if told.get("protocol", 0) < PROTOCOL else "the plugin"
+            backend_is_older = told.get("protocol", 0) < PROTOCOL
+            older = "the backend ('Set up the backend' renews it)" if backend_is_older else "the plugin"
             raise BackendError(
                 f"hadgeo {told.get('version')} speaks version {told.get('protocol')} of the protocol and this plugin "
                 f"{PROTOCOL}: {older} is too old"

@@ -78,9 +78,7 @@ def test_an_extent_cuts_whole_pixels_out_of_the_same_grid(run, scenes, tmp_path)
 
 def test_an_extent_in_another_crs(run, scenes, tmp_path):
     straight = QgsRasterLayer(str(scenes / "second.tif"), "x")
-    run(
-        "detect", INPUT=straight, DETECTOR="rx", EXTENT="14.9,15.1,46,48 [EPSG:4326]", OUTPUT=str(tmp_path / "x.tif")
-    )
+    run("detect", INPUT=straight, DETECTOR="rx", EXTENT="14.9,15.1,46,48 [EPSG:4326]", OUTPUT=str(tmp_path / "x.tif"))
     assert place(tmp_path / "x.tif") == place(scenes / "second.tif")
 
 
@@ -144,7 +142,8 @@ def test_a_model_chains_simulation_and_detection(provider, tmp_path):
     def child(name, **values):
         made = QgsProcessingModelChildAlgorithm(f"hadgeo:{name}")
         made.setChildId(name)
-        defaults = {p.name(): p.defaultValue() for p in made.algorithm().parameterDefinitions() if not p.isDestination()}
+        given = [p for p in made.algorithm().parameterDefinitions() if not p.isDestination()]
+        defaults = {p.name(): p.defaultValue() for p in given}
         for key, value in {**defaults, **values}.items():
             source = value
             if not isinstance(value, QgsProcessingModelChildParameterSource):
@@ -273,5 +272,5 @@ class TestBadInput:
 
     def test_a_model_that_is_none(self, run, scene, tmp_path):
         (tmp_path / "m.hadgeo").write_text("no model")
-        with pytest.raises(QgsProcessingException, match="m.hadgeo"):
+        with pytest.raises(QgsProcessingException, match=r"m\.hadgeo"):
             run("detectwithmodel", INPUT=scene, MODEL=str(tmp_path / "m.hadgeo"), OUTPUT=str(tmp_path / "x.tif"))

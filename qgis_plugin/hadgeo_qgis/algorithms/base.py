@@ -34,7 +34,7 @@ class Feedback(backend.Listener):
         self._stages = stages
         self._stage = ""
 
-    def progress(self, stage: str, percent: float, seconds: float) -> None:
+    def progress(self, stage: str, percent: float, seconds: float) -> None:  # noqa: ARG002
         """Move the bar, never back, and say when a stage begins: each text becomes a line of the dialog's log."""
         begin, end = self._stages.get(stage, (0, 0))
         self._feedback.setProgress(max(self._feedback.progress(), begin + (end - begin) * percent / 100))
