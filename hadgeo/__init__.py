@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hadgeo.detectors.registry import list_detectors, make_detector
     from hadgeo.engine import Detection, detect
     from hadgeo.model_file import Model, load_model
+    from hadgeo.products.comparison import compare
+    from hadgeo.products.evaluation import evaluate
+    from hadgeo.products.evidence import gather_evidence
+    from hadgeo.products.quicklook import quicklook
     from hadgeo.simulation import simulate
     from hadgeo.training import train
 
@@ -27,12 +31,16 @@ __all__ = [
     "Detection",
     "Model",
     "__version__",
+    "compare",
     "detect",
     "errors",
+    "evaluate",
+    "gather_evidence",
     "list_detectors",
     "load_model",
     "make_detector",
     "open_cube",
+    "quicklook",
     "simulate",
     "train",
 ]
@@ -42,10 +50,14 @@ _HOME = {
     "Detection": "hadgeo.engine",
     "detect": "hadgeo.engine",
     "Model": "hadgeo.model_file",
+    "compare": "hadgeo.products.comparison",
+    "evaluate": "hadgeo.products.evaluation",
     "list_detectors": "hadgeo.detectors.registry",
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
     "load_model": "hadgeo.model_file",
+    "gather_evidence": "hadgeo.products.evidence",
+    "quicklook": "hadgeo.products.quicklook",
     "simulate": "hadgeo.simulation",
     "train": "hadgeo.training",
 }

@@ -79,3 +79,7 @@ class CubeWarning(UserWarning):
 
 class ModelError(HadgeoError, ValueError):
     """A file is no usable model, or a model does not fit a scene."""
+
+
+class TruthError(HadgeoError, ValueError):
+    """A truth cannot be read, does not fit a score map, or holds only one class."""

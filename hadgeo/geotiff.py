@@ -38,40 +38,43 @@ _DISK_FULL_BYTES = 65536
 _ROWS_COMPARED = 512
 
 
-def check_output(out: Path, *, overwrite: bool, pixels: int = 0) -> None:
+def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
     """Refuse early what could not be written late.
 
     Args:
         out: Where the map shall stand.
         overwrite: Whether a file there may be replaced.
         pixels: Pixels of the map, for the space that it takes.
+        option: What names it on the command line.
 
     Raises:
         OutputExistsError: A file stands there, and `overwrite` is false.
         OutputError: The folder is missing or not writable, or the disk too full.
     """
-    check_name(out)
+    check_name(out, option)
     if out.is_dir():
         raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
     if not out.parent.is_dir():
         what = "is a file" if out.parent.exists() else "does not exist; make it first"
-        raise OutputError(f"{out}: the folder {out.parent} {what}, or use -o to write elsewhere")
+        raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
     if os.path.lexists(out) and not overwrite:
-        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or -o to write elsewhere")
+        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or {option} to write elsewhere")
     if out.exists() and not out.is_file():
-        raise OutputError(f"{out} is a device or a pipe, not a file that could be replaced; use -o to write elsewhere")
+        raise OutputError(
+            f"{out} is a device or a pipe, not a file that could be replaced; use {option} to write elsewhere"
+        )
     if not os.access(out.parent, os.W_OK):
-        raise OutputError(f"{out}: no permission to write into {out.parent}; use -o to write elsewhere")
+        raise OutputError(f"{out}: no permission to write into {out.parent}; use {option} to write elsewhere")
     needed = int(pixels * _DISK_BYTES_PER_PIXEL) + 65536
     free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise OutputError(
             f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
-            "make room, or use -o to write elsewhere"
+            f"make room, or use {option} to write elsewhere"
         )
 
 
-def check_name(out: Path) -> None:
+def check_name(out: Path, option: str = "-o") -> None:
     """Refuse a name that no file can have.
 
     Raises:
@@ -83,10 +86,10 @@ def check_name(out: Path) -> None:
         # Neither a folder nor a root has a name.
         (_cog_name(out) if out.name else out).lstat()
     except ValueError as error:
-        raise OutputError(f"{out} is no name of a file ({error}); use -o to write elsewhere") from None
+        raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise OutputError(f"{out}: the name is too long; give a shorter one with -o") from None
+            raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
 
 
 def names_written(out: Path) -> list[Path]:

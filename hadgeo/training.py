@@ -69,13 +69,13 @@ def train(
     first = sources[0]
     selection = usable_bands(first, bands)
     spectrum = spectrum_of(first, selection.indices)
-    announce(progress, where, str(selection))
     level = survey(first, selection.indices).level
     fitted_on = [Scene(first, selection.indices)]
     for source in sources[1:]:
         indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
         check_alike(source, indices.tolist(), level)
         fitted_on.append(Scene(source, indices.tolist()))
+    announce(progress, where, str(selection))
     with reading_threads(executor) as pool:
         chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
     model = Model(

@@ -23,11 +23,15 @@ DEBUG_KEY = "hadgeo.debug"
 INTERRUPTED = 130
 
 _COMMANDS = {
+    "compare": "Run several detectors on a scene and rank them against a truth.",
     "detect": "Score how little each pixel of a scene belongs there.",
     "detectors": "List the detectors, or the parameters of one.",
+    "evaluate": "Measure score maps against a truth.",
     "info": "Show what is known of a cube, and what `detect` would need.",
     "model": "Look into a model file.",
+    "quicklook": "Draw a scene, and what stands out in it.",
     "simulate": "Make a believable flight line with implanted targets.",
+    "threshold": "Find what stands out in a map of scores, with its false-alarm rate.",
     "train": "Fit a detector on one or several scenes and keep it as a file.",
     "versions": "Show versions and devices, for a bug report.",
 }
@@ -55,6 +59,8 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"hadgeo.cli.{cmd_name}").command
+        # Docstrings with a backslash are raw, and click's mark of a paragraph that stays as it is, is the character.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

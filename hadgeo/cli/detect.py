@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
-from hadgeo.errors import ParameterError
+from hadgeo.errors import CubeWarning, ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.engine import Detection
+    from hadgeo.products.decision import Decision
 
 
 @click.command("detect")
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
 )
 @options.seed
+@thresholding.decision
 @options.overwrite
 @options.quiet
 @options.progress
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     scenes: tuple[str, ...],
     output: str | None,
     model: str | None,
@@ -58,8 +62,9 @@ def command(
     overwrite: bool,
     quiet: bool,
     progress: str,
+    **_: Any,
 ) -> None:
-    r"""Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+    """Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
 
     SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
     is the detector's own.
@@ -70,13 +75,15 @@ def command(
       hadgeo detect line.img -d rx -o scores.tif
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
-    """
+      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
+    """  # noqa: D301
     from hadgeo.cube import crop, open_cube
     from hadgeo.engine import detect
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
+    request = _request(context, scenes, output, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -100,10 +107,38 @@ def command(
                 overwrite=overwrite,
                 progress=report,
             )
+            decision = None if request is None else request.decide(done.path, report)
             if isinstance(report, JsonLines):
-                report.emit("result", **_result(done))
+                report.emit("result", **_result(done, decision))
             elif not quiet:
-                click.echo(_last_line(done))
+                click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
+
+
+def _request(
+    context: click.Context, scenes: tuple[str, ...], output: str | None, *, overwrite: bool
+) -> thresholding.Request | None:
+    """The decision that was asked for, once it is clear that it can be written; None where only a map is wanted."""
+    given = {name: context.params[name] for name in thresholding.NAMES}
+    if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
+        return None
+    from hadgeo.cube import open_cube, source_of
+    from hadgeo.engine import output_path
+
+    request = thresholding.request(given, overwrite=overwrite)
+    if request.polygons is None and request.p_values is None:
+        request.check([])
+        return request
+    if len(scenes) > 1:
+        raise ParameterError(
+            f"--polygons and --p-values name one file, and there are {len(scenes)} scenes; "
+            "leave them out, and run `hadgeo threshold` on each map"
+        )
+    with warnings.catch_warnings():
+        # What is odd about the scene is said when it is read.
+        warnings.simplefilter("ignore", CubeWarning)
+        source = source_of(open_cube(scenes[0]))
+    request.check([*source.files, output_path(source, output)])
+    return request
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:
@@ -130,8 +165,8 @@ def _check_distinct(scenes: tuple[str, ...]) -> None:
         seen[out] = scene
 
 
-def _result(done: Detection) -> dict[str, Any]:
-    return {
+def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
+    result = {
         "map": str(done.path),
         "detector": done.detector.name,
         "device": str(done.device),
@@ -140,6 +175,7 @@ def _result(done: Detection) -> dict[str, Any]:
         "windows": done.windows,
         "seconds": {name: round(value, 3) for name, value in done.seconds.items()},
     }
+    return result if decision is None else {**result, "decision": decision.facts()}
 
 
 def _last_line(done: Detection) -> str:

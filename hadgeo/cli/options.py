@@ -1,11 +1,4 @@
-"""Options that several commands share.
-
-- ``debug``: all
-- ``quiet``, ``overwrite``, ``seed``: detect, simulate, train
-- ``progress``: detect, simulate, train
-- ``bands``, ``detector``, ``parameters``, ``device``: detect, info, train
-- ``memory``: detect, info
-"""
+"""Options that several commands share; what detect and threshold share of a decision is in `thresholding`."""
 
 from __future__ import annotations
 
@@ -50,7 +43,22 @@ bands = click.option(
     "outside water vapour, and neither constant nor empty.",
 )
 detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
+evidence = click.option(
+    "--evidence",
+    metavar="FILE",
+    help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
+)
+spectra = click.option("--spectra", metavar="DIR", help="Draw each anomaly's spectrum into this folder.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+bootstrap = click.option(
+    "--bootstrap",
+    type=click.IntRange(0, 1_000_000),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Resamples for the 95 % intervals; 0 leaves them out.",
+)
+plot = click.option("--plot", metavar="FILE", help="Draw the ROC curves into a .png, .svg or .pdf file.")
 
 
 class ByteSize(click.ParamType[int]):

@@ -32,7 +32,7 @@ def command(
     quiet: bool,
     progress: str,
 ) -> None:
-    r"""Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
+    """Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
 
     The first scene decides which bands are used; the others must have them too.
 
@@ -41,7 +41,7 @@ def command(
       hadgeo train line1.img -o mission.hadgeo
       hadgeo train line1.img line5.img -d rx -o mission.hadgeo
       hadgeo detect line2.img line3.img --model mission.hadgeo
-    """
+    """  # noqa: D301
     from hadgeo.training import train
 
     with reporter(progress, quiet=quiet) as report:

@@ -92,6 +92,20 @@ class Detector(ABC, Generic[ParamsT]):
             (y, x) scores; whatever stands at pixels with a NaN band is replaced by NaN.
         """
 
+    def explain(self, block: Tensor) -> Tensor | None:  # noqa: ARG002 - for those that can
+        """The background that was expected in place of each pixel, which a detector may be able to tell.
+
+        As for `score`, a side of the window without halo is the scene's border.
+
+        Args:
+            block: (band, y, x), finite or NaN, on the device of the fit.
+
+        Returns:
+            Spectra (band, y, x) in the units of `block`, NaN in every band of a pixel with a NaN band; None where the
+            detector has no such notion.
+        """
+        return None
+
     @abstractmethod
     def bytes_per_pixel(self, bands: int) -> int:
         """Bytes that `score` takes for each pixel of a window, beside the window itself."""

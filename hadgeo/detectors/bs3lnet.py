@@ -317,6 +317,13 @@ class BS3LNet(Detector[BS3LNetParams]):
         return local_contrast(whitened, window=self.params.cfar_window, floor=self.floor_)
 
     @torch.no_grad()
+    def explain(self, block: Tensor) -> Tensor:
+        """What the network predicts from the neighbours; see `Detector.explain`."""
+        block = block.to(torch.float32)
+        residual = self._residual(self._standardise(block.clone()))
+        return block - residual * self.std_[:, None, None]
+
+    @torch.no_grad()
     def _whitened(self, residual: Tensor) -> Tensor:
         return mahalanobis(residual, None, self.whitening_)
 

@@ -113,6 +113,8 @@ def allowed_values(field: dict[str, Any]) -> str:
     schema = kinds[0]
     if "enum" in schema:
         return " or ".join(str(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"{allowed_values(schema['items'])}, or several with commas between them"
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
     limits = " and ".join(f"{word} {schema[key]}" for key, word in _LIMITS if key in schema)
     return ", ".join(part for part in (kind.get(schema.get("type", ""), "text"), limits) if part)

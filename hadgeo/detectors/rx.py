@@ -16,7 +16,7 @@ from hadgeo.detectors.base import Detector, Params
 from hadgeo.device import double_device
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, Statistics
+from hadgeo.sampling import Sample, Statistics, valid_pixels
 
 
 class RXParams(Params):
@@ -82,6 +82,12 @@ class RX(Detector[RXParams]):
     def score(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance; see `Detector.score`."""
         return mahalanobis(block.to(self.mean_.device), self.mean_, self.whitening_)
+
+    def explain(self, block: Tensor) -> Tensor:
+        """The mean spectrum of the scene, everywhere; see `Detector.explain`."""
+        valid = valid_pixels(block)
+        mean = self.mean_.to(block)[:, None, None]
+        return torch.where(valid, mean, torch.nan)
 
     def bytes_per_pixel(self, bands: int) -> int:
         """A centred and a whitened copy in float64; see `Detector.bytes_per_pixel`."""

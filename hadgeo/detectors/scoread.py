@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import pickle
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -34,8 +34,8 @@ _SIGMA = 5.0
 #: The least t that is trained; at 0 the score of a sample does not exist.
 _LEAST_T = 1e-5
 
-#: Pixels that are scored together: their feature maps stay within a core's cache.
-_CHUNK = 256
+#: Pixels that are scored together: on a CPU their feature maps stay within a core's cache, a GPU wants many.
+_CHUNK, _GPU_CHUNK = 256, 16384
 
 #: Pixels are scored in multiples of this. A matrix product of fewer rows is summed in another order, which would make
 #: scores depend on the window.
@@ -65,7 +65,7 @@ class ScoreADParams(Params):
         ge=1,
         le=10_000,
     )
-    t: tuple[float, ...] = Field(
+    t: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05,),
         title="Noise times",
         description="Strength of the noise, above 0 and at most 1, of one score or of several that are averaged; "
@@ -156,8 +156,6 @@ class ScoreADParams(Params):
             raise ValueError(
                 f"evaluations ({self.evaluations}) must be even for antithetic noise, which comes in pairs"
             )
-        if not all(0 < t <= 1 for t in self.t):
-            raise ValueError("each t must be above 0 and at most 1")
         return self
 
 
@@ -388,8 +386,9 @@ class ScoreAD(Detector[ScoreADParams]):
         spectra = spectra_of(scaled)[valid]
         conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
         sizes = [torch.empty(0, device=scaled.device)]
-        for start in range(0, len(spectra), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        chunk = _CHUNK if scaled.device.type == "cpu" else _GPU_CHUNK
+        for start in range(0, len(spectra), chunk):
+            part = slice(start, start + chunk)
             sizes.append(self._statistic_of(spectra[part], None if conditions is None else conditions[part]))
         score = torch.full(valid.shape, torch.nan, device=scaled.device)
         score[valid] = torch.cat(sizes)
@@ -410,6 +409,29 @@ class ScoreAD(Detector[ScoreADParams]):
                 total += towards if self.params.noise == "none" else F.normalize(towards, dim=1)
             size += total.norm(dim=1) / len(self.noise_)
         return size[:count] / len(self.params.t)
+
+    @torch.no_grad()
+    def explain(self, block: Tensor) -> Tensor:
+        """The spectrum without what the network takes for noise, averaged over the noise times; see `Detector.explain`.
+
+        Tweedie's formula, x + std(t)² · score (B. Efron, "Tweedie's formula and selection bias", J. American
+        Statistical Association 106(496), 2011, section 1); the network gives score · std(t).
+        """
+        scaled = self._scale(block)
+        valid = valid_pixels(scaled).flatten()
+        spectra = spectra_of(scaled)[valid]
+        conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
+        times = torch.tensor(self.params.t, device=spectra.device)
+        for start in range(0, len(spectra), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x = spectra[part]
+            padding = (0, 0, 0, -len(x) % _GRAIN)
+            condition = None if conditions is None else F.pad(conditions[part], padding)
+            shifts = [noise_std(t) * self.network_(F.pad(x, padding), t, condition) for t in times[:, None]]
+            x += torch.stack(shifts).mean(dim=0)[: len(x)]
+        expected = torch.full((len(valid), len(self.low_)), torch.nan, device=spectra.device)
+        expected[valid] = spectra * self.range_ + self.low_
+        return expected.T.reshape(block.shape)
 
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""

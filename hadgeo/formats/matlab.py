@@ -178,6 +178,33 @@ def read_truth(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     return np.asarray((hit & (image != fill) if fill is not None else hit).any(axis=0))
 
 
+def read_scores(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
+    """Read a map of scores, as published results come.
+
+    Args:
+        path: A MATLAB file with a single 2-D array of real numbers, whatever its name, besides truth and valid pixels.
+
+    Returns:
+        (y, x) as it is stored.
+
+    Raises:
+        CubeError: There is no such array, or more than one.
+        ReadError: The file is damaged.
+        MissingExtraError: The file is of version 7.3, and h5py is not installed.
+    """
+    arrays = _list(os.fspath(path))
+    maps = [a.name for a in arrays.values() if len(a.shape) == 2 and min(a.shape) > 1 and a.numeric]
+    found = [name for name in maps if name.lower() not in _TRUTHS and not _VALID.search(name)]
+    if len(found) != 1:
+        raise CubeError(
+            f"{path}: {len(found)} arrays that could be a score map; it holds {_listing(arrays)}: save the map alone"
+        )
+    scores = _load_array(os.fspath(path), found[0])
+    if np.iscomplexobj(scores):
+        raise CubeError(f"{path}: {found[0]} is complex, and scores are real numbers")
+    return scores.astype(np.float32)
+
+
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
     """Whether a MATLAB file is of version 7.3: HDF5 behind a text header of 512 bytes."""
     with Path(path).open("rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+from hadgeo.formats.matlab import read_scores
 
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
@@ -35,6 +36,7 @@ class ScoreMap:
         transform: Full affine from pixel corners to the CRS, or None where the file has none.
         tags: The file's own tags, `HADGEO_DETECTOR` among them for a map of hadgeo's.
         block_rows: Rows of a block in the file.
+        whole: The scores themselves, where a file can only be read as a whole (MATLAB).
     """
 
     path: Path
@@ -43,6 +45,7 @@ class ScoreMap:
     transform: Affine | None
     tags: dict[str, str] = field(default_factory=dict)
     block_rows: int = 1
+    whole: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     @property
     def detector(self) -> str:
@@ -63,11 +66,10 @@ class ScoreMap:
         """
         rows, cols = self.shape
         step = max(1, _STRIP_BYTES // (4 * cols * self.block_rows)) * self.block_rows
-        with _opened(self.path) as dataset:
+        with self._reader() as read:
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
-                top, bottom = max(0, start - margin), min(rows, stop + margin)
-                yield slice(start, stop), _read(dataset, RasterWindow(0, top, cols, bottom - top))
+                yield slice(start, stop), read(slice(max(0, start - margin), min(rows, stop + margin)), slice(0, cols))
 
     def read(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
         """Read a rectangle, (y, x), NaN where there is no score.
@@ -75,12 +77,24 @@ class ScoreMap:
         Raises:
             ReadError: The file is damaged.
         """
-        with _opened(self.path) as dataset:
-            return _read(dataset, RasterWindow.from_slices(rows, cols))
+        with self._reader() as read:
+            return read(rows, cols)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Callable[[slice, slice], npt.NDArray[np.float32]]]:
+        if self.whole is not None:
+            whole = self.whole
+            yield lambda rows, cols: whole[rows, cols].copy()
+        else:
+            with _opened(self.path) as dataset:
+                yield lambda rows, cols: _read(dataset, RasterWindow.from_slices(rows, cols))
 
 
 def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
-    """Open a map of anomaly scores: any raster of one band, higher meaning more anomalous.
+    """Open a map of anomaly scores, higher meaning more anomalous.
+
+    Args:
+        path: Any raster of one band, or a MATLAB file with one 2-D array.
 
     Raises:
         CubeNotFoundError: There is no such file.
@@ -89,6 +103,10 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
     file = Path(path)
     if not file.exists():
         raise CubeNotFoundError(f"{file}: no such score map; make one with `hadgeo detect`")
+    if file.suffix.lower() == ".mat":
+        scores = read_scores(file)
+        scores[~np.isfinite(scores)] = np.nan
+        return ScoreMap(file, scores.shape, None, None, whole=scores)
     with _opened(file) as dataset:
         if dataset.count != 1:
             raise CubeError(

@@ -42,6 +42,20 @@ def scored_in_windows(detector: Detector[Any], scene: np.ndarray, size: tuple[in
     return np.where(np.isfinite(scene).all(axis=0), scores, np.nan)
 
 
+def explained_in_windows(detector: Detector[Any], scene: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    expected = np.empty_like(scene)
+    cube = torch.from_numpy(scene)
+    for window in tile(scene.shape[1:], size, detector.halo):
+        block = cube[:, window.outer_rows, window.outer_cols]
+        before = block.clone()
+        explained = detector.explain(block)
+        assert explained is not None
+        assert explained.shape == block.shape
+        assert torch.equal(block.nan_to_num(0), before.nan_to_num(0)), "the caller's block was changed"
+        expected[:, window.rows, window.cols] = explained[(slice(None), *window.inner)].numpy()
+    return expected
+
+
 def with_holes(scene: np.ndarray) -> np.ndarray:
     rows, cols = scene.shape[1:]
     scene[:, rows // 3 : rows // 3 + 4, cols // 4 : cols // 2] = np.nan
@@ -72,6 +86,34 @@ def test_windowed_map_equals_whole_map(name: str, scene: np.ndarray, readers: Ex
     for size in [(1, 1), (2, 3), (7, 7), (16, 1000), (1000, 11)]:
         windowed = scored_in_windows(detector, scene, size)
         np.testing.assert_allclose(windowed, whole, rtol=1e-6, atol=0)
+
+
+@every_detector
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES.keys())
+def test_windowed_explanation_equals_whole_explanation(name: str, scene: np.ndarray, readers: Executor) -> None:
+    detector = fitted(name, scene, readers)
+    if detector.explain(torch.from_numpy(scene)) is None:
+        pytest.skip(f"{name} does not explain its scores")
+    whole = explained_in_windows(detector, scene, scene.shape[1:])
+    valid = np.isfinite(scene).all(axis=0)
+    np.testing.assert_array_equal(np.isfinite(whole), np.broadcast_to(valid, scene.shape))
+    for size in [(11, 13), (16, 1000)]:
+        windowed = explained_in_windows(detector, scene, size)
+        np.testing.assert_allclose(windowed, whole, rtol=0, atol=1e-6 * np.nanmax(np.abs(scene)))
+
+
+@every_detector
+def test_what_is_not_expected_of_a_target_is_its_signature(name: str, readers: Executor) -> None:
+    scene = 300 + 100 * background((13, 40, 40))
+    scene[::2, 20, 11] += 600
+    learned = {"steps": 40} if "steps" in detector_class(name).Params.model_fields else {}
+    detector = fitted(name, scene, readers, **learned)
+    if detector.explain(torch.from_numpy(scene)) is None:
+        pytest.skip(f"{name} does not explain its scores")
+    difference = scene - explained_in_windows(detector, scene, (64, 64))
+    along = difference[::2].sum(axis=0) - difference[1::2].sum(axis=0)
+    assert np.unravel_index(along.argmax(), along.shape) == (20, 11)
+    assert along.max() > 300 * 7
 
 
 @every_detector

@@ -1,0 +1,109 @@
+"""``hadgeo evaluate``: score maps against what is known to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
+from hadgeo.cli.tables import show_table, with_interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hadgeo.products.evaluation import Evaluation
+
+#: False-alarm rates of pixels whose objects the table shows; JSON has all.
+_SHOWN = (1e-3, 1e-4)
+
+
+@click.command("evaluate")
+@click.argument("scores")
+@click.argument("truths", nargs=-1, required=True, metavar="TRUTH...")
+@click.option("--map", "others", multiple=True, metavar="SCORES", help="Another map, side by side; repeatable.")
+@options.bootstrap
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.plot
+@options.seed
+@options.overwrite
+@options.debug
+def command(
+    scores: str,
+    truths: tuple[str, ...],
+    others: tuple[str, ...],
+    bootstrap: int,
+    as_json: bool,
+    plot: str | None,
+    seed: int | None,
+    overwrite: bool,
+) -> None:
+    r"""Show how well the map SCORES separates the targets of each TRUTH from the background.
+
+    TRUTH is a raster (0 is background, anything else a target, nodata unknown), a MATLAB file with a truth map, or
+    polygons. A georeferenced truth is brought onto the map's grid, any other must have its shape. Several truths and
+    several maps stand side by side, each pair in a column of its own.
+
+    \b
+    Examples:
+      hadgeo evaluate scene_anomaly.tif scene_truth.tif
+      hadgeo evaluate rx.tif vehicles.gpkg roofs.gpkg --map bs3lnet.tif --plot roc.png
+      hadgeo evaluate published.mat scene.mat --bootstrap 0 --json
+    """
+    from hadgeo.products.evaluation import evaluate, labels
+    from hadgeo.products.roc_plot import check_plot, plot_roc
+
+    inputs = (scores, *others, *truths)
+    picture = None if plot is None else check_plot(plot, overwrite=overwrite, inputs=inputs)
+    done = [
+        evaluate(path, truth, resamples=bootstrap, seed=seed or 0)
+        for truth in dict.fromkeys(truths)
+        for path in dict.fromkeys((scores, *others))
+    ]
+    named = dict(zip(labels(done), done, strict=True))
+    if picture is not None:
+        plot_roc(named, picture)
+    if as_json:
+        print_json({"evaluations": [one.to_dict() for one in done]})
+        return
+    show_table(_table(named))
+    for name, one in named.items():
+        for note in one.notes():
+            click.echo(f"{name}: {note}")
+
+
+def _table(named: Mapping[str, Evaluation]) -> Table:
+    from rich.table import Table
+
+    from hadgeo.metrics import METRICS
+
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    table.add_column("formula")
+    for name in named:
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric in METRICS:
+        cells = [with_interval(one, metric.key, metric.digits) for one in named.values()]
+        table.add_row(metric.name, metric.formula, *cells)
+    table.add_section()
+    for rate in _SHOWN:
+        at = f"at pixel P_F {rate:.0e}".replace("e-0", "e-")
+        table.add_row(f"objects {at}", "found / all", *(_objects(one, rate) for one in named.values()))
+        table.add_row(f"false alarms {at}", "groups that touch no object", *(_alarms(o, rate) for o in named.values()))
+    table.add_section()
+    table.add_row("pixels", "targets + background", *(f"{o.targets:,} + {o.background:,}" for o in named.values()))
+    return table
+
+
+def _objects(one: Evaluation, rate: float) -> str:
+    share = one.objects.detected[one.objects.rates.index(rate)]
+    return f"{round(share * one.objects.objects)} / {one.objects.objects}"
+
+
+def _alarms(one: Evaluation, rate: float) -> str:
+    place = one.objects.rates.index(rate)
+    per_km2 = one.false_alarms_per_km2()
+    text = f"{one.objects.false_alarms[place]:,}"
+    return text if per_km2 is None else f"{text} ({per_km2[place]:.3g} / km2)"

@@ -1,0 +1,98 @@
+"""``hadgeo quicklook``: one picture of a scene and of what stands out in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hadgeo.cli import options
+from hadgeo.cli.reporting import JsonLines, reporter
+
+
+class Percentiles(click.ParamType[tuple[float, float]]):
+    """Two percentiles such as 2,98."""
+
+    name = "percentiles"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Turn text into two numbers."""
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form LOW,HIGH, such as 2,98", param, ctx)
+        return low, high
+
+
+@click.command("quicklook")
+@click.argument("scene")
+@click.argument("scores", required=False)
+@click.option("--output", "-o", metavar="FILE", help="A .png or .jpg; SCENE_quicklook.png beside the scene by default.")
+@click.option(
+    "--rgb",
+    metavar="R,G,B",
+    help="Wavelengths in nm or band numbers: 860,640,550 for vegetation, 2200,1650,860 for minerals. By default true "
+    "colour, or bands from the cube's upper, middle and lower part where it does not see that.",
+)
+@click.option("--polygons", metavar="FILE", help="Draw the outlines of a vector file.")
+@click.option(
+    "--stretch",
+    type=Percentiles(),
+    metavar="LOW,HIGH",
+    default="2,98",
+    show_default=True,
+    help="Percentiles of each band that become dark and bright.",
+)
+@click.option(
+    "--size", type=int, default=2000, show_default=True, help="Width and height that the map may have, in pixels."
+)
+@click.option("--title", help="Instead of the scene's name.")
+@options.overwrite
+@options.quiet
+@options.progress
+@options.debug
+def command(
+    scene: str,
+    scores: str | None,
+    output: str | None,
+    rgb: str | None,
+    polygons: str | None,
+    stretch: tuple[float, float],
+    size: int,
+    title: str | None,
+    overwrite: bool,
+    quiet: bool,
+    progress: str,
+) -> None:
+    r"""Draw SCENE in the colours of three of its bands, and lay the anomaly SCORES over it.
+
+    Scores are the highest of all pixels that a dot of the picture covers, so a single hot pixel stays visible. Long
+    lines are cut into panels side by side.
+
+    \b
+    Examples:
+      hadgeo quicklook line.img line_anomaly.tif -o line.png
+      hadgeo quicklook line.img --rgb 860,640,550 --size 4000
+      hadgeo quicklook line.img line_anomaly.tif --polygons line_anomaly.gpkg
+    """
+    from hadgeo.products.quicklook import quicklook
+
+    if output is None:
+        output = str(Path(scene).with_name(f"{Path(scene).stem}_quicklook.png")) if Path(scene).name else ""
+    with reporter(progress, quiet=quiet) as report:
+        done = quicklook(
+            scene,
+            scores,
+            out=output,
+            polygons=polygons,
+            rgb=rgb,
+            stretch=stretch,
+            size=size,
+            title=title,
+            overwrite=overwrite,
+            progress=report,
+        )
+        if isinstance(report, JsonLines):
+            report.emit("result", picture=str(done.path), colours=done.colours, step=done.step, panels=done.panels)
+        elif not quiet:
+            click.echo(f"{done.path}: {done.colours}")

@@ -1,0 +1,148 @@
+"""What ``hadgeo threshold`` and ``hadgeo detect`` share: options that say which pixels stand out, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadgeo.errors import ParameterError
+
+if TYPE_CHECKING:
+    from hadgeo.products.decision import Decision, Grouping
+    from hadgeo.products.threshold import Rule
+    from hadgeo.progress import Progress
+
+#: One pixel of a thousand: few enough to look at in a scene of a million, and counted rather than extrapolated there.
+DEFAULT_PFA = 1e-3
+
+#: The options of `decision`, as a command receives them.
+NAMES = ("pfa", "percentile", "value", "top", "polygons", "p_values", "connectivity", "min_pixels", "merge_distance")
+
+_RULES = (
+    click.option("--pfa", type=float, metavar="RATE", help="False-alarm rate, the share of the background flagged."),
+    click.option("--percentile", type=float, metavar="Q", help="Percentile of the scores, such as 99.9."),
+    click.option("--value", type=float, metavar="SCORE", help="A score of the detector's own scale."),
+    click.option("--top", type=int, metavar="N", help="The N highest pixels."),
+)
+_OUTPUTS = (
+    click.option("--polygons", metavar="FILE", help="Write what stands out as polygons: .gpkg, .geojson or .parquet."),
+    click.option("--p-values", metavar="FILE", help="Write each pixel's p-value as a GeoTIFF."),
+    click.option(
+        "--connectivity",
+        type=click.Choice(["4", "8"]),
+        default="8",
+        show_default=True,
+        help="Whether pixels of one anomaly share a side, or may touch at a corner.",
+    ),
+    click.option("--min-pixels", type=int, default=1, show_default=True, help="Leave smaller anomalies out."),
+    click.option(
+        "--merge-distance",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="METRES",
+        help="Join polygons that are at most so far apart.",
+    ),
+)
+
+
+def decision(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a decision."""
+    for option in reversed(_RULES + _OUTPUTS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Request:
+    """A decision that was asked for.
+
+    Attributes:
+        rule: Which pixels stand out.
+        grouping: How they become anomalies.
+        polygons: A vector file to write, or None.
+        p_values: A GeoTIFF to write, or None.
+        overwrite: Whether these two may be replaced.
+    """
+
+    rule: Rule
+    grouping: Grouping
+    polygons: str | None
+    p_values: str | None
+    overwrite: bool
+
+    def check(self, inputs: list[Path]) -> None:
+        """Refuse early what could not be written late; see `hadgeo.products.decision.check_outputs`."""
+        from hadgeo.products.decision import check_outputs
+
+        check_outputs(self.polygons, self.p_values, self.grouping, inputs, overwrite=self.overwrite)
+
+    def decide(self, scores: str | Path, progress: Progress) -> Decision:
+        """Decide; see `hadgeo.products.decision.decide`."""
+        from hadgeo.products.decision import decide
+
+        return decide(
+            scores,
+            self.rule,
+            polygons=self.polygons,
+            p_values=self.p_values,
+            grouping=self.grouping,
+            overwrite=self.overwrite,
+            progress=progress,
+        )
+
+
+def request(given: dict[str, Any], *, overwrite: bool) -> Request:
+    """What a command's options ask for, with the rule ``--pfa 1e-3`` where they name none.
+
+    Args:
+        given: The values of the options of `decision`.
+        overwrite: Whether outputs may be replaced.
+
+    Raises:
+        ParameterError: Several rules are given, or an option is out of bounds.
+    """
+    from hadgeo.products.decision import Grouping
+    from hadgeo.products.threshold import Rule
+
+    rules = {name: given[name] for name in NAMES[:4] if given[name] is not None}
+    if len(rules) > 1:
+        names = " and ".join(f"--{name}" for name in rules)
+        raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
+    return Request(
+        Rule(**rules or {"pfa": DEFAULT_PFA}),
+        Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"]),
+        given["polygons"],
+        given["p_values"],
+        overwrite,
+    )
+
+
+def lines(decision: Decision) -> list[str]:
+    """What a decision says to people."""
+    groups = "not counted: too many pixels" if decision.groups is None else f"{decision.groups:,}"
+    told = {
+        "threshold": f"{decision.threshold:.6g} ({decision.rule})",
+        "pixels": f"{decision.pixels:,} of {decision.valid:,} reach it; "
+        f"{decision.expected_false_alarms:.3g} false alarms are expected",
+        "tail": _tail(decision),
+        "groups": groups,
+        "polygons": decision.polygons,
+        "p-values": decision.p_values,
+    }
+    return [f"{name:>10}  {text}" for name, text in told.items() if text is not None]
+
+
+def _tail(decision: Decision) -> str:
+    tail = decision.tail
+    if tail is None:
+        return "none: too few of the largest scores differ; rates are counted"
+    unused = "; not used, rates are counted" if tail.quality == "poor" else ""
+    return (
+        f"{tail.quality} fit: generalised Pareto of shape {tail.shape:.3f} and scale {tail.scale:.4g} to the "
+        f"{tail.excesses:,} scores above {tail.start:.6g}, Kolmogorov-Smirnov distance {tail.distance:.4f}{unused}"
+    )

@@ -1,0 +1,221 @@
+"""What a run did, as a JSON file beside its outputs: enough to repeat it, and to see whether the result is the same.
+
+Times and memory differ from run to run; inputs, options and the hashes of the outputs are what a repetition is held to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hadgeo._version import __version__
+from hadgeo.errors import CubeError, CubeNotFoundError, OutputError, OutputExistsError
+
+FORMAT: Final = 1
+
+#: Whose versions can change a result.
+_LIBRARIES = ("torch", "numpy", "scipy", "rasterio")
+
+
+class FileRecord(BaseModel):
+    """A file as it was when a run used or made it.
+
+    Attributes:
+        path: Absolute path.
+        bytes: Its size.
+        modified: Time of its last modification, UTC.
+        sha256: Hash of its content, for outputs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    bytes: int
+    modified: datetime
+    sha256: str | None = None
+
+
+class Manifest(BaseModel):
+    """A run.
+
+    Attributes:
+        format: Version of this description.
+        command: The command of the command line.
+        options: Its options by name, complete: defaults included.
+        inputs: Every file that was read.
+        outputs: Every file that was written.
+        facts: What was found out on the way: bands, device, number of valid pixels, ...
+        seconds: Wall time of each stage.
+        pixels_per_second: Valid pixels over the time of all stages.
+        peak_memory_bytes: Most resident memory of the process, or None where the system does not tell.
+        versions: Of hadgeo, Python, GDAL and the libraries whose versions can change a result.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = FORMAT
+    command: str
+    options: dict[str, Any]
+    inputs: tuple[FileRecord, ...]
+    outputs: tuple[FileRecord, ...]
+    facts: dict[str, Any]
+    seconds: dict[str, float]
+    pixels_per_second: float
+    peak_memory_bytes: int | None
+    versions: dict[str, str]
+
+    def changed_inputs(self) -> list[str]:
+        """Inputs that are gone, or whose size or time of modification is another than then."""
+        return [record.path for record in self.inputs if not _unchanged(record)]
+
+    def differing_outputs(self, made: Manifest) -> list[str]:
+        """Outputs of a repetition that are not the same bytes as the ones recorded here, in the order of both.
+
+        Args:
+            made: The manifest of the repetition.
+        """
+        pairs = zip(self.outputs, made.outputs, strict=True)
+        return [after.path for before, after in pairs if before.sha256 != after.sha256]
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the manifest of an output stands: ``x.json`` beside ``x.tif``."""
+    return output.with_suffix(".json")
+
+
+def check_manifest(path: Path) -> None:
+    """Refuse to replace a file that is no manifest.
+
+    Raises:
+        OutputExistsError: Something else stands there.
+    """
+    if not path.exists():
+        return
+    try:
+        read_manifest(path)
+    except CubeError:
+        raise OutputExistsError(
+            f"{path} exists and is no manifest of hadgeo's, which would be written there; move it, or use -o"
+        ) from None
+
+
+def record(
+    command: str,
+    *,
+    options: Mapping[str, Any],
+    inputs: Iterable[Path],
+    outputs: Iterable[Path],
+    facts: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    valid: int,
+) -> Manifest:
+    """Describe a run that has just ended.
+
+    Args:
+        command: The command of the command line.
+        options: Its options by name, as JSON can hold them.
+        inputs: Files that it read.
+        outputs: Files that it wrote, which are hashed.
+        facts: What it found out.
+        seconds: Wall time of each stage.
+        valid: Pixels that have a score.
+    """
+    total = sum(seconds.values())
+    return Manifest(
+        command=command,
+        options=dict(options),
+        inputs=tuple(_describe(path) for path in inputs),
+        outputs=tuple(_describe(path, hashed=True) for path in outputs),
+        facts=dict(facts),
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        pixels_per_second=round(valid / total, 1) if total else 0.0,
+        peak_memory_bytes=_peak_memory(),
+        versions=_versions(),
+    )
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, complete or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror}; make room, or use -o") from error
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        CubeNotFoundError: There is no such file.
+        CubeError: It is no manifest, or a newer hadgeo's.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CubeNotFoundError(f"{file}: no such manifest; `hadgeo detect` writes one beside each map")
+    try:
+        raw = json.loads(file.read_text("utf-8"))
+        newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
+        if newer and "versions" in raw:
+            raise CubeError(f"{file}: written by a newer hadgeo than {__version__}; update hadgeo")
+        return Manifest.model_validate(raw)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValidationError):
+        raise CubeError(f"{file}: not a manifest of hadgeo's; give the .json beside a map") from None
+
+
+def _unchanged(record: FileRecord) -> bool:
+    path = Path(record.path)
+    return path.exists() and _describe(path) == record.model_copy(update={"sha256": None})
+
+
+def _describe(path: Path, *, hashed: bool = False) -> FileRecord:
+    facts = path.stat()
+    return FileRecord(
+        path=str(path.absolute()),
+        bytes=facts.st_size,
+        modified=datetime.fromtimestamp(facts.st_mtime, UTC),
+        sha256=_sha256(path) if hashed else None,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _peak_memory() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes everywhere but on macOS.
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _versions() -> dict[str, str]:
+    import rasterio
+
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {
+        "hadgeo": __version__,
+        "python": platform.python_version(),
+        "gdal": rasterio.__gdal_version__,
+        **libraries,
+    }

@@ -1,0 +1,131 @@
+"""Outlines of polygons from any vector file, in the pixels of a scene, and how they are drawn."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.warp
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where PROJ gives up
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+
+from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
+from hadgeo.formats.source import Metadata
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Outlines smaller than this many pixels of the picture are circled instead.
+_SMALLEST = 8
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Outlines in pixels of a scene, (0, 0) its upper left corner.
+
+    Attributes:
+        rings: Columns and rows of the corners of each ring, (corner, 2).
+        owners: To which polygon each ring belongs.
+        centres: Column and row of the middle of each polygon, (polygon, 2).
+        sides: The longer side of each polygon's bounding box.
+    """
+
+    rings: list[npt.NDArray[np.float64]]
+    owners: npt.NDArray[np.intp]
+    centres: npt.NDArray[np.float64]
+    sides: npt.NDArray[np.float64]
+
+    @property
+    def count(self) -> int:
+        """Number of polygons."""
+        return len(self.centres)
+
+    def draw(self, axes: Axes, colour: str, scale: float) -> None:
+        """Draw them into axes whose units are pixels of the scene.
+
+        Args:
+            axes: Where; what lies outside is cut off.
+            colour: Of the lines.
+            scale: Pixels of the picture for one of the scene.
+        """
+        from matplotlib.collections import LineCollection
+
+        large = self.sides * scale >= _SMALLEST
+        rings = [ring for ring, owner in zip(self.rings, self.owners, strict=True) if large[owner]]
+        small = self.centres[~large]
+        # A dark line below: seen on bright ground too.
+        for width, shade in ((2.6, "#00000090"), (1.1, colour)):
+            axes.add_collection(LineCollection(rings, colors=shade, linewidths=width), autolim=False)
+            limits = axes.get_xlim(), axes.get_ylim()
+            axes.scatter(small[:, 0], small[:, 1], s=90, facecolors="none", edgecolors=shade, linewidths=width)
+            axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
+    """Read the first layer of a vector file.
+
+    Args:
+        path: GeoPackage, GeoJSON, GeoParquet, Shapefile or whatever else GDAL reads.
+        scene: Into whose pixels they are turned. Without a place, the file's own coordinates are taken for pixels.
+
+    Raises:
+        CubeNotFoundError: There is no such file.
+        CubeError: It is no vector file, or its coordinates cannot be turned into the scene's.
+        MissingExtraError: pyogrio or shapely is not installed.
+    """
+    try:
+        import shapely
+        from pyogrio.errors import DataLayerError, DataSourceError
+        from pyogrio.raw import read
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{path}: vector files need pyogrio and shapely; install them with pip install "hadgeo[vector]"'
+        ) from error
+    if not Path(path).exists():
+        raise CubeNotFoundError(f"{path}: no such file; check the path")
+    try:
+        meta, _, geometry, _ = read(path, columns=[], force_2d=True)
+    except (DataSourceError, DataLayerError, RuntimeError) as error:
+        raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
+    shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
+    shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
+    shapes = shapely.transform(shapes, _ToPixels(path, meta["crs"], scene))
+    parts, shape_of_part = shapely.get_parts(shapes, return_index=True)
+    # Points and lines have no ring.
+    lines, part_of_line = shapely.get_rings(parts, return_index=True)
+    rings = [shapely.get_coordinates(line) for line in lines]
+    bounds = shapely.bounds(shapes).reshape(-1, 4)
+    sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
+    return Outlines(rings, shape_of_part[part_of_line], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
+
+
+class _ToPixels:
+    """Turns coordinates (n, 2) of a layer into columns and rows of a scene."""
+
+    def __init__(self, path: str | os.PathLike[str], crs: str | None, scene: Metadata) -> None:
+        self._path = path
+        self._crs = crs
+        self._scene = scene
+
+    def __call__(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        scene = self._scene
+        if not scene.georeferenced or not len(points):
+            return points
+        x, y = points[:, 0], points[:, 1]
+        if self._crs and scene.crs is not None:
+            try:
+                own = CRS.from_user_input(self._crs)
+                if own != scene.crs:
+                    x, y = (np.array(values) for values in rasterio.warp.transform(own, scene.crs, x, y))
+            except (CRSError, RasterioError, CPLE_BaseError) as error:
+                raise CubeError(
+                    f"{self._path}: cannot be brought into the scene's coordinate reference system ({error})"
+                ) from None
+        back: Affine = ~scene.transform
+        return np.column_stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f])
