@@ -119,4 +119,3 @@ def test_a_batch_detects_on_every_scene(provider, window, project, scenes, tmp_p
         QgsApplication.processEvents()
         time.sleep(0.05)
     batch.close()
-    batch.deleteLater()
