@@ -173,9 +173,9 @@ def test_progress_moves_and_cancel_ends_the_child_within_two_seconds(run, scene,
     log, cancelled = Log(), []
 
     def cancel():
-        while not log.texts or log.texts[-1] != "fit …":
+        # Beyond 15 % it trains, step by step.
+        while len({percent for percent in log.percents if percent > 15}) < 4:
             time.sleep(0.05)
-        time.sleep(3)
         cancelled.append(time.monotonic())
         log.cancel()
 
@@ -186,7 +186,6 @@ def test_progress_moves_and_cancel_ends_the_child_within_two_seconds(run, scene,
     assert not list(tmp_path.iterdir())
     assert "Stopped; nothing unfinished was left behind." in log.lines
     assert {"start …", "statistics …", "fit …"} <= set(log.texts)
-    assert len({percent for percent in log.percents if percent > 15}) > 2
 
 
 def test_an_interpreter_in_a_folder_with_spaces_and_umlauts(run, monkeypatch, tmp_path):

@@ -118,4 +118,3 @@ def test_a_batch_detects_on_every_scene(provider, window, project, scenes, tmp_p
     for _ in range(20):
         QgsApplication.processEvents()
         time.sleep(0.05)
-    batch.close()
