@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
 from qgis.core import (
     QgsColorRampShader,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProject,
     QgsRasterLayer,
     QgsRasterShader,
     QgsSingleBandPseudoColorRenderer,
     QgsStyle,
+    QgsVectorLayer,
 )
 
 #: Percentiles that the ramp spans: a stretch from minimum to maximum would make a map of anomalies black.
@@ -63,15 +66,37 @@ def save_score_style(path: str) -> None:
     layer = QgsRasterLayer(path, "scores")
     if layer.isValid():
         style_scores(layer)
-        layer.saveDefaultStyle()
+        layer.saveNamedStyle(str(Path(path).with_suffix(".qml")))
+
+
+def save_p_value_style(path: str) -> None:
+    """Write a style beside a map of p-values: bright where they are small, by powers of ten."""
+    layer = QgsRasterLayer(path, "p-values")
+    if not layer.isValid():
+        return
+    shader = QgsColorRampShader(1e-6, 1.0, None, QgsColorRampShader.Type.Interpolated)
+    ramp = QgsStyle.defaultStyle().colorRamp(RAMP)
+    shader.setColorRampItemList(
+        [
+            QgsColorRampShader.ColorRampItem(10.0**power, ramp.color(-power / 6), f"1e{power}" if power else "1")
+            for power in range(-6, 1)
+        ]
+    )
+    wrapped = QgsRasterShader()
+    wrapped.setRasterShaderFunction(shader)
+    layer.setRenderer(QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, wrapped))
+    layer.saveNamedStyle(str(Path(path).with_suffix(".qml")))
 
 
 class Named(QgsProcessingLayerPostProcessorInterface):
-    """Gives a loaded layer its name; the style comes from the sidecar.
+    """Gives a loaded layer its name, its style from beside the file, and polygons their place on top.
 
     Args:
         name: What the layer tree shows.
     """
+
+    #: Polygons that were loaded last: QGIS 3.22 may put the scores of the same run above them afterwards.
+    _on_top = ""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -83,3 +108,16 @@ class Named(QgsProcessingLayerPostProcessorInterface):
         layer.setName(self._name)
         layer.loadDefaultStyle()
         layer.triggerRepaint()
+        if isinstance(layer, QgsVectorLayer):
+            Named._on_top = layer.id()
+        raise_layer(Named._on_top)
+
+
+def raise_layer(identity: str) -> None:
+    """Move a layer to the top of its group in the layer tree, if it is there."""
+    node = QgsProject.instance().layerTreeRoot().findLayer(identity)
+    if node is None or node.parent().children()[0] == node:
+        return
+    parent = node.parent()
+    parent.insertChildNode(0, node.clone())
+    parent.removeChildNode(node)

@@ -14,7 +14,18 @@ from qgis.core import QgsApplication, QgsProcessingContext
 from qgis.gui import QgsBrowserGuiModel
 from qgis.PyQt.QtWidgets import QWidget
 
-NAMES = ["detect", "train", "detectwithmodel", "simulate", "information", "setupbackend"]
+NAMES = [
+    "detect",
+    "train",
+    "detectwithmodel",
+    "threshold",
+    "evaluate",
+    "compare",
+    "quicklook",
+    "simulate",
+    "information",
+    "setupbackend",
+]
 
 
 @pytest.fixture

@@ -255,6 +255,17 @@ def scene_path(layer, given=None) -> str:
     return absolute(layer.source())
 
 
+def truth_path(layer, given=None) -> str:
+    """The file behind a layer of polygons, or behind a raster as `scene_path` has it.
+
+    Raises:
+        QgsProcessingException: The layer has no file.
+    """
+    if layer is None or layer.providerType() != "ogr":
+        return scene_path(layer, given)
+    return absolute(layer.source())
+
+
 def absolute(source: str) -> str:
     """A file's absolute path; GDAL's other names, such as /vsizip/… or NETCDF:"…":x, as they are."""
     path = Path(source.split("|", 1)[0])

@@ -6,9 +6,13 @@ from pathlib import Path
 
 from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, QgsProcessingParameterRasterDestination
 
-from .. import styles
+from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from .base import DetectorChoice, HadgeoAlgorithm, scene_parameter
+from .threshold import polygons_parameter
+
+#: Where the stages that follow the scores stand in the progress bar.
+DECISION = {"range": (90, 92), "calibrate": (92, 95), "count": (95, 97), "groups": (97, 99)}
 
 
 class ScoringAlgorithm(HadgeoAlgorithm):
@@ -18,6 +22,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         """Add the extent, the windows, and the outputs."""
         extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
         self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
+        self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
         self.addParameter(of_argument("detect", "window", "Window size in pixels", advanced=True))
         scores = QgsProcessingParameterRasterDestination("OUTPUT", "Anomaly scores")
         self.addParameter(
@@ -26,6 +31,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
                 "The scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
             )
         )
+        self.addParameter(polygons_parameter("POLYGONS", optional=True))
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
 
@@ -34,9 +40,11 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
         scene = self.scene(parameters, "INPUT", context)
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        polygons = self.parameterAsOutputLayer(parameters, "POLYGONS", context) or None
         arguments = {
             **arguments,
-            **self.options(("window",), parameters, context),
+            **self.options(("window", "pfa"), parameters, context),
+            "polygons": polygons,
             "scenes": [scene],
             "output": output,
             "extent": self.extent(parameters, context, layer),
@@ -44,10 +52,15 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         results = self.run_backend("detect", arguments, feedback)
         if not results:
             return {}
+        name = f"{Path(scene).stem} {results[0]['detector']}"
         styles.save_score_style(output)
-        self.name_layer(context, output, f"{Path(scene).stem} {results[0]['detector']} anomaly score")
+        self.name_layer(context, output, f"{name} anomaly score")
+        if polygons:
+            polygon_style.save_polygon_style(polygons)
+            self.name_layer(context, polygons, f"{name} anomalies")
         return {
             "OUTPUT": output,
+            "POLYGONS": polygons,
             "VALID_PIXELS": results[0]["valid_pixels"],
             "SECONDS": sum(results[0]["seconds"].values()),
         }
@@ -64,7 +77,7 @@ class Detect(DetectorChoice, ScoringAlgorithm):
     )
     TAGS = ("rx", "bs3lnet", "scoread", "target", "hot spot")
     ICON = "detect.svg"
-    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 99)}
+    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 90), **DECISION}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""

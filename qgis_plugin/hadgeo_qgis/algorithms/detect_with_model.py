@@ -7,7 +7,7 @@ from qgis.core import QgsProcessingParameterFile
 from ..parameters import of_argument, with_help
 from ..schema import argument
 from .base import scene_parameter
-from .detect import ScoringAlgorithm
+from .detect import DECISION, ScoringAlgorithm
 
 
 class DetectWithModel(ScoringAlgorithm):
@@ -21,7 +21,7 @@ class DetectWithModel(ScoringAlgorithm):
     )
     TAGS = ("model", "apply", "mission")
     ICON = "detect_with_model.svg"
-    STAGES = {"start": (0, 5), "score": (5, 99)}
+    STAGES = {"start": (0, 5), "score": (5, 90), **DECISION}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
