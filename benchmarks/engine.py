@@ -1,6 +1,6 @@
 """What the engine costs beside reading and computing alone, and whether its memory depends on the scene.
 
-Makes raw BIP lines with `hadgeo simulate` (they are removed at the end), runs `hadgeo detect` on each as a user would,
+Makes raw lines with `hadgeo simulate` (they are removed at the end), runs `hadgeo detect` on each as a user would,
 in a process of its own, and in the same run times the two things that nothing can avoid: reading every window that the
 run reads, with nothing done to it; and computing on every window, out of memory. Prints a Markdown table.
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,12 @@ import hadgeo
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
-from hadgeo.engine import DEFAULT_MEMORY, READERS, WindowScorer, plan_windows, usable_bands
+from hadgeo.engine import usable_bands
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
+from hadgeo.memory import default_memory
 from hadgeo.sampling import Sample, Scene, band_index
+from hadgeo.scoring import READERS, WindowScorer, plan_windows
 from hadgeo.windows import Window
 
 CPU = torch.device("cpu")
@@ -73,7 +76,7 @@ def reading_alone(source: Source, bands: tuple[int, ...], windows: list[Window])
 def computing_alone(source: Source, bands: tuple[int, ...], detector: Detector) -> tuple[float, float]:
     """Seconds to fit and to score with every window in memory already."""
     memory = InMemory(source)
-    plan = plan_windows(memory, detector, usable_bands(source, None), memory=DEFAULT_MEMORY, window=None)
+    plan = plan_windows(memory, detector, usable_bands(source, None), memory=default_memory(), window=None)
     scorer = WindowScorer(memory, bands, detector, CPU)
     for window in plan:
         memory.read(window.outer_rows, window.outer_cols, band_index(bands, source.shape[0]))
@@ -106,7 +109,7 @@ def measure(scene: Path, name: str, rounds: int) -> str:
     source = source_of(open_cube(scene))
     bands = usable_bands(source, None).indices
     detector = make_detector(name)
-    plan = plan_windows(source, detector, usable_bands(source, None), memory=DEFAULT_MEMORY, window=None)
+    plan = plan_windows(source, detector, usable_bands(source, None), memory=default_memory(), window=None)
     windows = [*pieces_of_fit(source, bands), *plan]
     whole, read, compute, ratio, peak = [], [], [], [], []
     for _ in range(rounds):
@@ -118,7 +121,8 @@ def measure(scene: Path, name: str, rounds: int) -> str:
         ratio.append(seconds / max(read[-1], compute[-1]))
     gigabytes = scene.stat().st_size / 1e9
     figures = (statistics.median(column) for column in (whole, read, compute, ratio, peak))
-    return f"| {name} | {gigabytes:.1f} GB | " + " | ".join(
+    interleave = source.metadata.interleave
+    return f"| {name} | {gigabytes:.1f} GB | {interleave} | " + " | ".join(
         f"{value:{form}}" for value, form in zip(figures, (".1f", ".1f", ".1f", ".2f", ".0f"), strict=True)
     )
 
@@ -132,17 +136,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cols", type=int, default=700)
     parser.add_argument("--bands", type=int, default=224)
+    parser.add_argument("--interleaves", nargs="+", default=["bip"], choices=["bip", "bil", "bsq"])
     options = parser.parse_args()
     from dask.utils import parse_bytes
 
-    print("| detector | line | end to end s | reading alone s | computing alone s | ratio to the slower | peak MB |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| detector | line | interleave | end to end s | reading alone s | computing alone s | ratio to the slower | peak MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        for size in options.sizes:
+        for size, interleave in product(options.sizes, options.interleaves):
             rows = round(parse_bytes(size) / (options.cols * options.bands * 2))
-            made = hadgeo.simulate(
-                Path(folder) / "line.img", rows=rows, cols=options.cols, bands=options.bands, overwrite=True
-            )
+            line = Path(folder) / "line.img"
+            shape = {"rows": rows, "cols": options.cols, "bands": options.bands}
+            made = hadgeo.simulate(line, **shape, interleave=interleave, overwrite=True)
             for name in options.detectors:
                 print(measure(made.path, name, options.rounds) + " |", flush=True)
             made.path.unlink()

@@ -1,18 +1,12 @@
-"""The engine: choose bands, fit a detector, score a scene window by window, and hand the scores to the writer.
-
-Readers run ahead of the device, one window is scored at a time, and one writer follows; what is in memory depends on
-the windows and never on the scene.
-"""
+"""The engine: choose bands, fit a detector, score a scene window by window, and hand the scores to the writer."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,32 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import xarray as xr
-from torch import Tensor
 
 from hadgeo._version import __version__
 from hadgeo.bands import BandSelection, select_bands
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.device import describe_device, free_memory, is_out_of_memory, resolve_device
-from hadgeo.errors import BandError, Cancelled, CubeWarning, DeviceError, ModelError, OutputError
+from hadgeo.device import describe_device, resolve_device
+from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError
+from hadgeo.estimate import describe, estimate
 from hadgeo.executors import map_ahead
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
-from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written
-from hadgeo.model_file import Model, match_bands
+from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written, writing
+from hadgeo.job import Job, Stamp, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
+from hadgeo.journal import Journal
+from hadgeo.model_file import Model, match_bands, model_hash, spectrum_of
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, Scene, band_index, survey, valid_pixels
-from hadgeo.windows import Window, halves, tile, window_size
-
-#: Bytes that windows under way may take together, if the user says nothing.
-DEFAULT_MEMORY = 600 * 10**6
-
-#: Threads that read; one of them scores at any time.
-READERS = 3
+from hadgeo.sampling import Sample, Scene, survey
+from hadgeo.scoring import READERS, Scored, WindowScorer
+from hadgeo.unfinished import PartFolder
+from hadgeo.windows import Window
 
 #: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.
 OTHER_SCALE = 5.0
@@ -65,8 +56,11 @@ class Detection:
         device: Where it ran.
         shape: Rows and columns of the scene.
         valid: Number of pixels that have a score.
-        windows: Number of windows scored.
+        windows: Number of windows.
+        windows_kept: How many of them an interrupted run had finished.
         seconds: Wall time of each stage.
+        pixels_per_second: Rate of the stage "score".
+        valid_per_second: The same, counting pixels that have a score alone.
     """
 
     path: Path
@@ -76,7 +70,10 @@ class Detection:
     shape: tuple[int, int]
     valid: int
     windows: int
+    windows_kept: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    pixels_per_second: float = 0.0
+    valid_per_second: float = 0.0
 
 
 def detect(
@@ -87,10 +84,11 @@ def detect(
     parameters: dict[str, Any] | None = None,
     bands: str | Sequence[int] | None = None,
     device: str = "auto",
-    memory: int = DEFAULT_MEMORY,
+    memory: int | None = None,
     window: int | None = None,
     resample_bands: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Detection:
@@ -104,10 +102,12 @@ def detect(
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
             bands that are good, outside water vapour, and neither constant nor wholly nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        memory: Bytes that windows under way may take together, beside the libraries' own.
+        memory: Bytes that the process may take, the libraries' own included; by default a quarter of the
+            machine's, and no more than 1 GB.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
-        overwrite: Whether an existing map may be replaced.
+        overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
+        resume: Go on with an interrupted run of the same settings, if there is one.
         executor: Threads that read; three of our own by default.
         progress: Follows the run and may cancel it.
 
@@ -117,65 +117,169 @@ def detect(
     Raises:
         CubeError: The scene cannot be used.
         BandError: Fewer than two bands are left.
-        ParameterError: A parameter is unknown or out of bounds.
+        ParameterError: A parameter is unknown or out of bounds, or `memory` is too little.
         DetectorNotFoundError: There is no such detector.
         DeviceError: The device is not there, or its memory cannot even hold one row.
         FitError: The scene does not determine a background.
         ModelError: A model's bands are not in the scene.
-        OutputError: The map cannot be written.
-        Cancelled: `progress` asked for it; nothing is left behind.
+        OutputError: The map cannot be written, another run is writing it, or `resume` finds other settings.
+        OutputExistsError: The map exists, or an interrupted run's finished windows do.
+        ReadError: The scene cannot be read, or changed meanwhile.
+        Cancelled: `progress` asked for it.
+
+    What a run that fails has finished stays in the folder ``<out>.part``, for `resume`; the error's note says so. A run
+    that fails before its first window leaves nothing.
     """
     clock = Clock()
-    if isinstance(detector, Model):
-        chosen = detector.detector
-    else:
-        chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
+    model = detector if isinstance(detector, Model) else None
+    chosen = _detector(detector, parameters)
     where = resolve_device(device)
-    if not isinstance(cube, xr.DataArray):
-        cube = open_cube(cube)
-    source = source_of(cube)
+    source = source_of(cube if isinstance(cube, xr.DataArray) else open_cube(cube))
+    stamp = stamp_of(source)
     target = output_path(source, out)
-    check_output(target, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
-    with reading_threads(executor) as pool:
-        if isinstance(detector, Model):
+    check_output(
+        target,
+        overwrite=overwrite or (resume and was_completed(target)),
+        pixels=source.shape[1] * source.shape[2],
+    )
+    with reading_threads(executor) as pool, PartFolder(target) as folder:
+        earlier = look_back(folder, resume=resume, overwrite=overwrite)
+        with clock.stage("survey"):
+            source, selection = _select(source, model, bands, resample=resample_bands)
+        if model is not None:
             chosen.load_state(chosen.state(), where)
-            with clock.stage("survey"):
-                source, selection = scene_of_model(source, detector, resample=resample_bands)
-            announce(progress, where, f"the {len(selection.indices)} of the model")
-        else:
-            with clock.stage("survey"):
-                selection = usable_bands(source, bands)
-            announce(progress, where, str(selection))
-            with clock.stage("fit"):
-                sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
-                chosen.fit(sample, device=where, progress=progress)
-        plan = plan_windows(source, chosen, selection, memory=memory, window=window)
-        writer = ScoreWriter(
-            target,
-            shape=source.shape[1:],
-            crs=source.metadata.crs,
-            transform=source.metadata.transform if source.metadata.georeferenced else None,
-            description=f"anomaly score ({chosen.name})",
-            tags=_tags(source, chosen, selection),
-            overwrite=overwrite,
+        expected = estimate(
+            source,
+            chosen,
+            selection,
+            device=where,
+            memory=memory,
+            window=window,
+            fitted=model is not None,
+            trial=False if earlier else None,
         )
-        valid = 0
-        with writer:
+        plan = expected.plan
+        settings = _settings(stamp, source, chosen, selection, where, plan)
+        if earlier is not None:
+            check_same_run(earlier, settings, folder)
+        announce(progress, where, str(selection) if model is None else f"the {len(selection.indices)} of the model")
+        progress.message(describe(expected))
+        if model is None:
+            with clock.stage("fit"):
+                kept = None if earlier is None else kept_fit(folder, chosen, where)
+                sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
+                chosen = kept or chosen.fit(sample, device=where, progress=progress)
+        journal = _journal(folder, target, earlier, settings, Model(chosen, spectrum_of(source, selection.indices)))
+        with _writer(target, source, chosen, selection, folder) as writer:
+            job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
-                scorer = WindowScorer(source, selection.indices, chosen, where)
-                progress.stage("score", source.shape[1] * source.shape[2])
-                for done, scores in map_ahead(pool, scorer, plan, READERS + 1):
-                    if progress.cancelled():
-                        raise Cancelled("stopped on request")
-                    writer.write(done, scores)
-                    valid += int(np.isfinite(scores).sum())
-                    progress.advance(done.pixels)
+                score_windows(job, WindowScorer(source, selection.indices, chosen, where), pool, progress)
             with clock.stage("write"):
-                writer.finish()
-    without = source.shape[1] * source.shape[2] - valid
-    if without:
-        progress.message(f"{without:,} pixels are nodata or not finite and have no score")
-    return Detection(target, chosen, selection, where, source.shape[1:], valid, len(plan), clock.seconds)
+                job.finish()
+    pixels = sum(window.pixels for window in plan)
+    if job.valid < pixels:
+        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
+    return Detection(
+        target,
+        chosen,
+        selection,
+        where,
+        source.shape[1:],
+        job.valid,
+        len(plan),
+        windows_kept=len(job.kept),
+        seconds=clock.seconds,
+        pixels_per_second=sum(window.pixels for window in job.left) / clock.seconds["score"],
+        valid_per_second=(job.valid - job.valid_kept) / clock.seconds["score"],
+    )
+
+
+def score_windows(
+    job: Job, scorer: Callable[[Window], Scored], executor: Executor, progress: Progress = SILENT
+) -> None:
+    """Score what is left of a map, reading ahead.
+
+    Args:
+        job: The map.
+        scorer: Reads and scores a window, in whatever thread or process the executor runs it.
+        executor: Runs it.
+        progress: Follows the windows and may cancel.
+
+    Raises:
+        Cancelled: `progress` asked for it.
+    """
+    kept = sum(window.pixels for window in job.kept)
+    progress.stage("score", kept + sum(window.pixels for window in job.left))
+    if job.kept:
+        progress.message(f"{len(job.kept)} of {len(job.kept) + len(job.left)} windows were finished by an earlier run")
+        progress.advance(kept)
+    for window, scores in map_ahead(executor, scorer, job.left, READERS + 1):
+        if progress.cancelled():
+            raise Cancelled("stopped on request")
+        job.take(window, scores)
+        progress.advance(window.pixels)
+
+
+def _detector(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
+    if isinstance(detector, Model):
+        return detector.detector
+    return make_detector(detector, parameters) if isinstance(detector, str) else detector
+
+
+def _select(
+    source: Source, model: Model | None, bands: str | Sequence[int] | None, *, resample: bool
+) -> tuple[Source, BandSelection]:
+    if model is not None:
+        return scene_of_model(source, model, resample=resample)
+    return source, usable_bands(source, bands)
+
+
+def _settings(
+    stamp: Stamp,
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    device: torch.device,
+    plan: Sequence[Window],
+) -> dict[str, Any]:
+    """What the bytes of a map depend on, under names for people."""
+    return {
+        "hadgeo": __version__,
+        "scene": source.path if not stamp else [list(file) for file in stamp],
+        "bands": selection.numbers(),
+        "detector": detector.name,
+        "parameters": detector.params.model_dump(mode="json"),
+        "device": device.type,
+        "window": f"{plan[0].height} x {plan[0].width}",
+    }
+
+
+def _journal(
+    folder: PartFolder, target: Path, earlier: Journal | None, settings: dict[str, Any], fitted: Model
+) -> Journal:
+    """The earlier run's journal if it is of this very detector, or a new one."""
+    settings = {**settings, "model": model_hash(fitted.detector)}
+    if earlier is not None:
+        check_same_run(earlier, settings, folder)
+        return earlier
+    with writing(target):
+        journal = Journal.create(folder.path, settings)
+        keep_model(folder, fitted)
+    return journal
+
+
+def _writer(
+    target: Path, source: Source, detector: Detector[Any], selection: BandSelection, folder: PartFolder
+) -> ScoreWriter:
+    return ScoreWriter(
+        target,
+        shape=source.shape[1:],
+        crs=source.metadata.crs,
+        transform=source.metadata.transform if source.metadata.georeferenced else None,
+        description=f"anomaly score ({detector.name})",
+        tags=_tags(source, detector, selection),
+        folder=folder,
+    )
 
 
 def announce(progress: Progress, device: torch.device, bands: str) -> None:
@@ -296,90 +400,6 @@ def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
         )
 
 
-def plan_windows(
-    source: Source, detector: Detector[Any], selection: BandSelection, *, memory: int, window: int | None
-) -> tuple[Window, ...]:
-    """Partition a scene so that the windows under way keep to a memory budget."""
-    shape = source.shape[1:]
-    pixel_bytes = window_bytes(source, detector, selection)
-    if window is not None:
-        size = (window, window)
-    else:
-        size = window_size(shape, halo=detector.halo, max_pixels=max(1, memory // pixel_bytes), block=source.block)
-    return tuple(tile(shape, size, detector.halo))
-
-
-def window_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
-    """Bytes in memory for each pixel of a window while windows are read ahead and one of them is scored."""
-    bands = len(selection.indices)
-    return READERS * bands * source.dtype.itemsize + detector.bytes_per_pixel(bands)
-
-
-class WindowScorer:
-    """Reads one window and scores it; several threads may read at once while one scores.
-
-    Args:
-        source: The cube.
-        bands: 0-based indices of the used bands.
-        detector: A fitted detector.
-        device: Where it scores.
-    """
-
-    def __init__(self, source: Source, bands: Sequence[int], detector: Detector[Any], device: torch.device) -> None:
-        self._source = source
-        self._bands = band_index(bands, source.shape[0])
-        self._detector = detector
-        self._device = device
-        self._lock = threading.Lock()
-
-    def __call__(self, window: Window) -> tuple[Window, npt.NDArray[np.float32]]:
-        """Score a window.
-
-        Returns:
-            The window, and (y, x) scores of its own pixels, NaN where any band is.
-        """
-        block = torch.from_numpy(self._source.read(window.outer_rows, window.outer_cols, self._bands))
-        valid = valid_pixels(block[(slice(None), *window.inner)])
-        if not valid.any():
-            return window, np.full((window.height, window.width), np.nan, dtype=np.float32)
-        with self._lock:
-            scores = score_window(self._detector, block, window, self._device).float().cpu()
-        return window, torch.where(valid, scores, torch.nan).numpy()
-
-
-def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:
-    """Score a window that was read, in halves where the device's memory does not hold the whole.
-
-    Args:
-        detector: A fitted detector.
-        block: (band, y, x) of the window and its halo.
-        window: The window.
-        device: Where the detector scores.
-
-    Returns:
-        (y, x) scores of the window's own pixels.
-
-    Raises:
-        DeviceError: The device cannot even hold a single row.
-    """
-    try:
-        # Apple's GPUs have no float64.
-        moved = block.to(device, torch.float32 if device.type == "mps" else block.dtype)
-        return detector.score(moved)[window.inner]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if window.height == 1:
-            raise DeviceError(
-                f"{device} has too little free memory for one row of {block.shape[2]} pixels; "
-                "free some, use a smaller --window, or --device cpu"
-            ) from error
-    free_memory(device)
-    return torch.cat(
-        [score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in halves(window, detector.halo)]
-    )
-
-
 @contextmanager
 def reading_threads(executor: Executor | None) -> Iterator[Executor]:
     """The caller's executor, or threads of our own that end with the block."""
@@ -407,12 +427,3 @@ def _tags(source: Source, detector: Detector[Any], selection: BandSelection) -> 
         "HADGEO_BANDS": selection.numbers(),
         "HADGEO_BANDS_DROPPED": "; ".join(f"{count} {reason}" for reason, count in selection.dropped),
     }
-
-
-def model_hash(detector: Detector[Any]) -> str:
-    """SHA-256 over a fitted detector's name, parameters and tensors."""
-    digest = hashlib.sha256(f"{detector.name} {detector.params.model_dump_json()}".encode())
-    for name, value in sorted(detector.state().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -13,10 +13,13 @@ import torch
 
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
-from hadgeo.engine import READERS, WindowScorer, plan_windows, window_bytes
+from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.source import Source
+from hadgeo.geotiff import DISK_BYTES_PER_PIXEL
+from hadgeo.memory import LIBRARY_BYTES, default_memory, machine_memory
 from hadgeo.progress import Silent
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
+from hadgeo.scoring import READERS, WindowScorer, plan_windows, window_bytes
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -28,8 +31,9 @@ _TRIAL_SIDE = 192
 #: Pieces looked at for data, where the middle holds little.
 _TRIAL_PLACES = 16
 
-#: What Python, torch and the geospatial libraries take before the first window, in bytes.
-LIBRARY_BYTES = 450 * 10**6
+
+#: Decoded bytes of a scene that takes many times as long as the trial.
+_WORTH_A_TRIAL = 10**9
 
 
 @dataclass(frozen=True)
@@ -38,58 +42,126 @@ class Estimate:
 
     Attributes:
         memory: Peak bytes of the process.
-        seconds: Wall time.
-        windows: Number of windows.
+        disk: Bytes that the map takes while it is made.
+        seconds: Wall time, or None where nothing was tried.
+        plan: The windows in which the scene would be scored.
     """
 
     memory: int
-    seconds: float
-    windows: int
+    disk: int
+    seconds: float | None
+    plan: tuple[Window, ...]
 
 
-def estimate(
-    source: Source, detector: Detector[Any], selection: BandSelection, *, device: torch.device, memory: int
-) -> Estimate:
-    """Fit and score a small piece of a scene, its middle where that holds data, and extrapolate.
+def memory_budget(
+    source: Source, detector: Detector[Any], selection: BandSelection, *, asked: int | None, fit: bool = True
+) -> int:
+    """Bytes that a run may take: as asked, else a quarter of the machine's, and at least what a run takes anyhow.
 
     Args:
         source: The cube.
-        detector: An unfitted detector; it stays so.
+        detector: What scores it.
+        selection: The bands used.
+        asked: What the user said.
+        fit: Whether the detector is still to be fitted.
+
+    Raises:
+        ParameterError: The user asked for less than a run takes.
+        DeviceError: This machine has less than a run takes.
+    """
+    smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
+    least = LIBRARY_BYTES + max(smallest, _fit_bytes(source, detector, selection) if fit else 0)
+    if least > machine_memory():
+        raise DeviceError(
+            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and this machine grants "
+            f"{machine_memory() / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
+        )
+    if asked is not None and asked < least:
+        raise ParameterError(
+            f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "
+            "libraries included; give at least as much, or use fewer --bands or -d rx"
+        )
+    return asked or max(default_memory(), least)
+
+
+def estimate(
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    *,
+    device: torch.device,
+    memory: int | None = None,
+    window: int | None = None,
+    fitted: bool = False,
+    trial: bool | None = True,
+) -> Estimate:
+    """What a detection would take; its time from fitting and scoring a small piece, its middle where that holds data.
+
+    Args:
+        source: The cube.
+        detector: A detector; it stays as it is.
         selection: The bands used.
         device: Where to compute.
-        memory: Bytes that windows may take; see `hadgeo.engine`.
+        memory: As for `hadgeo.detect`.
+        window: As for `hadgeo.detect`.
+        fitted: Whether the detector is fitted already.
+        trial: Whether to measure the time; None for a scene on which that takes no noticeable part of it.
 
     Raises:
         FitError: No piece that was looked at holds data to try on.
+        ParameterError: `memory` is too little.
+        DeviceError: This machine has too little.
     """
     rows, cols = source.shape[1:]
-    trial = _shortened(detector)
+    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted)
+    plan = plan_windows(source, detector, selection, memory=budget, window=window)
+    held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
+    fit = 0 if fitted else _fit_bytes(source, detector, selection)
+    if trial is None:
+        trial = rows * cols * len(selection.indices) * source.dtype.itemsize >= _WORTH_A_TRIAL
+    seconds = _seconds(source, detector, selection, device, fitted=fitted) if trial else None
+    return Estimate(LIBRARY_BYTES + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL), seconds, plan)
+
+
+def _seconds(
+    source: Source, detector: Detector[Any], selection: BandSelection, device: torch.device, *, fitted: bool
+) -> float:
+    rows, cols = source.shape[1:]
     place = _place(source, selection)
-    clock = _TrialClock()
-    with ThreadPoolExecutor(READERS) as pool:
-        sample = Sample(Scene(_Piece(source, place), selection.indices), executor=pool, device=device, progress=clock)
-        trial.fit(sample, device=device, progress=clock)
-    scorer = WindowScorer(source, selection.indices, trial, device)
+    seconds = 0.0
+    if not fitted:
+        steps = getattr(detector.params, "steps", 0)
+        detector = _shortened(detector)
+        clock = _TrialClock()
+        scene = Scene(_Piece(source, place), selection.indices)
+        with ThreadPoolExecutor(READERS) as pool:
+            detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
+        # Steps cost the same whatever the size of the scene; a pass over it grows with it.
+        seconds += clock.seconds("statistics") * rows * cols / place.pixels
+        seconds += clock.step_seconds() * steps
+    scorer = WindowScorer(source, selection.indices, detector, device)
     window = pad(place, detector.halo, (rows, cols))
     scorer(window)
     start = time.perf_counter()
     scorer(window)
-    per_pixel = (time.perf_counter() - start) / window.pixels
-    share = rows * cols / place.pixels
-    # Steps cost the same whatever the size of the scene; a pass over it grows with it.
-    seconds = clock.seconds("statistics") * share
-    if "steps" in type(detector.params).model_fields:
-        seconds += clock.step_seconds() * detector.params.steps
-    seconds += per_pixel * rows * cols
-    plan = plan_windows(source, detector, selection, memory=memory, window=None)
-    held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
-    return Estimate(LIBRARY_BYTES + max(held, _fit_bytes(rows * cols, detector, selection)), seconds, len(plan))
+    return seconds + (time.perf_counter() - start) / window.pixels * rows * cols
 
 
-def _fit_bytes(pixels: int, detector: Detector[Any], selection: BandSelection) -> int:
+def describe(expected: Estimate) -> str:
+    """An estimate in words, for the log."""
+    text = f"expected: at most {expected.memory / 1e9:.1f} GB of memory, {expected.disk / 1e6:,.1f} MB of disk"
+    if expected.seconds is None:
+        return text
+    seconds = expected.seconds
+    time_needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{text}, and about {time_needed}"
+
+
+def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
     bands = len(selection.indices)
-    passing = 6 * PIECE_BYTES
+    pixels = source.shape[1] * source.shape[2]
+    passing = 6 * min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
     if "steps" not in type(detector.params).model_fields:
         return passing
     whole = min(pixels, WHOLE_SIDE**2)

@@ -1,4 +1,4 @@
-"""The one writer: a score map grows in a part file and becomes a cloud-optimised GeoTIFF by a rename at the end.
+"""The one writer: a score map grows in a folder beside its place and becomes a cloud-optimised GeoTIFF by a rename.
 
 At every moment the output is either what stood there before or the finished map.
 """
@@ -9,11 +9,13 @@ import errno
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Literal, Self
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +28,20 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.rawtiff import Pick, RawTiff, create_rawtiff, halve
+from hadgeo.unfinished import PartFolder, part_path
 from hadgeo.windows import Window
 
-#: Bytes of disk that a pixel takes while both the part file and the map exist, overviews included.
-_DISK_BYTES_PER_PIXEL = 4 + 4 * 4 / 3
+#: Bytes of disk that a pixel takes while scores, overviews and the map with its own overviews exist together.
+DISK_BYTES_PER_PIXEL = 2 * 4 * 4 / 3
 
 #: With less than this left, a failure to write needs no other explanation.
 _DISK_FULL_BYTES = 65536
 
-#: Whole blocks of a map, read back at a time.
-_ROWS_COMPARED = 512
+#: Side of the blocks of a map; a raster of one block needs no overview.
+_BLOCK = 512
+
+_SCORES, _COG = "scores.tif", "cog.tif"
 
 
 def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
@@ -65,7 +71,7 @@ def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "
         )
     if not os.access(out.parent, os.W_OK):
         raise OutputError(f"{out}: no permission to write into {out.parent}; use {option} to write elsewhere")
-    needed = int(pixels * _DISK_BYTES_PER_PIXEL) + 65536
+    needed = int(pixels * DISK_BYTES_PER_PIXEL) + 65536
     free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise OutputError(
@@ -84,7 +90,7 @@ def check_name(out: Path, option: str = "-o") -> None:
         # GDAL takes UTF-8 alone.
         str(out).encode()
         # Neither a folder nor a root has a name.
-        (_cog_name(out) if out.name else out).lstat()
+        (part_path(out) if out.name else out).lstat()
     except ValueError as error:
         raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
     except OSError as error:
@@ -94,19 +100,13 @@ def check_name(out: Path, option: str = "-o") -> None:
 
 def names_written(out: Path) -> list[Path]:
     """The names under which a map grows and ends: whatever stood there before is lost."""
-    return [out, _part_name(out), _cog_name(out)] if out.name else [out]
-
-
-def _part_name(out: Path) -> Path:
-    return out.with_name(out.name + ".part")
-
-
-def _cog_name(out: Path) -> Path:
-    return out.with_name(out.name + ".part.tif")
+    return [out, part_path(out)] if out.name else [out]
 
 
 class ScoreWriter:
-    """Writes windows of one float32 map, in any order, each pixel once. Use it as a context manager.
+    """Writes windows of one float32 map, in any order. Use it as a context manager.
+
+    Overviews keep the extreme of the pixels that they stand for, so that a lone hot pixel is seen at every zoom level.
 
     Args:
         out: Where the map shall stand.
@@ -116,9 +116,12 @@ class ScoreWriter:
         description: What the band holds.
         tags: Dataset tags.
         overwrite: Whether a file at `out` may be replaced.
+        overviews: Which of the pixels an overview keeps: "max", or "min" where small values matter, as p-values do.
+        folder: Where the map grows, if the caller holds it; what stands in it is gone on with, and its fate is the
+            caller's business. By default the folder is made here, and removed whatever happens.
 
     Raises:
-        OutputError: See `check_output`.
+        OutputError: See `check_output` and `PartFolder`.
     """
 
     def __init__(
@@ -131,37 +134,26 @@ class ScoreWriter:
         description: str,
         tags: Mapping[str, str],
         overwrite: bool = False,
+        overviews: Literal["max", "min"] = "max",
+        folder: PartFolder | None = None,
     ) -> None:
-        check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
+        if folder is None:
+            check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
         self.out = out
-        self._part = _part_name(out)
-        self._cog = _cog_name(out)
-        self._width = shape[1]
-        self._file: BinaryIO | None = None
-        profile: dict[str, Any] = {
-            "driver": "GTiff",
-            "height": shape[0],
-            "width": shape[1],
-            "count": 1,
-            "dtype": "float32",
-            "nodata": np.nan,
-            "crs": crs,
-            "blockysize": 1,
-            "bigtiff": "if_safer",
-        }
-        if transform is not None:
-            profile["transform"] = transform
+        self._pick: Pick = np.fmax if overviews == "max" else np.fmin
+        self._own = folder is None
+        self._folder = folder or PartFolder(out)
+        place = {"crs": crs} if transform is None else {"crs": crs, "transform": transform}
         try:
-            with _writing(self.out), rasterio.Env():
-                # Closed at once, GDAL fills it with nodata: the disk is taken before hours are spent on scores.
-                with rasterio.open(self._part, "w", **profile) as dataset:
-                    dataset.set_band_description(1, description)
-                    dataset.update_tags(**tags)
-                self._start = _pixels_start(self._part)
-                # Not through GDAL, whose cache can lose rows to a disk that is full for a while, and not say so.
-                self._file = self._part.open("r+b")
+            with writing(out):
+                part = self._folder.path / _SCORES
+                if not part.exists():
+                    fresh = part.with_name("new.tif")
+                    create_rawtiff(fresh, shape, description=description, tags=tags, **place)
+                    fresh.replace(part)
+                self._part = RawTiff(part)
         except BaseException:
-            self.discard()
+            self._discard()
             raise
 
     def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
@@ -174,47 +166,65 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        assert self._file is not None  # closed by `finish` and `discard` alone
-        with _writing(self.out):
-            for row, line in enumerate(np.ascontiguousarray(scores, dtype=np.float32), start=window.row):
-                self._file.seek(self._start + (row * self._width + window.col) * line.itemsize)
-                self._file.write(line.data)
-            self._file.flush()
+        with writing(self.out):
+            self._part.write(window.row, window.col, scores)
 
-    def finish(self) -> Path:
-        """Turn the part file into the map and put it in its place.
+    def read(self, window: Window) -> npt.NDArray[np.float32]:
+        """Read back what was written, (y, x) of the window's own pixels."""
+        with writing(self.out):
+            return self._part.read(window.rows, window.cols)
+
+    def complete(self) -> None:
+        """Turn what was written into the finished map, beside its place.
 
         Raises:
             OutputError: The disk is full, or fails.
         """
-        assert self._file is not None
-        with _writing(self.out), rasterio.Env():
-            self._file.close()
-            rasterio.shutil.copy(
-                self._part,
-                self._cog,
-                driver="COG",
-                compress="deflate",
-                predictor="yes",
-                overview_resampling="average",
-                bigtiff="if_safer",
-                num_threads="all_cpus",
-            )
-            _check_same(self._part, self._cog)
-            with self._cog.open("rb") as file:
+        cog = self._folder.path / _COG
+        with writing(self.out), ExitStack() as opened:
+            levels = self._overviews(opened)
+            source = _with_overviews(self._part.path, [level.path for level in levels])
+            # GDAL would remove an older file together with whatever it takes for a part of it.
+            cog.unlink(missing_ok=True)
+            _in_background(lambda: _copy_cog(source, cog))
+            for number, level in enumerate([self._part, *levels]):
+                _check_same(level, cog, number)
+            with cog.open("rb") as file:
                 os.fsync(file.fileno())
-            self._cog.replace(self.out)
-        self.discard()
+
+    @property
+    def completed(self) -> bool:
+        """Whether the finished map stands beside its place, checked and on the disk, if it was ever said to be."""
+        return (self._folder.path / _COG).exists()
+
+    def place(self) -> Path:
+        """Put the finished map in its place, which is one rename; nothing is done where that has happened before."""
+        with writing(self.out), suppress(FileNotFoundError):
+            (self._folder.path / _COG).replace(self.out)
         return self.out
 
-    def discard(self) -> None:
-        """Remove what is unfinished."""
-        if self._file is not None:
-            # What a full disk keeps from being flushed is thrown away all the same.
-            with suppress(OSError):
-                self._file.close()
-        for path in (self._part, self._cog, self._cog.with_name(self._cog.name + ".ovr.tmp")):
-            path.unlink(missing_ok=True)
+    def finish(self) -> Path:
+        """Turn what was written into the map and put it in its place.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        self.complete()
+        self.place()
+        self._discard()
+        return self.out
+
+    def _overviews(self, opened: ExitStack) -> list[RawTiff]:
+        """Write every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
+        levels = [self._part]
+        while max(levels[-1].shape) > _BLOCK:
+            path = self._folder.path / f"overview{len(levels)}.tif"
+            levels.append(opened.enter_context(closing(halve(levels[-1], path, self._pick))))
+        return levels[1:]
+
+    def _discard(self) -> None:
+        if self._own:
+            self._folder.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -222,41 +232,66 @@ class ScoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self.discard()
+        # What a full disk keeps from being flushed is thrown away all the same.
+        with suppress(OSError):
+            self._part.close()
+        self._discard()
 
 
-def _pixels_start(path: Path) -> int:
-    """Where the first pixel of an uncompressed GeoTIFF stands, the others behind it row by row.
+def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
+    """A virtual raster beside others that gives one of them the rest as overviews.
 
-    Raises:
-        OSError: They do not all stand there: the disk was full.
+    GDAL makes overviews by averages, medians and the like, but by no maximum; what a source brings along it copies.
     """
-    with rasterio.open(path) as dataset:
-        first, last = (
-            int(dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) or 0) for row in (0, dataset.height - 1)
+    path = raster.with_name("map.vrt")
+    path.unlink(missing_ok=True)
+    rasterio.shutil.copy(raster, path, driver="VRT")
+    tree = ElementTree.parse(path)  # noqa: S314 - written by GDAL a line above
+    band = tree.getroot().find("VRTRasterBand")
+    assert band is not None
+    for overview in overviews:
+        element = ElementTree.SubElement(band, "Overview")
+        ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = overview.name
+        ElementTree.SubElement(element, "SourceBand").text = "1"
+    tree.write(path)
+    return path
+
+
+def _copy_cog(source: Path, cog: Path) -> None:
+    with rasterio.Env():
+        rasterio.shutil.copy(
+            source, cog, driver="COG", compress="deflate", predictor="yes", bigtiff="if_safer", num_threads="all_cpus"
         )
-        line = dataset.width * 4
-        if not first or last != first + (dataset.height - 1) * line or path.stat().st_size < last + line:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    return first
 
 
-def _check_same(part: Path, cog: Path) -> None:
+def _in_background(work: Callable[[], None]) -> None:
+    """Do something long beside the main thread, which hears of no signal while GDAL computes in it."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        pool.submit(work).result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
     """Read a finished map back: a full disk can leave a file that GDAL does not complain about.
 
     Raises:
-        OSError: It does not hold what was written into the part file.
+        OSError: Its overview of this level, 0 being the map itself, does not hold what was written.
     """
-    with rasterio.open(part) as written, rasterio.open(cog) as copied:
-        for row in range(0, written.height, _ROWS_COMPARED):
-            strip = RasterWindow(0, row, written.width, min(_ROWS_COMPARED, written.height - row))
-            if not np.array_equal(written.read(1, window=strip), copied.read(1, window=strip), equal_nan=True):
-                raise OSError(errno.EIO, "the map differs from what was written", str(cog))
+    options = {"overview_level": level - 1} if level else {}
+    with rasterio.open(cog, **options) as copied:
+        same = copied.shape == raster.shape
+        for row in range(0, raster.shape[0], raster.strip_rows):
+            rows = slice(row, min(row + raster.strip_rows, raster.shape[0]))
+            strip = RasterWindow.from_slices(rows, slice(0, raster.shape[1]))
+            same = same and np.array_equal(raster.read(rows), copied.read(1, window=strip), equal_nan=True)
+    if not same:
+        raise OSError(errno.EIO, "the map differs from what was written", str(cog))
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """Turn failures of the disk into one clear error."""
     try:
         with warnings.catch_warnings():

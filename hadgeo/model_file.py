@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hadgeo._version import __version__
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import HadgeoError, ModelError
+from hadgeo.formats.source import Source
 
 #: Raised when a file of this version can no longer be read by older ones.
 FORMAT_VERSION = 1
@@ -89,6 +91,18 @@ class Model:
     loss: tuple[float, ...] = field(default=(), repr=False)
     hadgeo_version: str = __version__
     hash: str = ""
+
+
+def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
+    """The used bands of a cube as a model keeps them."""
+    metadata = source.metadata
+    chosen = np.asarray(indices, dtype=np.intp)
+    return Spectrum(
+        indices=tuple(int(i) for i in chosen),
+        total=source.shape[0],
+        wavelength=None if metadata.wavelength is None else tuple(metadata.wavelength[chosen].tolist()),
+        fwhm=None if metadata.fwhm is None else tuple(metadata.fwhm[chosen].tolist()),
+    )
 
 
 def to_bytes(model: Model) -> bytes:
@@ -242,3 +256,12 @@ def tolerance(spectrum: Spectrum) -> npt.NDArray[np.float64]:
         return np.full(centres.shape, 5.0)
     spacing: npt.NDArray[np.float64] = np.abs(np.gradient(centres))
     return spacing / 2
+
+
+def model_hash(detector: Detector[Any]) -> str:
+    """SHA-256 over a fitted detector's name, parameters and tensors."""
+    digest = hashlib.sha256(f"{detector.name} {detector.params.model_dump_json()}".encode())
+    for name, value in sorted(detector.state().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

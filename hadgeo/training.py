@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -18,9 +17,8 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import resolve_device
 from hadgeo.engine import announce, check_alike, reading_threads, usable_bands
 from hadgeo.errors import OutputError
-from hadgeo.formats.source import Source
 from hadgeo.geotiff import check_output
-from hadgeo.model_file import Model, Spectrum, load_model, match_bands, to_bytes
+from hadgeo.model_file import Model, load_model, match_bands, spectrum_of, to_bytes
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Scene, survey
 
@@ -87,18 +85,6 @@ def train(
         loss=tuple(float(value) for value in getattr(chosen, "loss_", ())),
     )
     return _write(target, model, where)
-
-
-def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
-    """The used bands of a cube as a model keeps them."""
-    metadata = source.metadata
-    chosen = np.asarray(indices, dtype=np.intp)
-    return Spectrum(
-        indices=tuple(int(i) for i in chosen),
-        total=source.shape[0],
-        wavelength=None if metadata.wavelength is None else tuple(metadata.wavelength[chosen].tolist()),
-        fwhm=None if metadata.fwhm is None else tuple(metadata.fwhm[chosen].tolist()),
-    )
 
 
 def _write(target: Path, model: Model, device: torch.device) -> Model:

@@ -82,8 +82,8 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            click.echo("hadgeo: stopped; nothing unfinished was left behind", err=True)
+        except KeyboardInterrupt as error:
+            click.echo(f"hadgeo: stopped; {_notes(error) or 'nothing unfinished was left behind'}", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
@@ -111,9 +111,14 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
+def _notes(error: BaseException) -> str:
+    """What was added to an error on its way up: what is kept, and how to go on."""
+    return "; ".join(one_line(note) for note in getattr(error, "__notes__", ()))
+
+
 def explain(error: Exception) -> tuple[str, int]:
     """What went wrong, as one line, and the exit status that belongs to it."""
-    text = one_line(error)
+    text = "; ".join(filter(None, (one_line(error), _notes(error))))
     if isinstance(error, HadgeoError):
         return f"error: {text}", error.exit_code
     if isinstance(error, click.ClickException):

@@ -77,7 +77,7 @@ def command(
     plot: str | None,
     bands: str | None,
     device: str,
-    memory: int,
+    memory: int | None,
     seed: int | None,
     overwrite: bool,
     quiet: bool,

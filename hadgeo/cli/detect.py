@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @options.seed
 @thresholding.decision
 @options.overwrite
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same settings, if there is one.")
 @options.quiet
 @options.progress
 @options.debug
@@ -56,10 +57,11 @@ def command(
     bands: str | None,
     extent: tuple[float, float, float, float] | None,
     device: str,
-    memory: int,
+    memory: int | None,
     window: int | None,
     seed: int | None,
     overwrite: bool,
+    resume: bool,
     quiet: bool,
     progress: str,
     **_: Any,
@@ -105,6 +107,7 @@ def command(
                 window=window,
                 resample_bands=resample_bands,
                 overwrite=overwrite,
+                resume=resume,
                 progress=report,
             )
             decision = None if request is None else request.decide(done.path, report)
@@ -173,6 +176,9 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
         "bands": done.bands.numbers(),
         "valid_pixels": done.valid,
         "windows": done.windows,
+        "windows_kept": done.windows_kept,
+        "pixels_per_second": round(done.pixels_per_second),
+        "valid_pixels_per_second": round(done.valid_per_second),
         "seconds": {name: round(value, 3) for name, value in done.seconds.items()},
     }
     return result if decision is None else {**result, "decision": decision.facts()}
@@ -181,4 +187,5 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
 def _last_line(done: Detection) -> str:
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in done.seconds.items())
     windows = "1 window" if done.windows == 1 else f"{done.windows} windows"
-    return f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages})"
+    rate = f"{done.pixels_per_second / 1e6:.2f} Mpx/s, {done.valid_per_second / 1e6:.2f} of them valid"
+    return f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages}; {rate})"

@@ -29,7 +29,7 @@ def command(
     parameters: dict[str, str],
     bands: str | None,
     device: str,
-    memory: int,
+    memory: int | None,
 ) -> None:
     """Show the shape, georeference, bands and nodata of FILE, and the time and memory that `detect` would need."""
     from hadgeo.cube import open_cube, source_of
@@ -51,8 +51,9 @@ def command(
                 "detector": detector,
                 "device": describe_device(where),
                 "memory_bytes": needed.memory,
-                "seconds": round(needed.seconds, 1),
-                "windows": needed.windows,
+                "disk_bytes": needed.disk,
+                "seconds": round(needed.seconds or 0, 1),
+                "windows": len(needed.plan),
             }
     finally:
         # What is known is most wanted where `detect` would refuse.
@@ -111,7 +112,8 @@ def _print(facts: dict[str, Any]) -> None:
         need = facts["detect"]
         lines["detect"] = (
             f"{need['detector']} on {need['device']}: about {_duration(need['seconds'])} and "
-            f"{_size(need['memory_bytes'])} of memory, {need['windows']} window{'s' * (need['windows'] != 1)}"
+            f"{_size(need['memory_bytes'])} of memory, "
+            f"{_size(need['disk_bytes'])} of disk, {need['windows']} window{'s' * (need['windows'] != 1)}"
         )
     for name, value in lines.items():
         click.echo(f"{name:>10}  {value}")

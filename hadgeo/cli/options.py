@@ -85,9 +85,7 @@ class ByteSize(click.ParamType[int]):
 memory = click.option(
     "--memory",
     type=ByteSize(),
-    default="600MB",
-    show_default=True,
-    help="What the windows under way may take together, beside about 0.4 GB for the libraries.",
+    help="What the whole process may take; by default a quarter of the machine's memory, and no more than 1 GB.",
 )
 
 

@@ -18,6 +18,9 @@ from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, valid_pixels
 
+#: Spectra whitened at a time, elsewhere and on a CPU, where their copies then stay in its cache.
+_CHUNK_PIXELS = (2**16, 2**10)
+
 
 class RXParams(Params):
     """Hyper-parameters of RX."""
@@ -89,9 +92,9 @@ class RX(Detector[RXParams]):
         mean = self.mean_.to(block)[:, None, None]
         return torch.where(valid, mean, torch.nan)
 
-    def bytes_per_pixel(self, bands: int) -> int:
-        """A centred and a whitened copy in float64; see `Detector.bytes_per_pixel`."""
-        return 3 * 8 * bands
+    def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
+        """The distance alone; see `Detector.bytes_per_pixel`."""
+        return 8
 
     def state(self) -> dict[str, Tensor]:
         """Mean and whitening; see `Detector.state`."""
@@ -142,16 +145,21 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
         (y, x); NaN where a band is NaN.
     """
     _, rows, cols = block.shape
+    step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
+    parts = [_mahalanobis(block[:, row : row + step], mean, whitening) for row in range(0, rows, step)]
+    return torch.cat(parts).reshape(rows, cols)
+
+
+def _mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor:
     if block.stride(0) == 1:
         # BIP: spectra are contiguous; transposing the small matrix instead of the cube saves a pass over memory.
-        spectra = block.permute(1, 2, 0).reshape(rows * cols, -1)
+        spectra = block.permute(1, 2, 0).flatten(0, 1)
         centred = spectra if mean is None else spectra - mean
         distance: Tensor = (centred @ whitening.T).square_().sum(dim=1)
-        return distance.reshape(rows, cols)
-    spectra = block.reshape(block.shape[0], rows * cols)
+        return distance
+    spectra = block.flatten(1)
     centred = spectra if mean is None else spectra - mean[:, None]
-    distance = (whitening @ centred).square_().sum(dim=0)
-    return distance.reshape(rows, cols)
+    return (whitening @ centred).square_().sum(dim=0)
 
 
 def rao_blackwell_ledoit_wolf(statistics: Statistics) -> float:

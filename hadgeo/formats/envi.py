@@ -91,7 +91,7 @@ class EnviSource(Source):
                 chosen, lines = indices[part], rows
             else:
                 chosen, lines = indices, slice(rows.start + part.start, rows.start + part.stop)
-            raw = self._map()[self._in_layout(slice(None), lines, cols)]
+            raw = self._map(rows)[self._in_layout(slice(None), lines, cols)]
             decode_bands(raw, self.metadata, chosen, self._band_axis, out[part])
         return out.transpose(self._to_bsq)
 
@@ -146,13 +146,19 @@ class EnviSource(Source):
                     self.metadata = replace(self.metadata, nodata=value, warnings=(*self.metadata.warnings, note))
                     return
 
-    def _map(self) -> npt.NDArray[Any]:
+    def _map(self, rows: slice) -> npt.NDArray[Any]:
         try:
             # A map checks the file's size itself, and so a file that was cut short since cannot fault.
             mapped = np.memmap(self._file, self._stored, "r", self._skip, self._in_layout(*self.shape))
         except (OSError, ValueError) as error:
+            bands, _, width = self.shape
+            ends = [self._in_layout(0, rows.start, 0), self._in_layout(bands - 1, rows.stop - 1, width - 1)]
+            samples = [int(np.ravel_multi_index(end, self._in_layout(*self.shape))) for end in ends]
+            first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
             raise ReadError(
-                f"{self.path}: cannot be read any more ({error}); it was moved or cut short after it was opened"
+                f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
+                f"{last + self._stored.itemsize - 1}, cannot be read any more ({error}); "
+                "it was moved or cut short after it was opened"
             ) from error
         return np.asarray(mapped)
 

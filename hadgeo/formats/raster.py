@@ -97,14 +97,29 @@ class RasterSource(Source):
                 mask = dataset.read_masks(1, window=window) if self._masked else None
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())
+            where = self._damage(rows, cols, indices)
+            # Who tries again shall not meet what this handle remembers of the failure.
+            self._handles.dataset = None
             raise ReadError(
-                f"{self.path}: rows {rows.start} to {rows.stop - 1} cannot be read ({reason}); "
+                f"{self.path}: rows {rows.start} to {rows.stop - 1} cannot be read ({where}{reason}); "
                 "the file is damaged or cut short: copy it again"
             ) from error
         out = decode(raw, self.metadata, bands)
         if mask is not None:
             out[:, mask == 0] = np.nan
         return out
+
+    def _damage(self, rows: slice, cols: slice, bands: npt.NDArray[np.intp]) -> str:
+        """Which bytes of a TIFF the first block of a window holds that cannot be read; empty where that is unknown."""
+        height, width = self.block or (1, 1)
+        for band in (bands + 1).tolist():
+            for row in range(rows.start // height, -(-rows.stop // height)):
+                for col in range(cols.start // width, -(-cols.stop // width)):
+                    with settings():
+                        found = _unreadable(self._dataset(), band, row, col)
+                    if found:
+                        return f"bytes {found[0]} to {found[1]}: "
+        return ""
 
     def _dataset(self) -> DatasetReader:
         handle: DatasetReader | None = getattr(self._handles, "dataset", None)
@@ -118,6 +133,21 @@ class RasterSource(Source):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._handles = threading.local()
+
+
+def _unreadable(dataset: DatasetReader, band: int, row: int, col: int) -> tuple[int, int] | None:
+    """First and last byte of a block, by its numbers, if it cannot be read and the format tells where it stands."""
+    place = [dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")]
+    if None in place:
+        return None
+    height, width = dataset.block_shapes[band - 1]
+    block = Window(col * width, row * height, width, height).intersection(Window(0, 0, dataset.width, dataset.height))
+    try:
+        dataset.read(band, window=block)
+    except RasterioError:
+        start, size = (int(value) for value in place)
+        return start, start + size - 1
+    return None
 
 
 def _check(dataset: DatasetReader, path: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.registry import make_detector
 from hadgeo.device import resolve_device
-from hadgeo.engine import DEFAULT_MEMORY, detect
+from hadgeo.engine import detect
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import check_output
@@ -74,7 +74,7 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     bands: str | Sequence[int] | None = None,
     device: str = "auto",
-    memory: int = DEFAULT_MEMORY,
+    memory: int | None = None,
     resamples: int = 1000,
     seed: int = 0,
     overwrite: bool = False,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hadgeo.errors import MissingExtraError
+from hadgeo.products.outputs import written_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,3 +31,20 @@ def new_figure(width: int, height: int) -> Figure:
     except ImportError as error:
         raise MissingExtraError('pictures need matplotlib; install it with pip install "hadgeo[report]"') from error
     return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+
+
+def save_figure(figure: Figure, out: Path, kind: str) -> None:
+    """Write a figure in one piece.
+
+    Args:
+        figure: What to write.
+        out: Where to; what stands there is replaced.
+        kind: ``png`` or ``jpeg``.
+
+    Raises:
+        OutputError: The disk is full, or fails.
+    """
+    with written_beside(out) as part, warnings.catch_warnings():
+        # Names in a script that the letters lack are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure.savefig(part, format=kind)

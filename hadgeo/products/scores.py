@@ -24,6 +24,9 @@ from hadgeo.formats.matlab import read_scores
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
 
+#: Blocks that GDAL keeps.
+_CACHE_BYTES = 2**26
+
 
 @dataclass(frozen=True)
 class ScoreMap:
@@ -135,7 +138,8 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         except (RasterioError, CPLE_BaseError) as error:
             reason = " ".join(str(error).split())
             raise CubeError(f"{path}: not a raster that GDAL reads ({reason}); give a score map") from None
-    with dataset:
+    # Strips are whole blocks, read once: what GDAL keeps of them, 5 % of the machine's memory, would be of no use.
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), dataset:
         yield dataset
 
 

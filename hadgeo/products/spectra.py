@@ -12,8 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hadgeo.errors import OutputError, OutputExistsError
-from hadgeo.products.figures import new_figure
-from hadgeo.products.outputs import written_beside
+from hadgeo.products.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,8 +48,7 @@ def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overw
         figure = draw_spectrum(evidence.isel(anomaly=i))
         home.mkdir(exist_ok=True)
         out = home / f"anomaly_{int(evidence.id[i])}.png"
-        with written_beside(out) as part:
-            figure.savefig(part, format="png")
+        save_figure(figure, out, "png")
         pictures.append(out)
     for path in old - set(pictures):
         path.unlink()
@@ -114,7 +112,9 @@ def _head(figure: Figure, anomaly: xr.Dataset) -> None:
     pixels = int(anomaly.pixels)
     figure.text(0.02, 0.93, f"Anomaly {int(anomaly.id)}", fontsize=12, fontweight="bold")
     facts = [anomaly.attrs.get("scene", ""), f"{pixels} pixel{'s' if pixels != 1 else ''}", _place(anomaly)]
-    figure.text(0.98, 0.93, ", ".join(fact for fact in facts if fact), fontsize=9, color="0.35", ha="right")
+    figure.text(
+        0.98, 0.93, ", ".join(fact for fact in facts if fact), fontsize=9, color="0.35", ha="right", parse_math=False
+    )
     best = str(anomaly.top_bands.values) if "top_bands" in anomaly else ""
     if best:
         figure.text(0.02, 0.86, f"Stands out at {best}", fontsize=8)

@@ -64,8 +64,8 @@ class Rule:
             raise ParameterError(f"pfa must be above 0 and below 1, such as 1e-3, not {self.pfa:g}")
         if self.percentile is not None and not 0 <= self.percentile < 100:
             raise ParameterError(f"percentile must be at least 0 and below 100, such as 99.9, not {self.percentile:g}")
-        if self.value is not None and not math.isfinite(self.value):
-            raise ParameterError(f"value must be a finite score, not {self.value}")
+        if self.value is not None and not abs(self.value) <= float(np.finfo(np.float32).max):
+            raise ParameterError(f"value must be a score that a float32 map can hold, not {self.value:g}")
         if self.top is not None and self.top < 1:
             raise ParameterError(f"top must be at least 1 pixel, not {self.top}")
 

@@ -32,7 +32,7 @@ def add_settings(icon) -> None:
             valuetype=Setting.FILE,
         ),
         Setting(GROUP, DEVICE, f"Device: {_OPTIONS['device']['help']}", _OPTIONS["device"]["default"]),
-        Setting(GROUP, MEMORY, f"Memory: {_OPTIONS['memory']['help']}", _OPTIONS["memory"]["default"]),
+        Setting(GROUP, MEMORY, f"Memory, such as 2GB: {_OPTIONS['memory']['help']}", ""),
     ):
         ProcessingConfig.addSetting(setting)
     ProcessingConfig.readSettings()
@@ -55,9 +55,9 @@ def device() -> str:
     return _value(DEVICE, _OPTIONS["device"]["default"])
 
 
-def memory() -> str:
-    """Memory for windows under way, such as 600MB."""
-    return _value(MEMORY, _OPTIONS["memory"]["default"])
+def memory() -> str | None:
+    """What the backend may take, such as 2GB; None where the user leaves it to the backend."""
+    return _value(MEMORY) or None
 
 
 def own_environment() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,7 +67,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder").mkdir()
     (folder / "notes.txt").write_text("no raster\nat all\n")
     (folder / "nothing.tif").write_bytes(b"")
-    (folder / "map.tif.part").write_bytes((folder / "good.tif").read_bytes())
+    (folder / "old.tif.part").write_bytes((folder / "good.tif").read_bytes())
     (folder / "existing.tif").write_bytes(b"somebody's work")
     os.mkfifo(folder / "pipe")
 
@@ -212,14 +213,14 @@ BAD_OUTPUTS = [
     Bad("link.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
     Bad("pair.hdr -o pair.img --overwrite", ("pair.img is the scene itself", "another name")),
     Bad("pair.img -o pair.hdr --overwrite", ("pair.hdr is the scene itself", "another name")),
-    Bad("map.tif.part -o map.tif", ("map.tif.part is the scene itself", "another name")),
+    Bad("old.tif.part -o old.tif", ("old.tif.part is the scene itself", "another name")),
     Bad("GTIFF_DIR:1:good.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
     Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "make it first")),
     Bad("good.tif -o existing.tif/map.tif", ("existing.tif/map.tif", "is a file", "-o to write elsewhere")),
     Bad("good.tif -o folder", ("folder is a folder", "folder/scores.tif")),
     # As root, a rename would put the map in place of /dev/null itself.
     Bad("good.tif -o pipe --overwrite", ("pipe is a device or a pipe", "-o to write elsewhere")),
-    Bad(f"good.tif -o {'x' * 250}", ("the name is too long", "a shorter one")),
+    Bad(f"good.tif -o {'x' * 251}", ("the name is too long", "a shorter one")),
 ]
 
 BAD_USAGE = [
@@ -379,21 +380,38 @@ LONG_WINDOW = ("-p", "steps=1", "-p", "channels=256", "-p", "statistic=mse")
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("options", "stage", "done", "times"),
-    [
-        (("-p", "steps=100000"), "fit", 3, 1),
-        (LONG_WINDOW, "score", 0, 1),
-        (("-d", "rx", "--window", "2"), "score", 1, 1),
-        (("-d", "rx", "--window", "2"), "score", 1, 5),
-    ],
-    ids=["fit", "score", "between-windows", "impatient"],
+    ("options", "stage"),
+    [(("-p", "steps=100000"), "fit"), (LONG_WINDOW, "score")],
+    ids=["fit", "first-window"],
 )
-def test_an_interrupted_run_stops_at_once_and_leaves_nothing(
-    number: signal.Signals, options: tuple[str, ...], stage: str, done: int, times: int, here: Path
+def test_a_run_interrupted_before_its_first_window_leaves_nothing(
+    number: signal.Signals, options: tuple[str, ...], stage: str, here: Path
 ) -> None:
     before = listing(here)
     process = start("large.tif", "-o", "existing.tif", "--overwrite", *options)
-    wait_for(process, stage, done)
+    wait_for(process, stage)
+    stderr = interrupt(process, number)
+    assert stderr.splitlines() == ["hadgeo: stopped; nothing unfinished was left behind"]
+    assert listing(here) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("times", [1, 5], ids=["once", "impatient"])
+def test_a_run_interrupted_later_says_what_it_keeps(number: signal.Signals, times: int, here: Path) -> None:
+    before = listing(here)
+    process = start("large.tif", "-o", "existing.tif", "--overwrite", "-d", "rx", "--window", "2")
+    wait_for(process, "score", 1)
+    stderr = interrupt(process, number, times)
+    said = r"hadgeo: stopped; (\d+) of 15000 windows are kept in existing\.tif\.part; go on with --resume\n"
+    assert re.fullmatch(said, stderr), stderr
+    after = listing(here)
+    unfinished = {name for name in after if "existing.tif.part" in name}
+    assert unfinished
+    assert {name: data for name, data in after.items() if name not in unfinished} == before
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals, times: int = 1) -> str:
+    """Send a signal, so many times, and see the process end in time; give what it said."""
     time.sleep(0.2)
     begin = time.monotonic()
     for _ in range(times):
@@ -401,9 +419,36 @@ def test_an_interrupted_run_stops_at_once_and_leaves_nothing(
         time.sleep(0.02)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert time.monotonic() - begin < 3
-    assert stderr.splitlines() == ["hadgeo: stopped; nothing unfinished was left behind"]
-    assert listing(here) == before
+    assert time.monotonic() - begin < 2
+    return stderr
+
+
+def test_a_map_is_written_by_one_run_at_a_time(here: Path) -> None:
+    first = start("large.tif", "-o", "map.tif", "-p", "steps=100000")
+    try:
+        wait_for(first, "fit")
+        check(
+            Bad("", ("map.tif is being written by another run of hadgeo", "wait for it", "-o")),
+            here,
+            *["detect", "large.tif", "-o", "map.tif", "--overwrite", "-d", "rx"],
+        )
+    finally:
+        first.kill()
+        first.communicate()
+    # A process that was killed holds nothing any more.
+    assert run("detect", "good.tif", "-d", "rx", "-q", "-o", "map.tif").exit_code == 0
+    assert not Path("map.tif.part").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_stands_where_a_map_would_grow_is_not_touched(kind: str, here: Path) -> None:
+    place = Path("map.tif.part")
+    if kind == "folder":
+        place.mkdir()
+        place = place / "thesis.txt"
+    place.write_bytes(b"precious")
+    bad = Bad("", ("map.tif.part is in the way", "move it away", "-o"))
+    check(bad, here, *["detect", "good.tif", "-d", "rx", "-o", "map.tif", "--overwrite"])
 
 
 def mount(*args: str) -> None:
@@ -412,11 +457,11 @@ def mount(*args: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1.5 MB, where this process may mount one."""
+    """A file system of 4 MB, where this process may mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
-        mount("-t", "tmpfs", "-o", "size=1536k", "hadgeo-test", str(disk))
+        mount("-t", "tmpfs", "-o", "size=4m", "hadgeo-test", str(disk))
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no permission to mount a small file system")
     try:
@@ -441,7 +486,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(small_d
 
 
 @pytest.mark.parametrize(("free", "existing"), [(0, True), (60_000, True), (4096, False)])
-def test_a_disk_that_fills_under_a_run_leaves_what_was_there(
+def test_a_disk_that_fills_under_a_run_loses_neither_what_was_there_nor_what_is_finished(
     free: int, existing: bool, small_disk: Path, here: Path
 ) -> None:
     target = small_disk / "map.tif"
@@ -450,7 +495,7 @@ def test_a_disk_that_fills_under_a_run_leaves_what_was_there(
     process = start("large.tif", "-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
     wait_for(process, "score")
     process.send_signal(signal.SIGSTOP)
-    part = small_disk / "map.tif.part"
+    part = small_disk / "map.tif.part" / "scores.tif"
     assert part.stat().st_size > 300 * 200 * 4
     leave(small_disk, free)
     process.send_signal(signal.SIGCONT)
@@ -458,9 +503,32 @@ def test_a_disk_that_fills_under_a_run_leaves_what_was_there(
     assert process.returncode == 2
     # libtiff prints complaints of its own, which nobody can turn off.
     told = [line for line in stderr.splitlines() if not line.startswith("_tiff")]
-    assert_one_line("\n".join(told), str(target), "the disk is full", "make room")
+    assert_one_line("\n".join(told), str(target), "the disk is full", "make room", "1 of 1 windows are kept")
     (small_disk / "eater").unlink()
-    assert listing(small_disk) == ({str(target): b"the map of yesterday"} if existing else {})
+    assert (target.read_bytes() == b"the map of yesterday") if existing else not target.exists()
+    options = ("-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
+    assert run("detect", "large.tif", *options, "-q", "--resume").exit_code == 0
+    assert list(small_disk.iterdir()) == [target]
+
+
+def test_a_disk_that_fills_between_windows_leaves_a_run_that_can_go_on(small_disk: Path, here: Path) -> None:
+    options = ("-d", "rx", "--window", "10", "-o", str(small_disk / "map.tif"))
+    process = start("large.tif", *options)
+    wait_for(process, "score", 1)
+    process.send_signal(signal.SIGSTOP)
+    leave(small_disk, 0)
+    process.send_signal(signal.SIGCONT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    told = [line for line in stderr.splitlines() if not line.startswith("_tiff")]
+    assert_one_line("\n".join(told), "map.tif cannot be written: the disk is full", "kept in", "go on with --resume")
+    (small_disk / "eater").unlink()
+    result = run("detect", "large.tif", *options, "--resume", "--progress", "json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["windows_kept"] > 0
+    assert run("detect", "large.tif", "-d", "rx", "--window", "10", "-q", "-o", "whole.tif").exit_code == 0
+    assert (small_disk / "map.tif").read_bytes() == Path("whole.tif").read_bytes()
+    assert list(small_disk.iterdir()) == [small_disk / "map.tif"]
 
 
 def test_what_was_scored_survives_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:

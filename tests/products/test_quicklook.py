@@ -172,6 +172,11 @@ def test_a_cube_without_a_place_and_three_bands(tmp_path: Path) -> None:
     assert quicklook(cube, out=tmp_path / "cube.png").path.exists()
 
 
+@pytest.mark.parametrize("name", ["cost $5 or $6.tif", "線 1.tif", "two\nlines.tif", r"back\slash_{x}.tif"])
+def test_any_name_of_a_scene_can_be_a_title(name: str, tmp_path: Path) -> None:
+    assert quicklook(grey_scene(tmp_path / name, 9, 9), out=tmp_path / "q.png").path.exists()
+
+
 def test_scores_that_are_all_alike_hide_nothing(tmp_path: Path) -> None:
     scene = grey_scene(tmp_path / "scene.tif", 30, 30)
     plain = quicklook(scene, out=tmp_path / "plain.png")

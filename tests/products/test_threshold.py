@@ -195,7 +195,7 @@ def test_calibration_can_be_followed_and_cancelled(tmp_path: Path) -> None:
         ({"pfa": float("nan")}, "pfa must be"),
         ({"percentile": 100.0}, "below 100"),
         ({"percentile": -1.0}, "at least 0"),
-        ({"value": float("inf")}, "finite"),
+        ({"value": float("inf")}, "float32 map"),
         ({"top": 0}, "at least 1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from qgis.core import (
@@ -140,13 +141,14 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
                 )
         return super().checkParameterValues(parameters, context)
 
-    def run_backend(self, command: str, arguments: dict, feedback) -> list:
+    def run_backend(self, command: str, arguments: dict, feedback, output: str = "") -> list:
         """Run one command of the backend.
 
         Args:
             command: Its name.
             arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
             feedback: Processing's own.
+            output: A map that grows window by window; what is left of it after a run that did not end is removed.
 
         Returns:
             The results; an empty list where the user cancelled.
@@ -161,6 +163,9 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         chosen = {"device": settings.device(), "memory": settings.memory(), "overwrite": True}
         known = SCHEMA["commands"][command]["arguments"]
         arguments = {**{k: v for k, v in chosen.items() if k in known}, **arguments}
+        unfinished = Path(f"{output}.part")
+        # An unfinished run of the command line may go on there.
+        ours = bool(output) and not unfinished.exists()
         try:
             return backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
         except backend.BackendStopped:
@@ -169,6 +174,9 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         except backend.BackendError as error:
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
             raise QgsProcessingException(str(error)) from None
+        finally:
+            if ours:
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def value(self, parameters, name: str, context):
         """A parameter's value as JSON has it; None where it is left empty."""

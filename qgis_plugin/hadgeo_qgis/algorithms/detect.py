@@ -49,7 +49,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             "output": output,
             "extent": self.extent(parameters, context, layer),
         }
-        results = self.run_backend("detect", arguments, feedback)
+        results = self.run_backend("detect", arguments, feedback, output)
         if not results:
             return {}
         name = f"{Path(scene).stem} {results[0]['detector']}"

@@ -61,7 +61,9 @@ class Threshold(HadgeoAlgorithm):
         for name, title in _GROUPING.items():
             self.addParameter(of_argument("threshold", name, title, advanced=name != "min_pixels"))
         self.addParameter(polygons_parameter("OUTPUT"))
-        p_values = QgsProcessingParameterRasterDestination("P_VALUES", "Map of p-values", optional=True, createByDefault=False)
+        p_values = QgsProcessingParameterRasterDestination(
+            "P_VALUES", "Map of p-values", optional=True, createByDefault=False
+        )
         self.addParameter(with_help(p_values, "Each pixel's p-value, as a GeoTIFF on the map's grid."))
         for name, title in (
             ("ANOMALIES", "Anomalies"),

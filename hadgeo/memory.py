@@ -1,0 +1,41 @@
+"""How much memory this process may take."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+#: What Python, torch and the geospatial libraries take before the first window, in bytes.
+LIBRARY_BYTES = 450 * 10**6
+
+#: Larger windows are no faster.
+_ENOUGH = 10**9
+
+
+def machine_memory() -> int:
+    """Bytes of this machine's memory, or of the share of it that a container or a batch system grants."""
+    return min([int(psutil.virtual_memory().total), *_control_groups()])
+
+
+def default_memory() -> int:
+    """Bytes that a run may take where the user says nothing: a quarter of the machine, and no more than pays."""
+    return min(machine_memory() // 4, _ENOUGH)
+
+
+def _control_groups() -> list[int]:
+    """Limits of the control groups above this process, on Linux: cgroup v2, and where a container shows v1."""
+    root = Path("/sys/fs/cgroup")
+    files = [root / "memory" / "memory.limit_in_bytes"]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                group = root / line.removeprefix("0::").lstrip("/")
+                files += [folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    limits = []
+    for file in files:
+        # An unlimited group says "max", and one that cannot be read limits nothing that we could know.
+        with suppress(OSError, ValueError):
+            limits.append(int(file.read_text()))
+    return limits

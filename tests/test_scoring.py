@@ -1,0 +1,87 @@
+"""Windows that cannot be read at first, or at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+import hadgeo
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.registry import make_detector
+from hadgeo.errors import CubeWarning, ReadError
+from hadgeo.formats.source import Source
+from hadgeo.scoring import WindowScorer
+from hadgeo.windows import Window
+from tests.conftest import background
+
+BANDS = 5
+
+
+@pytest.fixture
+def scorer() -> Callable[[Source], WindowScorer]:
+    """Of a detector that was fitted elsewhere."""
+    detector = make_detector("rx")
+    state = {"mean": torch.zeros(BANDS, dtype=torch.float64), "whitening": torch.eye(BANDS, dtype=torch.float64)}
+    detector.load_state({**state, "shrinkage": torch.tensor(0.0)}, torch.device("cpu"))
+    return lambda source: WindowScorer(source, range(BANDS), detector, torch.device("cpu"))
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    hadgeo.simulate(tmp_path / "line.img", rows=20, cols=10, bands=BANDS, targets=0, interleave="bil")
+    return tmp_path / "line.img"
+
+
+def test_a_drive_that_fails_once_is_read_again(
+    line: Path, scorer: Callable[[Source], WindowScorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(open_cube(line))
+    away = line.with_name("away")
+    line.rename(away)
+    # The drive comes back while the reader waits.
+    monkeypatch.setattr("hadgeo.scoring.time.sleep", lambda _: away.rename(line))
+    _, scores = scorer(source)(Window(4, 0, 2, 10))
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("interleave", ["bil", "bsq"])
+def test_what_cannot_be_read_is_named_by_its_bytes(
+    interleave: str, tmp_path: Path, scorer: Callable[[Source], WindowScorer]
+) -> None:
+    line = tmp_path / "line.img"
+    hadgeo.simulate(line, rows=20, cols=10, bands=BANDS, targets=0, interleave=interleave)
+    source = source_of(open_cube(line))
+    line.write_bytes(line.read_bytes()[:-1])
+    # Rows 4 and 5: 100 bytes each in BIL; in BSQ from the first band's row 4 to the last band's row 5.
+    expected = "400 to 599" if interleave == "bil" else "80 to 1719"
+    with pytest.raises(ReadError, match=rf"line\.img: rows 4 to 5, bytes {expected}, cannot be read any more"):
+        scorer(source)(Window(4, 0, 2, 10))
+
+
+def test_a_damaged_block_of_a_tiff_is_named_by_its_bytes(
+    tmp_path: Path, scorer: Callable[[Source], WindowScorer]
+) -> None:
+    path = tmp_path / "scene.tif"
+    cube = background((BANDS, 64, 64))
+    place = {"crs": "EPSG:32633", "transform": Affine(2, 0, 5e5, 0, -2, 4.5e6)}
+    layout = {**place, "tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
+    with rasterio.open(path, "w", driver="GTiff", count=BANDS, height=64, width=64, dtype="float32", **layout) as file:
+        file.write(cube)
+    with rasterio.open(path) as file:
+        start, size = (int(file.get_tag_item(f"BLOCK_{what}_2_1", "TIFF", bidx=3)) for what in ("OFFSET", "SIZE"))
+    data = bytearray(path.read_bytes())
+    data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    with pytest.warns(CubeWarning, match="wavelengths"):
+        source = source_of(open_cube(path))
+    with pytest.raises(ReadError, match=re.escape(f"bytes {start} to {start + size - 1}: ")):
+        scorer(source)(Window(0, 0, 64, 64))
+    _, scores = scorer(source)(Window(32, 0, 32, 64))
+    assert np.isfinite(scores).all()
