@@ -7,6 +7,7 @@ through click, detectors through their pydantic models.
 from __future__ import annotations
 
 import json
+from inspect import cleandoc
 from typing import Any
 
 import click
@@ -49,7 +50,7 @@ def _commands(group: click.Group, prefix: str) -> list[tuple[str, click.Command]
 
 
 def _command(command: click.Command) -> dict[str, Any]:
-    paragraphs = (p for p in (command.help or "").split("\n\n") if not p.startswith("\b"))
+    paragraphs = (p for p in cleandoc(command.help or "").split("\n\n") if not p.startswith("\b"))
     arguments = {argument_name(param): _argument(param) for param in command.params}
     return {
         "help": "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
