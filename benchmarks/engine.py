@@ -140,9 +140,7 @@ def main() -> None:
     options = parser.parse_args()
     from dask.utils import parse_bytes
 
-    print(
-        "| detector | line | interleave | end to end s | reading alone s | computing alone s | ratio to the slower | peak MB |"
-    )
+    print("| detector | line | interleave | end to end s | reading alone s | computing alone s | ratio | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         for size, interleave in product(options.sizes, options.interleaves):

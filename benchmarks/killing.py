@@ -1,8 +1,8 @@
 """Kill `hadgeo detect` at random moments, go on with `--resume`, and compare with an uninterrupted run.
 
-Each round starts a run, kills it (SIGKILL) after a random share of the time that a whole run takes, and again after that
-until a run comes to its end. Says for each round in which stages it was killed, whether the map has the same bytes, and
-whether any window that was noted as finished was computed again.
+Each round starts a run, kills it (SIGKILL) after a random share of the time that a whole run takes, and again after
+that until a run comes to its end. Says for each round in which stages it was killed, whether the map has the same
+bytes, and whether any window that was noted as finished was computed again.
 
     python benchmarks/killing.py --rounds 20
 """

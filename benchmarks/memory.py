@@ -1,8 +1,8 @@
 """Peak memory of `hadgeo detect` on lines of any size and interleave, and seconds a gigabyte.
 
 Makes lines with `hadgeo simulate`, one at a time (each is removed before the next one is made), runs `hadgeo detect` on
-each with its defaults in a process of its own under ``/usr/bin/time -v``, and prints a Markdown table. Sizes for which the
-disk has no room are left out, and said.
+each with its defaults in a process of its own under ``/usr/bin/time -v``, and prints a Markdown table. Sizes for which
+the disk has no room are left out, and said.
 
     python benchmarks/memory.py --sizes 2GB 8GB 16GB --interleaves bip bil bsq --detectors rx bs3lnet scoread
 """

@@ -23,7 +23,7 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, resolve_device
-from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError
+from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError, ParameterError
 from hadgeo.estimate import describe, estimate
 from hadgeo.executors import map_ahead
 from hadgeo.formats.resampled import ResampledSource
@@ -32,6 +32,7 @@ from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written,
 from hadgeo.job import Job, Stamp, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.journal import Journal
 from hadgeo.model_file import Model, match_bands, model_hash, spectrum_of
+from hadgeo.northup import north_up_grid
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Scene, survey
 from hadgeo.scoring import READERS, Scored, WindowScorer
@@ -89,6 +90,7 @@ def detect(
     resample_bands: bool = False,
     overwrite: bool = False,
     resume: bool = False,
+    north_up: bool = False,
     executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Detection:
@@ -108,6 +110,7 @@ def detect(
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
         resume: Go on with an interrupted run of the same settings, if there is one.
+        north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches.
         executor: Threads that read; three of our own by default.
         progress: Follows the run and may cancel it.
 
@@ -140,7 +143,7 @@ def detect(
     check_output(
         target,
         overwrite=overwrite or (resume and was_completed(target)),
-        pixels=source.shape[1] * source.shape[2],
+        pixels=_pixels_written(source, north_up=north_up),
     )
     with reading_threads(executor) as pool, PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
@@ -159,7 +162,7 @@ def detect(
             trial=False if earlier else None,
         )
         plan = expected.plan
-        settings = _settings(stamp, source, chosen, selection, where, plan)
+        settings = {**_settings(stamp, source, chosen, selection, where, plan), "north-up": north_up}
         if earlier is not None:
             check_same_run(earlier, settings, folder)
         announce(progress, where, str(selection) if model is None else f"the {len(selection.indices)} of the model")
@@ -169,11 +172,12 @@ def detect(
                 kept = None if earlier is None else kept_fit(folder, chosen, where)
                 sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
                 chosen = kept or chosen.fit(sample, device=where, progress=progress)
+        holes = sample.holes() if model is None else None
         journal = _journal(folder, target, earlier, settings, Model(chosen, spectrum_of(source, selection.indices)))
-        with _writer(target, source, chosen, selection, folder) as writer:
+        with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
             job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
-                score_windows(job, WindowScorer(source, selection.indices, chosen, where), pool, progress)
+                score_windows(job, WindowScorer(source, selection.indices, chosen, where, holes), pool, progress)
             with clock.stage("write"):
                 job.finish()
     pixels = sum(window.pixels for window in plan)
@@ -218,6 +222,21 @@ def score_windows(
             raise Cancelled("stopped on request")
         job.take(window, scores)
         progress.advance(window.pixels)
+
+
+def _pixels_written(source: Source, *, north_up: bool) -> int:
+    """Pixels of the map, and where it is warped of both grids.
+
+    Raises:
+        ParameterError: It shall be warped, and nobody knows how it lies.
+    """
+    pixels = source.shape[1] * source.shape[2]
+    if not north_up:
+        return pixels
+    if not source.metadata.georeferenced:
+        raise ParameterError(f"{source.path}: no georeference, so where north is remains unknown; leave --north-up out")
+    rows, cols = north_up_grid(source.shape[1:], source.metadata.transform)[0]
+    return pixels + rows * cols
 
 
 def _detector(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
@@ -269,7 +288,13 @@ def _journal(
 
 
 def _writer(
-    target: Path, source: Source, detector: Detector[Any], selection: BandSelection, folder: PartFolder
+    target: Path,
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    folder: PartFolder,
+    *,
+    north_up: bool,
 ) -> ScoreWriter:
     return ScoreWriter(
         target,
@@ -277,7 +302,8 @@ def _writer(
         crs=source.metadata.crs,
         transform=source.metadata.transform if source.metadata.georeferenced else None,
         description=f"anomaly score ({detector.name})",
-        tags=_tags(source, detector, selection),
+        tags={**_tags(source, detector, selection), **({"HADGEO_WARPED": "north-up, max"} if north_up else {})},
+        north_up=north_up,
         folder=folder,
     )
 

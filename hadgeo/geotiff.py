@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from xml.etree import ElementTree
 
 import numpy as np
@@ -28,6 +28,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.northup import north_up_grid, warp_north_up
 from hadgeo.rawtiff import Pick, RawTiff, create_rawtiff, halve
 from hadgeo.unfinished import PartFolder, part_path
 from hadgeo.windows import Window
@@ -117,6 +118,8 @@ class ScoreWriter:
         tags: Dataset tags.
         overwrite: Whether a file at `out` may be replaced.
         overviews: Which of the pixels an overview keeps: "max", or "min" where small values matter, as p-values do.
+        north_up: Whether the finished map is warped to a north-up grid; see `hadgeo.northup`. Windows are of the grid
+            as it is. Needs a transform.
         folder: Where the map grows, if the caller holds it; what stands in it is gone on with, and its fate is the
             caller's business. By default the folder is made here, and removed whatever happens.
 
@@ -135,6 +138,7 @@ class ScoreWriter:
         tags: Mapping[str, str],
         overwrite: bool = False,
         overviews: Literal["max", "min"] = "max",
+        north_up: bool = False,
         folder: PartFolder | None = None,
     ) -> None:
         if folder is None:
@@ -143,18 +147,23 @@ class ScoreWriter:
         self._pick: Pick = np.fmax if overviews == "max" else np.fmin
         self._own = folder is None
         self._folder = folder or PartFolder(out)
-        place = {"crs": crs} if transform is None else {"crs": crs, "transform": transform}
+        self._crs, self._transform, self._north_up = crs, transform, north_up
+        self._told: dict[str, Any] = {"description": description, "tags": tags}
         try:
             with writing(out):
                 part = self._folder.path / _SCORES
                 if not part.exists():
                     fresh = part.with_name("new.tif")
-                    create_rawtiff(fresh, shape, description=description, tags=tags, **place)
+                    self._create(fresh, shape, transform)
                     fresh.replace(part)
                 self._part = RawTiff(part)
         except BaseException:
             self._discard()
             raise
+
+    def _create(self, path: Path, shape: tuple[int, int], transform: Affine | None) -> None:
+        place = {"crs": self._crs} if transform is None else {"crs": self._crs, "transform": transform}
+        create_rawtiff(path, shape, **self._told, **place)
 
     def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
         """Write one window.
@@ -182,12 +191,12 @@ class ScoreWriter:
         """
         cog = self._folder.path / _COG
         with writing(self.out), ExitStack() as opened:
-            levels = self._overviews(opened)
-            source = _with_overviews(self._part.path, [level.path for level in levels])
+            levels = self._overviews(self._warped(opened) if self._north_up else self._part, opened)
+            source = _with_overviews(levels[0].path, [level.path for level in levels[1:]])
             # GDAL would remove an older file together with whatever it takes for a part of it.
             cog.unlink(missing_ok=True)
             _in_background(lambda: _copy_cog(source, cog))
-            for number, level in enumerate([self._part, *levels]):
+            for number, level in enumerate(levels):
                 _check_same(level, cog, number)
             with cog.open("rb") as file:
                 os.fsync(file.fileno())
@@ -214,13 +223,22 @@ class ScoreWriter:
         self._discard()
         return self.out
 
-    def _overviews(self, opened: ExitStack) -> list[RawTiff]:
-        """Write every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
-        levels = [self._part]
+    def _warped(self, opened: ExitStack) -> RawTiff:
+        assert self._transform is not None
+        shape, grid = north_up_grid(self._part.shape, self._transform)
+        path = self._folder.path / "north_up.tif"
+        self._create(path, shape, grid)
+        warped = opened.enter_context(closing(RawTiff(path)))
+        warp_north_up(self._part, self._transform, self._crs, warped, grid)
+        return warped
+
+    def _overviews(self, whole: RawTiff, opened: ExitStack) -> list[RawTiff]:
+        """A map, and every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
+        levels = [whole]
         while max(levels[-1].shape) > _BLOCK:
             path = self._folder.path / f"overview{len(levels)}.tif"
             levels.append(opened.enter_context(closing(halve(levels[-1], path, self._pick))))
-        return levels[1:]
+        return levels
 
     def _discard(self) -> None:
         if self._own:

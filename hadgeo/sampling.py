@@ -23,7 +23,7 @@ from hadgeo.errors import Cancelled, FitError
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress
-from hadgeo.windows import Window, tile, window_size
+from hadgeo.windows import Holes, Window, tile, window_size
 
 #: Decoded bytes of one piece of a streamed pass: large enough to keep a disk and a matrix unit busy.
 PIECE_BYTES = 32 * 2**20
@@ -172,11 +172,14 @@ class Scene:
         index = band_index(self.bands, self.source.shape[0])
         return torch.from_numpy(self.source.read(window.outer_rows, window.outer_cols, index))
 
-    def pieces(self, piece_bytes: int) -> list[Window]:
-        """A partition into pieces of about so many decoded bytes that suit the way in which the file is stored."""
+    def piece_size(self, piece_bytes: int) -> tuple[int, int]:
+        """Rows and columns of pieces of about so many decoded bytes that suit the way in which the file is stored."""
         pixels = max(1, piece_bytes // (len(self.bands) * self.source.dtype.itemsize))
-        size = window_size(self.shape, halo=0, max_pixels=pixels, block=self.source.block)
-        return list(tile(self.shape, size))
+        return window_size(self.shape, halo=0, max_pixels=pixels, block=self.source.block)
+
+    def pieces(self, piece_bytes: int) -> list[Window]:
+        """A partition into such pieces."""
+        return list(tile(self.shape, self.piece_size(piece_bytes)))
 
 
 #: A window, and the scene in which it lies.
@@ -191,6 +194,9 @@ class Sample:
         executor: Reads pieces ahead of the arithmetic.
         device: Where statistics are computed.
         progress: Follows long passes.
+
+    Attributes:
+        bands: Number of used bands.
     """
 
     def __init__(self, *scenes: Scene, executor: Executor, device: torch.device, progress: Progress = SILENT) -> None:
@@ -199,6 +205,7 @@ class Sample:
         self._device = device
         self._progress = progress
         self.bands = len(scenes[0].bands)
+        self._empty: set[tuple[int, int]] = set()
 
     @property
     def _name(self) -> str:
@@ -226,11 +233,14 @@ class Sample:
         """
         total: Statistics | None = None
         device = double_device(self._device)
-        for block in self._stream(self.places(pixels), "statistics"):
+        places = self.places(pixels)
+        for (_, window), block in zip(places, self._stream(places, "statistics"), strict=True):
             spectra = spectra_of(block.to(device))
             valid = spectra.sum(dim=1).isfinite()
             if not valid.all():
                 spectra = spectra[valid]
+            if not len(spectra) and self._is_whole(pixels):
+                self._empty.add((window.row, window.col))
             step = _CHUNK_PIXELS if device.type == "cpu" else max(1, len(spectra))
             for start in range(0, len(spectra), step):
                 part = Statistics.of(spectra[start : start + step], covariance=covariance)
@@ -248,13 +258,22 @@ class Sample:
             )
         return total
 
+    def _is_whole(self, pixels: int | None) -> bool:
+        return pixels is None or pixels >= sum(scene.pixels for scene in self._scenes)
+
+    def holes(self) -> Holes:
+        """Where a whole pass over a single scene has found no valid pixel, so that nobody need read there again."""
+        if len(self._scenes) > 1:
+            return Holes()
+        return Holes(self._scenes[0].piece_size(PIECE_BYTES), frozenset(self._empty))
+
     def places(self, pixels: int | None = None) -> list[_Place]:
         """The windows that `statistics` reads, and their scenes.
 
         Args:
             pixels: As for `statistics`.
         """
-        if pixels is None or pixels >= sum(scene.pixels for scene in self._scenes):
+        if pixels is None or self._is_whole(pixels):
             return [(scene, window) for scene in self._scenes for window in scene.pieces(PIECE_BYTES)]
         chosen: list[_Place] = []
         share = math.ceil(pixels / len(self._scenes))

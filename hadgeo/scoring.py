@@ -23,7 +23,7 @@ from hadgeo.errors import DeviceError, ReadError
 from hadgeo.formats.source import Source
 from hadgeo.memory import LIBRARY_BYTES
 from hadgeo.sampling import band_index, valid_pixels
-from hadgeo.windows import Window, halves, tile, window_size
+from hadgeo.windows import Holes, Window, halves, tile, window_size
 
 #: Threads that read; one of them scores at any time.
 READERS = 3
@@ -72,13 +72,22 @@ class WindowScorer:
         bands: 0-based indices of the used bands.
         detector: A fitted detector.
         device: Where it scores.
+        holes: Where there is nothing to read.
     """
 
-    def __init__(self, source: Source, bands: Sequence[int], detector: Detector[Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        source: Source,
+        bands: Sequence[int],
+        detector: Detector[Any],
+        device: torch.device,
+        holes: Holes | None = None,
+    ) -> None:
         self._source = source
         self._bands = band_index(bands, source.shape[0])
         self._detector = detector
         self._device = device
+        self._holes = holes or Holes()
         self._lock = threading.Lock()
 
     def __call__(self, window: Window) -> Scored:
@@ -87,10 +96,13 @@ class WindowScorer:
         Returns:
             The window, and (y, x) scores of its own pixels, NaN where any band is.
         """
+        nothing = np.full((window.height, window.width), np.nan, dtype=np.float32)
+        if self._holes.cover(window):
+            return window, nothing
         block = torch.from_numpy(self._read(window))
         valid = valid_pixels(block[(slice(None), *window.inner)])
         if not valid.any():
-            return window, np.full((window.height, window.width), np.nan, dtype=np.float32)
+            return window, nothing
         with self._lock:
             scores = score_window(self._detector, block, window, self._device).float().cpu()
         return window, torch.where(valid, scores, torch.nan).numpy()

@@ -117,6 +117,28 @@ def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0) -> Iterat
             yield pad(bare, halo, shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """Tiles of a scene that are known to hold no data.
+
+    Attributes:
+        size: Rows and columns of the tiles, as `tile` was given them.
+        origins: First row and column of each tile without data.
+    """
+
+    size: tuple[int, int] = (1, 1)
+    origins: frozenset[tuple[int, int]] = frozenset()
+
+    def cover(self, window: Window) -> bool:
+        """Whether a window, without its halo, lies in such tiles alone."""
+        height, width = self.size
+        return bool(self.origins) and all(
+            (row, col) in self.origins
+            for row in range(window.row // height * height, window.row + window.height, height)
+            for col in range(window.col // width * width, window.col + window.width, width)
+        )
+
+
 def window_size(
     shape: tuple[int, int],
     *,

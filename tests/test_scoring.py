@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import CubeWarning, ReadError
 from hadgeo.formats.source import Source
+from hadgeo.sampling import Sample, Scene
 from hadgeo.scoring import WindowScorer
 from hadgeo.windows import Window
-from tests.conftest import background
+from tests.conftest import background, memory_source
 
 BANDS = 5
 
@@ -85,3 +88,44 @@ def test_a_damaged_block_of_a_tiff_is_named_by_its_bytes(
         scorer(source)(Window(0, 0, 64, 64))
     _, scores = scorer(source)(Window(32, 0, 32, 64))
     assert np.isfinite(scores).all()
+
+
+class Counting(Source):
+    """Another source that counts how often each pixel is read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.path, self.shape, self.dtype = source.path, source.shape, source.dtype
+        self.block, self.metadata = source.block, source.metadata
+        self.reads = np.zeros(source.shape[1:], dtype=int)
+
+    def read(self, rows: slice, cols: slice, bands: Any = slice(None)) -> np.ndarray:
+        self.reads[rows, cols] += 1
+        return self._source.read(rows, cols, bands)
+
+
+def test_what_the_fit_found_empty_is_not_read_again(readers: Executor) -> None:
+    scene = background((BANDS, 60, 40))
+    scene[:, :31] = np.nan
+    scene[:, 45, 7] = np.nan
+    source = Counting(memory_source(scene))
+    cpu = torch.device("cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        # Ten rows a piece.
+        patch.setattr("hadgeo.sampling.PIECE_BYTES", 10 * 40 * BANDS * 4)
+        sample = Sample(Scene(source, range(BANDS)), executor=readers, device=cpu)
+        detector = make_detector("rx").fit(sample, device=cpu)
+        holes = sample.holes()
+    scorer = WindowScorer(source, range(BANDS), detector, cpu, holes)
+    scores = np.concatenate([scorer(Window(row, 0, 6, 40))[1] for row in range(0, 60, 6)])
+    np.testing.assert_array_equal(np.isfinite(scores), np.isfinite(scene[0]))
+    # The first three pieces and the first five windows lie above the row with the first valid pixel.
+    np.testing.assert_array_equal(source.reads[:, 0], np.where(np.arange(60) < 30, 1, 2))
+
+
+def test_a_sample_knows_nothing_of_what_it_did_not_look_at(readers: Executor) -> None:
+    scene = background((BANDS, 400, 40))
+    scene[:, :100] = np.nan
+    sample = Sample(Scene(memory_source(scene), range(BANDS)), executor=readers, device=torch.device("cpu"))
+    sample.statistics(pixels=2000)
+    assert not sample.holes().origins

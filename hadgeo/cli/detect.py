@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 @thresholding.decision
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same settings, if there is one.")
+@click.option(
+    "--north-up",
+    is_flag=True,
+    help="Warp the map of a rotated scene to a north-up grid; each pixel is the highest score that it touches.",
+)
 @options.quiet
 @options.progress
 @options.debug
@@ -62,6 +68,7 @@ def command(
     seed: int | None,
     overwrite: bool,
     resume: bool,
+    north_up: bool,
     quiet: bool,
     progress: str,
     **_: Any,
@@ -81,6 +88,7 @@ def command(
     """  # noqa: D301
     from hadgeo.cube import crop, open_cube
     from hadgeo.engine import detect
+    from hadgeo.products.evidence import gather_evidence
 
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
@@ -108,9 +116,19 @@ def command(
                 resample_bands=resample_bands,
                 overwrite=overwrite,
                 resume=resume,
+                north_up=north_up,
                 progress=report,
             )
-            decision = None if request is None else request.decide(done.path, report)
+            explain = partial(
+                gather_evidence,
+                scene,
+                chosen if model is not None else done.detector,
+                bands=done.bands.indices,
+                resample_bands=resample_bands,
+                device=device,
+                progress=report,
+            )
+            decision = None if request is None else request.decide(done.path, report, explain)
             if isinstance(report, JsonLines):
                 report.emit("result", **_result(done, decision))
             elif not quiet:
@@ -128,12 +146,13 @@ def _request(
     from hadgeo.engine import output_path
 
     request = thresholding.request(given, overwrite=overwrite)
-    if request.polygons is None and request.p_values is None:
+    if not request.outputs.wanted:
         request.check([])
         return request
     if len(scenes) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
         raise ParameterError(
-            f"--polygons and --p-values name one file, and there are {len(scenes)} scenes; "
+            f"{names}: for one map, and there are {len(scenes)} scenes; "
             "leave them out, and run `hadgeo threshold` on each map"
         )
     with warnings.catch_warnings():

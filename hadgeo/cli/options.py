@@ -43,12 +43,6 @@ bands = click.option(
     "outside water vapour, and neither constant nor empty.",
 )
 detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
-evidence = click.option(
-    "--evidence",
-    metavar="FILE",
-    help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
-)
-spectra = click.option("--spectra", metavar="DIR", help="Draw each anomaly's spectrum into this folder.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 bootstrap = click.option(
     "--bootstrap",

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hadgeo.cli import options, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.errors import CubeError, ParameterError
+
+if TYPE_CHECKING:
+    from hadgeo.products.decision import Explain
+    from hadgeo.progress import Progress
 
 
 @click.command("threshold")
 @click.argument("scores", metavar="SCORES")
 @thresholding.decision
+@click.option("--scene", metavar="SCENE", help="What the map was made of, for bands, evidence and spectra.")
+@click.option("--model", metavar="FILE", help="The detector of `hadgeo train` that says what was expected in --scene.")
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.overwrite
 @options.quiet
 @options.progress
 @options.debug
-def command(scores: str, as_json: bool, overwrite: bool, quiet: bool, progress: str, **given: Any) -> None:
+def command(
+    scores: str,
+    scene: str | None,
+    model: str | None,
+    device: str,
+    as_json: bool,
+    overwrite: bool,
+    quiet: bool,
+    progress: str,
+    **given: Any,
+) -> None:
     """Find what stands out in a map of SCORES, and write it as polygons with false-alarm rates.
 
     The rates are those of the whole map: counted, and beyond the last few pixels extrapolated by a generalised Pareto
@@ -30,10 +49,14 @@ def command(scores: str, as_json: bool, overwrite: bool, quiet: bool, progress: 
       hadgeo threshold scene_anomaly.tif --pfa 1e-5
       hadgeo threshold scene_anomaly.tif --pfa 1e-4 --polygons anomalies.gpkg --merge-distance 5
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
+      hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
+    if model is not None and scene is None:
+        raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
     request = thresholding.request(given, overwrite=overwrite)
     with reporter(progress, quiet=quiet) as report:
-        decision = request.decide(scores, report)
+        explain = None if scene is None else _explain(scores, scene, model, device, report)
+        decision = request.decide(scores, report, explain)
         if isinstance(report, JsonLines):
             report.emit("result", **decision.facts())
             return
@@ -41,3 +64,19 @@ def command(scores: str, as_json: bool, overwrite: bool, quiet: bool, progress: 
         click.echo(json.dumps(decision.facts(), indent=2))
     elif not quiet:
         click.echo("\n".join(thresholding.lines(decision)))
+
+
+def _explain(scores: str, scene: str, model: str | None, device: str, progress: Progress) -> Explain:
+    """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
+    from hadgeo.cube import open_cube
+    from hadgeo.model_file import load_model
+    from hadgeo.products.evidence import gather_evidence
+    from hadgeo.products.scores import open_scores
+
+    cube = open_cube(scene)
+    if open_scores(scores).shape != cube.shape[1:]:
+        raise CubeError(
+            f"{scene}: {cube.shape[1]} x {cube.shape[2]} pixels, another grid than {scores}'s; give its scene"
+        )
+    loaded = None if model is None else load_model(model)
+    return partial(gather_evidence, cube, loaded, device=device, progress=progress)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.errors import ParameterError
+from hadgeo.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.products.decision import Decision, Grouping
+    from hadgeo.products.decision import Decision, Explain, Grouping, Outputs
     from hadgeo.products.threshold import Rule
     from hadgeo.progress import Progress
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 DEFAULT_PFA = 1e-3
 
 #: The options of `decision`, as a command receives them.
-NAMES = ("pfa", "percentile", "value", "top", "polygons", "p_values", "connectivity", "min_pixels", "merge_distance")
+NAMES = (
+    *("pfa", "percentile", "value", "top"),
+    *("polygons", "p_values", "evidence", "spectra"),
+    *("connectivity", "min_pixels", "merge_distance"),
+)
+_RULE_NAMES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
 _RULES = (
     click.option("--pfa", type=float, metavar="RATE", help="False-alarm rate, the share of the background flagged."),
@@ -31,6 +36,12 @@ _RULES = (
 _OUTPUTS = (
     click.option("--polygons", metavar="FILE", help="Write what stands out as polygons: .gpkg, .geojson or .parquet."),
     click.option("--p-values", metavar="FILE", help="Write each pixel's p-value as a GeoTIFF."),
+    click.option(
+        "--evidence",
+        metavar="FILE",
+        help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
+    ),
+    click.option("--spectra", metavar="DIR", help="Draw each anomaly's spectrum into this folder."),
     click.option(
         "--connectivity",
         type=click.Choice(["4", "8"]),
@@ -64,33 +75,31 @@ class Request:
     Attributes:
         rule: Which pixels stand out.
         grouping: How they become anomalies.
-        polygons: A vector file to write, or None.
-        p_values: A GeoTIFF to write, or None.
-        overwrite: Whether these two may be replaced.
+        outputs: What to write.
+        overwrite: Whether outputs may be replaced.
     """
 
     rule: Rule
     grouping: Grouping
-    polygons: str | None
-    p_values: str | None
+    outputs: Outputs
     overwrite: bool
 
     def check(self, inputs: list[Path]) -> None:
         """Refuse early what could not be written late; see `hadgeo.products.decision.check_outputs`."""
         from hadgeo.products.decision import check_outputs
 
-        check_outputs(self.polygons, self.p_values, self.grouping, inputs, overwrite=self.overwrite)
+        check_outputs(self.outputs, self.grouping, inputs, explained=True, overwrite=self.overwrite)
 
-    def decide(self, scores: str | Path, progress: Progress) -> Decision:
+    def decide(self, scores: str | Path, progress: Progress, explain: Explain | None) -> Decision:
         """Decide; see `hadgeo.products.decision.decide`."""
         from hadgeo.products.decision import decide
 
         return decide(
             scores,
             self.rule,
-            polygons=self.polygons,
-            p_values=self.p_values,
+            self.outputs,
             grouping=self.grouping,
+            explain=explain,
             overwrite=self.overwrite,
             progress=progress,
         )
@@ -105,21 +114,27 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
 
     Raises:
         ParameterError: Several rules are given, or an option is out of bounds.
+        OutputError: An output's name is empty.
     """
-    from hadgeo.products.decision import Grouping
+    from hadgeo.products.decision import Grouping, Outputs
     from hadgeo.products.threshold import Rule
 
-    rules = {name: given[name] for name in NAMES[:4] if given[name] is not None}
+    rules = {name: given[name] for name in _RULE_NAMES if given[name] is not None}
     if len(rules) > 1:
         names = " and ".join(f"--{name}" for name in rules)
         raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
     return Request(
         Rule(**rules or {"pfa": DEFAULT_PFA}),
         Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"]),
-        given["polygons"],
-        given["p_values"],
+        Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES}),
         overwrite,
     )
+
+
+def _path(name: str | None, option: str) -> Path | None:
+    if name == "":
+        raise OutputError(f"the output's name is empty; give the name of a file with --{option.replace('_', '-')}")
+    return None if name is None else Path(name)
 
 
 def lines(decision: Decision) -> list[str]:
@@ -131,8 +146,7 @@ def lines(decision: Decision) -> list[str]:
         f"{decision.expected_false_alarms:.3g} false alarms are expected",
         "tail": _tail(decision),
         "groups": groups,
-        "polygons": decision.polygons,
-        "p-values": decision.p_values,
+        **{name.replace("_", "-"): path for name, path in decision.outputs.wanted.items()},
     }
     return [f"{name:>10}  {text}" for name, text in told.items() if text is not None]
 

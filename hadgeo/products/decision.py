@@ -1,23 +1,32 @@
-"""From a score map to a decision: its threshold, how many pixels reach it, and on request polygons and p-values."""
+"""From a score map to a decision: its threshold, how many pixels reach it; on request polygons, p-values, evidence."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import xarray as xr
 
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError
 from hadgeo.geotiff import ScoreWriter, check_output, names_written
+from hadgeo.products.evidence import Anomaly, top_bands, write_evidence
 from hadgeo.products.groups import MAX_PIXELS, gather, label, pixels_above
 from hadgeo.products.scores import ScoreMap, open_scores
 from hadgeo.products.tail import Tail
 from hadgeo.products.threshold import Calibration, Rule, calibrate, followed
 from hadgeo.progress import SILENT, Progress
 from hadgeo.windows import Window
+
+if TYPE_CHECKING:
+    from hadgeo.products.polygons import Anomalies
+
+#: Compares anomalies with the background: `gather_evidence` for a scene and what found them there.
+Explain: TypeAlias = Callable[[Sequence[Anomaly]], xr.Dataset]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,33 @@ class Grouping:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """What to write of a decision; None for what is not wanted.
+
+    Attributes:
+        polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
+        p_values: A GeoTIFF of each pixel's p-value.
+        evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.products.evidence`.
+        spectra: A folder for a picture of each anomaly's spectrum.
+    """
+
+    polygons: Path | None = None
+    p_values: Path | None = None
+    evidence: Path | None = None
+    spectra: Path | None = None
+
+    @property
+    def wanted(self) -> dict[str, Path]:
+        """Those that are."""
+        return {name: path for name, path in vars(self).items() if path is not None}
+
+    @property
+    def anomalies(self) -> bool:
+        """Whether any of them needs the anomalies one by one."""
+        return bool(self.polygons or self.evidence or self.spectra)
+
+
+@dataclass(frozen=True)
 class Decision:
     """What a rule makes of a map.
 
@@ -57,8 +93,7 @@ class Decision:
         expected_false_alarms: How many background pixels of such a scene would.
         tail: The tail that was fitted, or None.
         groups: How many anomalies they form; None where they are too many to be grouped.
-        polygons: The vector file, or None.
-        p_values: The map of p-values, or None.
+        outputs: What was written.
     """
 
     scores: Path
@@ -69,8 +104,7 @@ class Decision:
     expected_false_alarms: float
     tail: Tail | None
     groups: int | None
-    polygons: Path | None = None
-    p_values: Path | None = None
+    outputs: Outputs
 
     def facts(self) -> dict[str, Any]:
         """What a program wants to know, ready for JSON."""
@@ -84,18 +118,17 @@ class Decision:
             "expected_false_alarms": self.expected_false_alarms,
             "tail": tail,
             "groups": self.groups,
-            "polygons": None if self.polygons is None else str(self.polygons),
-            "p_values": None if self.p_values is None else str(self.p_values),
+            **{name: None if path is None else str(path) for name, path in vars(self.outputs).items()},
         }
 
 
 def decide(
     scores: str | os.PathLike[str],
     rule: Rule,
+    outputs: Outputs | None = None,
     *,
-    polygons: str | os.PathLike[str] | None = None,
-    p_values: str | os.PathLike[str] | None = None,
     grouping: Grouping | None = None,
+    explain: Explain | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Decision:
@@ -104,28 +137,30 @@ def decide(
     Args:
         scores: The map, such as `hadgeo.detect` writes.
         rule: Which pixels stand out.
-        polygons: A vector file to write them to: ``.gpkg``, ``.geojson`` or ``.parquet``.
-        p_values: A GeoTIFF to write each pixel's p-value to.
+        outputs: What to write; nothing where it is None.
         grouping: How pixels become anomalies; by the defaults of `Grouping` where it is None.
-        overwrite: Whether these two may be replaced.
+        explain: Compares anomalies with the background; polygons then name the bands that stand out.
+        overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
     Raises:
         CubeNotFoundError: There is no such map.
         CubeError: It is no map of scores, or holds none.
-        ParameterError: The rule asks for what the map cannot tell.
-        MissingExtraError: Polygons need a library that is not installed.
+        ParameterError: The rule asks for what the map cannot tell, or evidence is wanted without `explain`.
+        MissingExtraError: An output needs a library that is not installed.
         OutputError: An output cannot be written.
         Cancelled: `progress` asked for it; nothing is left behind.
     """
-    grouping = grouping or Grouping()
+    grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
-    outputs = check_outputs(polygons, p_values, grouping, [source.path], overwrite=overwrite)
+    check_outputs(outputs, grouping, [source.path], explained=explain is not None, overwrite=overwrite)
     calibration = calibrate(source, progress=progress)
     threshold = calibration.threshold(rule)
     pixels = _count(source, threshold, progress)
-    if outputs.polygons is not None:
-        groups: int | None = _write_polygons(outputs.polygons, source, threshold, calibration, grouping, progress)
+    if outputs.anomalies:
+        found = _polygons().find(source, threshold, calibration, progress=progress, **asdict(grouping))
+        _write_anomalies(found, outputs, explain, overwrite=overwrite)
+        groups: int | None = len(found)
     else:
         groups = _count_groups(source, threshold, grouping, progress) if pixels <= MAX_PIXELS else None
     if outputs.p_values is not None:
@@ -139,60 +174,48 @@ def decide(
         calibration.expected_false_alarms(threshold),
         calibration.tail,
         groups,
-        outputs.polygons,
-        outputs.p_values,
+        outputs,
     )
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where a decision goes, after `check_outputs`."""
-
-    polygons: Path | None
-    p_values: Path | None
-
-
 def check_outputs(
-    polygons: str | os.PathLike[str] | None,
-    p_values: str | os.PathLike[str] | None,
-    grouping: Grouping,
-    inputs: list[Path],
-    *,
-    overwrite: bool,
-) -> Outputs:
+    outputs: Outputs, grouping: Grouping, inputs: list[Path], *, explained: bool, overwrite: bool
+) -> None:
     """Refuse early what could not be written late.
 
     Args:
-        polygons: The vector file, or None.
-        p_values: The GeoTIFF, or None.
+        outputs: What shall be written.
         grouping: How pixels become anomalies.
         inputs: Files that must not be replaced, whether they exist or are about to be made.
+        explained: Whether anomalies can be compared with the background.
         overwrite: Whether what is there may be replaced.
 
     Raises:
-        ParameterError: The name of the vector file says no known format, or groups shall be merged without polygons.
-        MissingExtraError: Polygons need a library that is not installed.
-        OutputError: An output is an input or the other one, exists, is read-only or open elsewhere, or its folder is
+        ParameterError: The name of the vector file says no known format, groups shall be merged without need, or
+            evidence cannot be had.
+        MissingExtraError: An output needs a library that is not installed.
+        OutputError: An output is an input or another one, exists, is read-only or open elsewhere, or its folder is
             missing.
     """
-    taken = list(inputs)
-    vector = None if polygons is None else _check_place(polygons, "--polygons", taken, overwrite=overwrite)
-    if vector is not None:
-        _polygons().check_suffix(vector)
-    elif grouping.merge_distance:
+    if (outputs.evidence or outputs.spectra) and not explained:
+        raise ParameterError("evidence and spectra are taken from the scene; add --scene, or leave them out")
+    if not outputs.anomalies and grouping.merge_distance:
         raise ParameterError("groups are merged for polygons only; add --polygons, or leave --merge-distance out")
-    band = None if p_values is None else _check_place(p_values, "--p-values", taken, overwrite=overwrite)
-    return Outputs(vector, band)
+    taken = list(inputs)
+    for name in ("polygons", "p_values", "evidence"):
+        out = getattr(outputs, name)
+        if out is not None:
+            _check_place(out, f"--{name.replace('_', '-')}", taken, overwrite=overwrite)
+    if outputs.anomalies:
+        polygons = _polygons()
+        if outputs.polygons is not None:
+            polygons.check_suffix(outputs.polygons)
+    if outputs.spectra is not None:
+        _spectra().check_folder(outputs.spectra, overwrite=overwrite)
 
 
-def _check_place(name: str | os.PathLike[str], option: str, taken: list[Path], *, overwrite: bool) -> Path:
-    if not os.fspath(name):
-        raise OutputError(f"the output's name is empty; give the name of a file with {option}")
-    out = Path(name)
-    try:
-        check_output(out, overwrite=overwrite)
-    except OutputError as error:
-        raise type(error)(str(error).replace(" -o ", f" {option} ").replace(" -o;", f" {option};")) from None
+def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) -> None:
+    check_output(out, overwrite=overwrite, option=option)
     for written in names_written(out):
         for other in taken:
             if written.absolute() == other.absolute() or (
@@ -204,7 +227,6 @@ def _check_place(name: str | os.PathLike[str], option: str, taken: list[Path], *
     if out.with_name(out.name + "-wal").exists():
         raise OutputError(f"{out} is open in another program; close it there, or use {option} to write elsewhere")
     taken.append(out)
-    return out
 
 
 def _polygons() -> ModuleType:
@@ -213,6 +235,14 @@ def _polygons() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(f'polygons need {error.name}; install it with pip install "hadgeo[vector]"') from error
     return polygons
+
+
+def _spectra() -> ModuleType:
+    try:
+        from hadgeo.products import spectra
+    except ImportError as error:
+        raise MissingExtraError(f'pictures need {error.name}; install it with pip install "hadgeo[report]"') from error
+    return spectra
 
 
 def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
@@ -224,13 +254,17 @@ def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progre
     return len(gather(pixels, label(pixels, grouping.connectivity), min_pixels=grouping.min_pixels))
 
 
-def _write_polygons(
-    out: Path, scores: ScoreMap, threshold: float, calibration: Calibration, grouping: Grouping, progress: Progress
-) -> int:
-    polygons = _polygons()
-    found = polygons.find(scores, threshold, calibration, progress=progress, **asdict(grouping))
-    polygons.write(found, out)
-    return len(found)
+def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
+    bands: dict[int, str] = {}
+    if explain is not None:
+        evidence = explain([Anomaly(group.id, group.rows, group.cols) for group in found.groups])
+        bands = dict(zip(evidence.id.values.tolist(), top_bands(evidence), strict=True))
+        if outputs.evidence is not None:
+            write_evidence(evidence, outputs.evidence, overwrite=overwrite)
+        if outputs.spectra is not None:
+            _spectra().spectra_plots(evidence, outputs.spectra, overwrite=overwrite)
+    if outputs.polygons is not None:
+        _polygons().write(found, outputs.polygons, bands=lambda group: bands.get(group.id) or None)
 
 
 def _write_p_values(
@@ -244,6 +278,7 @@ def _write_p_values(
         description="p-value of the anomaly score",
         tags={**{k: v for k, v in scores.tags.items() if k.startswith("HADGEO_")}, "HADGEO_SCORES": scores.path.name},
         overwrite=overwrite,
+        overviews="min",
     )
     with writer:
         for rows, strip in followed(scores, progress, "p-values"):

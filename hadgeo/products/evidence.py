@@ -321,7 +321,7 @@ def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
     deviation = (evidence.difference / spread).values
     order = np.argsort(-np.abs(deviation), axis=1)[:, :count]
     return [
-        ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))  # noqa: RUF001
+        ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))
         for row, best in zip(deviation, order, strict=True)
     ]
 

@@ -92,7 +92,7 @@ BAD_DETECT = [
     Bad("scene.tif -o m.tif --p-values m.tif", ("m.tif is m.tif, which is needed", "--p-values")),
     Bad(
         "scene.tif scores.tif --polygons x.gpkg",
-        ("--polygons and --p-values name one file", "2 scenes", "leave them out"),
+        ("--polygons: for one map", "2 scenes", "leave them out"),
     ),
     Bad("missing.tif --polygons x.gpkg", ("missing.tif", "no such file", "check the path")),
 ]

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hadgeo import rawtiff
 from hadgeo.products import scores, threshold
-from hadgeo.products.decision import decide
+from hadgeo.products.decision import Outputs, decide
 from hadgeo.products.threshold import Rule
 from tests.products.maps import write_map
 
 
 def test_memory_does_not_grow_with_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "_STRIP_BYTES", 2**16)
+    monkeypatch.setattr(rawtiff, "STRIP_BYTES", 2**16)
     for name in ("_KEPT", "_PIECE", "_BINS"):
         monkeypatch.setattr(threshold, name, 2**12)
     peaks = []
@@ -24,7 +26,7 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path, monkeypatch: pytest.M
         path = write_map(tmp_path / f"{rows}.tif", values).path
         tracemalloc.start()
         outputs = {"polygons": tmp_path / "x.gpkg", "p_values": tmp_path / "x.tif"}
-        decision = decide(path, Rule(top=100), overwrite=True, **outputs)
+        decision = decide(path, Rule(top=100), Outputs(**outputs), overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert decision.pixels == 100
