@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.core import (
+    QgsCentroidFillSymbolLayer,
     QgsFillSymbol,
     QgsGraduatedSymbolRenderer,
+    QgsMarkerSymbol,
     QgsPalLayerSettings,
     QgsRendererRange,
     QgsTextBufferSettings,
@@ -16,8 +18,8 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-#: Upper limits of p-values, and the colour of each class: the rarer, the brighter.
-CLASSES = ((1e-6, "#fcfdbf"), (1e-5, "#fe9f6d"), (1e-4, "#de4968"), (1e-3, "#8c2981"), (1.0, "#3b0f70"))
+#: Upper limits of p-values, and the colour of each class: seen on the dark ramp of scores as on a picture of the scene.
+CLASSES = ((1e-6, "#ffff33"), (1e-5, "#66ff66"), (1e-4, "#33e0ff"), (1e-3, "#5c9dff"), (1.0, "#b9b3ff"))
 
 #: One row of the map tip: what it says, and the expression of its value.
 _ROWS = (
@@ -68,13 +70,25 @@ def save_polygon_style(polygons: str) -> None:
 def _renderer() -> QgsGraduatedSymbolRenderer:
     ranges, low = [], 0.0
     for high, colour in CLASSES:
-        symbol = QgsFillSymbol.createSimple(
-            {"color": "0,0,0,0", "outline_color": colour, "outline_width": "0.7", "outline_style": "solid"}
-        )
+        symbol = _symbol(colour)
         label = f"p ≤ {high:g}" if high < 1 else f"p > {low:g}"
         ranges.append(QgsRendererRange(low, high, symbol, label))
         low = high
     return QgsGraduatedSymbolRenderer("p_value", ranges)
+
+
+def _symbol(colour: str) -> QgsFillSymbol:
+    """An outline, and a ring around the middle: a polygon of one pixel is seen at every scale."""
+    symbol = QgsFillSymbol.createSimple(
+        {"color": "0,0,0,0", "outline_color": colour, "outline_width": "0.5", "outline_style": "solid"}
+    )
+    ring = QgsMarkerSymbol.createSimple(
+        {"name": "circle", "color": "0,0,0,0", "outline_color": colour, "outline_width": "0.4", "size": "3.5"}
+    )
+    centre = QgsCentroidFillSymbolLayer()
+    centre.setSubSymbol(ring)
+    symbol.appendSymbolLayer(centre)
+    return symbol
 
 
 def _labels() -> QgsVectorLayerSimpleLabeling:
@@ -89,6 +103,7 @@ def _labels() -> QgsVectorLayerSimpleLabeling:
     settings = QgsPalLayerSettings()
     settings.fieldName = "id"
     settings.setFormat(text)
+    settings.dist = 2
     # The rarest first, where there is no room for all.
     settings.priority = 7
     return QgsVectorLayerSimpleLabeling(settings)

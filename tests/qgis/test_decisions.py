@@ -5,7 +5,14 @@ import pytest
 from conftest import Log
 from hadgeo_qgis import polygon_style
 from osgeo import gdal
-from qgis.core import QgsExpression, QgsExpressionContext, QgsExpressionContextUtils, QgsProject, QgsVectorLayer
+from qgis.core import (
+    QgsExpression,
+    QgsExpressionContext,
+    QgsExpressionContextUtils,
+    QgsProcessingException,
+    QgsProject,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtGui import QImage
 
 
@@ -56,7 +63,7 @@ def map_tip(layer, feature):
     return QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context)
 
 
-def test_the_map_tip_shows_numbers_and_the_spectrum_where_it_was_drawn(run, scores, tmp_path):
+def test_the_map_tip_shows_numbers_and_the_spectrum_where_it_was_drawn(run, scores, scene, tmp_path):
     out = tmp_path / "größer als.gpkg"
     run("threshold", INPUT=scores, TOP=5, OUTPUT=str(out))
     layer = QgsVectorLayer(str(out), "x", "ogr")
@@ -66,15 +73,15 @@ def test_the_map_tip_shows_numbers_and_the_spectrum_where_it_was_drawn(run, scor
     assert "rx" in tip
     assert "[%" not in tip
     assert "<img" not in tip
+    run("threshold", INPUT=scores, TOP=5, OUTPUT=str(out), SCENE=scene, SPECTRA=True)
+    layer = QgsVectorLayer(str(out), "x", "ogr")
+    tip = map_tip(layer, next(layer.getFeatures()))
     folder = polygon_style.spectra_folder(str(out))
-    folder.mkdir()
-    QImage(9, 9, QImage.Format.Format_RGB32).save(str(folder / "anomaly_1.png"))
-    tip = map_tip(layer, feature)
     assert f'<img src="{folder.as_uri()}/anomaly_1.png"' in tip
 
 
-def test_detect_gives_scores_and_polygons_at_once(provider, project, scene, tmp_path):
-    outputs = {"OUTPUT": str(tmp_path / "x.tif"), "POLYGONS": str(tmp_path / "x.gpkg")}
+def test_detect_gives_scores_polygons_and_spectra_at_once(provider, project, scene, tmp_path):
+    outputs = {"OUTPUT": str(tmp_path / "x.tif"), "POLYGONS": str(tmp_path / "x.gpkg"), "SPECTRA": True}
     parameters = {"INPUT": scene, "DETECTOR": "rx", "PFA": 0.002, **outputs}
     processing.runAndLoadResults("hadgeo:detect", parameters, feedback=Log())
     layers = QgsProject.instance().layerTreeRoot().layerOrder()
@@ -82,11 +89,14 @@ def test_detect_gives_scores_and_polygons_at_once(provider, project, scene, tmp_
     assert layers[0].renderer().type() == "graduatedSymbol"
     assert layers[1].renderer().type() == "singlebandpseudocolor"
     assert all(layer.crs().authid() == "EPSG:32633" for layer in layers)
+    feature = next(layers[0].getFeatures())
+    tip = map_tip(layers[0], feature)
+    assert "anomaly_1.png" in tip
+    assert feature["bands"] in tip.replace("&sigma;", "σ")
+    assert not QImage(str(tmp_path / "x_spectra" / "anomaly_1.png")).isNull()
 
 
 def test_rules_that_contradict_each_other_are_refused(run, scores, tmp_path):
-    from qgis.core import QgsProcessingException
-
     with pytest.raises(QgsProcessingException, match="give one of"):
         run("threshold", INPUT=scores, TOP=5, PFA=0.01, OUTPUT=str(tmp_path / "x.gpkg"))
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .. import backend, settings, styles
+from .. import backend, polygon_style, settings, styles
 from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, with_help
 from ..schema import DETECTORS, SCHEMA
 
@@ -141,14 +141,14 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
                 )
         return super().checkParameterValues(parameters, context)
 
-    def run_backend(self, command: str, arguments: dict, feedback, output: str = "") -> list:
+    def run_backend(self, command: str, arguments: dict, feedback, unfinished=()) -> list:
         """Run one command of the backend.
 
         Args:
             command: Its name.
             arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
             feedback: Processing's own.
-            output: A map that grows window by window; what is left of it after a run that did not end is removed.
+            unfinished: Folders that grow during a run, and are removed where it does not come to its end.
 
         Returns:
             The results; an empty list where the user cancelled.
@@ -163,11 +163,13 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         chosen = {"device": settings.device(), "memory": settings.memory(), "overwrite": True}
         known = SCHEMA["commands"][command]["arguments"]
         arguments = {**{k: v for k, v in chosen.items() if k in known}, **arguments}
-        unfinished = Path(f"{output}.part")
-        # An unfinished run of the command line may go on there.
-        ours = bool(output) and not unfinished.exists()
+        # What is there already is somebody's, such as an interrupted run of the command line that may go on.
+        ours = [folder for folder in unfinished if not folder.exists()]
         try:
-            return backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
+            results = backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
+            feedback.setProgress(100)
+            ours = []
+            return results
         except backend.BackendStopped:
             feedback.pushInfo("Stopped; nothing unfinished was left behind.")
             return []
@@ -175,8 +177,8 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
             raise QgsProcessingException(str(error)) from None
         finally:
-            if ours:
-                shutil.rmtree(unfinished, ignore_errors=True)
+            for folder in ours:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def value(self, parameters, name: str, context):
         """A parameter's value as JSON has it; None where it is left empty."""
@@ -207,6 +209,11 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
         box = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
         return None if box.isEmpty() else [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
+
+    def spectra(self, parameters, context, polygons):
+        """The folder for pictures of spectra, if they are asked for: where the map tips look for them."""
+        wanted = bool(polygons) and self.parameterAsBoolean(parameters, "SPECTRA", context)
+        return polygon_style.spectra_folder(polygons) if wanted else None
 
     def name_layer(self, context, output: str, name: str) -> None:
         """Give an output that is loaded after the run its name and style."""

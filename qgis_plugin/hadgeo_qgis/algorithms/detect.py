@@ -9,7 +9,7 @@ from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, Q
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from .base import DetectorChoice, HadgeoAlgorithm, scene_parameter
-from .threshold import polygons_parameter
+from .threshold import polygons_parameter, spectra_parameter
 
 #: Where the stages that follow the scores stand in the progress bar.
 DECISION = {"range": (90, 92), "calibrate": (92, 95), "count": (95, 97), "groups": (97, 99)}
@@ -32,6 +32,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             )
         )
         self.addParameter(polygons_parameter("POLYGONS", optional=True))
+        self.addParameter(spectra_parameter())
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
 
@@ -41,15 +42,19 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         scene = self.scene(parameters, "INPUT", context)
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         polygons = self.parameterAsOutputLayer(parameters, "POLYGONS", context) or None
+        spectra = self.spectra(parameters, context, polygons)
         arguments = {
             **arguments,
             **self.options(("window", "pfa"), parameters, context),
             "polygons": polygons,
+            "spectra": spectra and str(spectra),
             "scenes": [scene],
             "output": output,
             "extent": self.extent(parameters, context, layer),
         }
-        results = self.run_backend("detect", arguments, feedback, output)
+        results = self.run_backend(
+            "detect", arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]
+        )
         if not results:
             return {}
         name = f"{Path(scene).stem} {results[0]['detector']}"

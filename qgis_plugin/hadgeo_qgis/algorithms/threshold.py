@@ -6,7 +6,9 @@ from pathlib import Path
 
 from qgis.core import (
     QgsProcessing,
+    QgsProcessingException,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
@@ -14,6 +16,7 @@ from qgis.core import (
 
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
+from ..schema import argument
 from .base import HadgeoAlgorithm, scene_path
 
 _RULES = {"pfa": "False-alarm rate", "percentile": "Percentile", "value": "Score", "top": "Number of pixels"}
@@ -28,6 +31,16 @@ def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParame
     text = (
         "One polygon an anomaly, the rarest first: pixels, area, scores, p-value, expected false alarms, place. They "
         "come with colours by p-value, numbers and map tips."
+    )
+    return with_help(made, text)
+
+
+def spectra_parameter() -> QgsProcessingParameterBoolean:
+    """The parameter that asks for pictures of spectra."""
+    made = QgsProcessingParameterBoolean("SPECTRA", "Draw spectra for map tips", False)
+    text = (
+        "Draw each anomaly's spectrum against the background that was expected there, into a folder beside the "
+        "polygons; the map tips show it. It takes a moment an anomaly."
     )
     return with_help(made, text)
 
@@ -61,6 +74,9 @@ class Threshold(HadgeoAlgorithm):
         for name, title in _GROUPING.items():
             self.addParameter(of_argument("threshold", name, title, advanced=name != "min_pixels"))
         self.addParameter(polygons_parameter("OUTPUT"))
+        scene = QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True)
+        self.addParameter(with_help(scene, argument("threshold", "scene")["help"], advanced=True))
+        self.addParameter(spectra_parameter())
         p_values = QgsProcessingParameterRasterDestination(
             "P_VALUES", "Map of p-values", optional=True, createByDefault=False
         )
@@ -78,13 +94,19 @@ class Threshold(HadgeoAlgorithm):
         scores = scene_path(self.parameterAsRasterLayer(parameters, "INPUT", context), parameters.get("INPUT"))
         polygons = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         p_values = self.parameterAsOutputLayer(parameters, "P_VALUES", context) or None
+        scene = self.parameterAsRasterLayer(parameters, "SCENE", context)
+        spectra = self.spectra(parameters, context, polygons)
+        if spectra and scene is None:
+            raise QgsProcessingException("spectra are drawn from the scene that the map was made of: choose it")
         arguments = {
+            "scene": scene and scene_path(scene),
+            "spectra": spectra and str(spectra),
             **self.options((*_RULES, *_GROUPING), parameters, context),
             "scores": scores,
             "polygons": polygons,
             "p_values": p_values,
         }
-        results = self.run_backend("threshold", arguments, feedback)
+        results = self.run_backend("threshold", arguments, feedback, [spectra] if spectra else [])
         if not results:
             return {}
         told = results[0]
