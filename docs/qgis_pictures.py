@@ -49,7 +49,9 @@ def draw(layers: list, extent, out: Path, size: QSize) -> None:
     job = QgsMapRendererParallelJob(settings)
     job.start()
     job.waitForFinished()
-    job.renderedImage().convertToFormat(job.renderedImage().Format.Format_RGB32).save(str(out))
+    image = job.renderedImage()
+    # 256 colours: a fraction of the size.
+    image.convertToFormat(image.Format.Format_Indexed8).save(str(out))
 
 
 def main(folder: Path) -> None:
