@@ -19,10 +19,15 @@ HAS_QGIS    := $(shell command -v qgis_process.bin qgis_process >/dev/null 2>&1 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
 	$(BIN)/hadgeo simulate $(DEMO)/scene.tif --rows 256 --cols 256 --rotation 12 --wedges 0.1 --seed 7 --overwrite
-	$(BIN)/hadgeo detect $(DEMO)/scene.tif --overwrite
+	$(BIN)/hadgeo detect $(DEMO)/scene.tif --pfa 1e-3 --polygons $(DEMO)/scene_anomalies.gpkg --overwrite
+	$(BIN)/hadgeo quicklook $(DEMO)/scene.tif $(DEMO)/scene_anomaly.tif --polygons $(DEMO)/scene_anomalies.gpkg \
+		-o $(DEMO)/scene_quicklook.png --overwrite
+	$(BIN)/hadgeo evaluate $(DEMO)/scene_anomaly.tif $(DEMO)/scene_truth.tif
 	@echo
 	@echo "The scene:            $(CURDIR)/$(DEMO)/scene.tif"
 	@echo "Its map of anomalies: $(CURDIR)/$(DEMO)/scene_anomaly.tif"
+	@echo "The anomalies:        $(CURDIR)/$(DEMO)/scene_anomalies.gpkg"
+	@echo "A picture of all:     $(CURDIR)/$(DEMO)/scene_quicklook.png"
 	@echo "Where targets hide:   $(CURDIR)/$(DEMO)/scene_truth.tif"
 
 test: demo $(VENV)/installed-dev lint
@@ -56,7 +61,7 @@ bench: $(VENV)/installed-dev
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[vector,report]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -1,7 +1,8 @@
 """Fit once, detect on a whole mission: one model on five other lines, against fitting each of them.
 
-The lines are simulated: the same materials under other land, noise and targets. Times are of `hadgeo` processes,
-start-up included: one that detects on all five lines with the model, and one that fits and detects on all five.
+The lines are simulated: flights over one place, with the same materials under other noise and other targets; or, with
+`--other-places`, over other land as well. Times are of `hadgeo` processes, start-up included: one that detects on all
+five lines with the model, and one that fits and detects on all five.
 
     python benchmarks/mission.py --dir /somewhere/with/space --detectors bs3lnet scoread rx
 """
@@ -43,17 +44,19 @@ def auc(line: Path) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", type=Path, required=True, help="folder for about 60 MB of lines at the default size")
+    parser.add_argument("--dir", type=Path, required=True, help="folder for about 80 MB of lines at the default size")
     parser.add_argument("--detectors", nargs="+", default=["bs3lnet", "scoread", "rx"])
-    parser.add_argument("--rows", type=int, default=300)
-    parser.add_argument("--cols", type=int, default=300)
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--cols", type=int, default=250)
     parser.add_argument("--bands", type=int, default=60)
+    parser.add_argument("--other-places", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        which = "--seed" if options.other_places else "--flight"
         lines = [Path(folder) / f"line{i}.img" for i in range(LINES)]
-        for seed, line in enumerate(lines):
+        for number, line in enumerate(lines):
             size = ("--rows", options.rows, "--cols", options.cols, "--bands", options.bands)
-            hadgeo("simulate", line, *map(str, size), "--targets", "60", "--seed", str(seed))
+            hadgeo("simulate", line, *map(str, size), "--targets", "60", which, str(number))
         first, others = lines[0], lines[1:]
         print("| detector | " + " | ".join(f"line {i}" for i in range(1, LINES)) + " | five lines s |")
         print("|---|" + "---|" * LINES)

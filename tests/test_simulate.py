@@ -49,6 +49,18 @@ def folders(tmp_path):
     return made
 
 
+def test_another_flight_sees_the_same_ground_with_other_noise_and_targets(tmp_path):
+    made = [simulate(tmp_path / f"{i}.img", flight=flight, seed=3, **SMALL) for i, flight in enumerate((0, 1, 1))]
+    assert made[1].targets == made[2].targets != made[0].targets
+    cubes = []
+    for line in made[:2]:
+        with rasterio.open(line.path) as scene, rasterio.open(line.truth) as truth:
+            cubes.append(np.where(truth.read(1) == 0, scene.read().astype(float), np.nan))
+    both = np.isfinite(cubes[0]).all(axis=0) & np.isfinite(cubes[1]).all(axis=0)
+    first, second = (cube[10][both] for cube in cubes)
+    assert 0.8 < np.corrcoef(first, second)[0, 1] < 1
+
+
 def test_same_seed_gives_same_bytes_and_another_seed_another_scene(folders):
     for folder, seed in zip(folders, (3, 3, 4), strict=True):
         simulate(folder / "line.img", seed=seed, **SMALL)

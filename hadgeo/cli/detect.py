@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, thresholding
+from hadgeo.cli import options, recording, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeWarning, ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.engine import Detection
     from hadgeo.products.decision import Decision
+    from hadgeo.products.manifest import Manifest
 
 
 @click.command("detect")
-@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.argument("scenes", nargs=-1, metavar="SCENE...")
 @click.option("--output", "-o", metavar="FILE", help="The map; SCENE_anomaly.tif beside the scene by default.")
 @click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
 @click.option("--resample-bands", is_flag=True, help="Interpolate a scene to the wavelengths of --model.")
@@ -47,13 +48,35 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Warp the map of a rotated scene to a north-up grid; each pixel is the highest score that it touches.",
 )
+@click.option("--from", "repeats", metavar="FILE", help="Repeat a run from its .json; other options here replace its.")
 @options.quiet
 @options.progress
 @options.debug
 @click.pass_context
-def command(
+def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
+    """Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+
+    SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
+    is the detector's own. What was done is written beside the map, as .json.
+
+    \b
+    Examples:
+      hadgeo detect scene.tif
+      hadgeo detect line.img -d rx -o scores.tif
+      hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
+      hadgeo detect line2.img line3.img --model mission.hadgeo
+      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
+      hadgeo detect --from scene_anomaly.json -o again.tif
+    """  # noqa: D301
+    del context.params["repeats"]
+    earlier = None if repeats is None else recording.restore(context, repeats)
+    _detect(context, earlier, **context.params)
+
+
+def _detect(
     context: click.Context,
-    /,
+    earlier: Manifest | None,
+    *,
     scenes: tuple[str, ...],
     output: str | None,
     model: str | None,
@@ -73,27 +96,16 @@ def command(
     progress: str,
     **_: Any,
 ) -> None:
-    """Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
-
-    SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
-    is the detector's own.
-
-    \b
-    Examples:
-      hadgeo detect scene.tif
-      hadgeo detect line.img -d rx -o scores.tif
-      hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
-      hadgeo detect line2.img line3.img --model mission.hadgeo
-      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
-    """  # noqa: D301
-    from hadgeo.cube import crop, open_cube
-    from hadgeo.engine import detect
+    from hadgeo.cube import crop, open_cube, source_of
+    from hadgeo.engine import detect, output_path
     from hadgeo.products.evidence import gather_evidence
 
+    if not scenes:
+        raise ParameterError("no SCENE to detect anomalies in; name one, or a run to repeat with --from")
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
-    request = _request(context, scenes, output, overwrite=overwrite)
+    request = _request(context, scenes, output, north_up=north_up, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -104,10 +116,14 @@ def command(
         parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report:
         for scene in scenes:
+            whole = open_cube(scene)
+            target = output_path(source_of(whole), output)
+            cube = whole if extent is None else crop(whole, extent)
+            recording.check(target)
             done = detect(
-                scene if extent is None else crop(open_cube(scene), extent),
+                cube,
                 chosen,
-                out=output,
+                out=target,
                 parameters=parameters,
                 bands=bands,
                 device=device,
@@ -121,14 +137,29 @@ def command(
             )
             explain = partial(
                 gather_evidence,
-                scene,
+                cube,
                 chosen if model is not None else done.detector,
                 bands=done.bands.indices,
                 resample_bands=resample_bands,
                 device=device,
                 progress=report,
             )
-            decision = None if request is None else request.decide(done.path, report, explain)
+            # The pixels of a warped map are not those of the scene.
+            decision = None if request is None else request.decide(done.path, report, None if north_up else explain)
+            inputs = [*source_of(whole).files, *([] if model is None else [Path(model)])]
+            made = recording.write(
+                context,
+                done.path,
+                inputs=inputs,
+                outputs=[done.path, *(decision.outputs.wanted.values() if decision else ())],
+                facts=_facts(done, decision),
+                seconds=done.seconds,
+                pixels=done.valid,
+                scenes=[str(Path(scene).absolute())],
+                output=done.path,
+            )
+            if earlier is not None:
+                recording.compare(earlier, made, report)
             if isinstance(report, JsonLines):
                 report.emit("result", **_result(done, decision))
             elif not quiet:
@@ -136,7 +167,7 @@ def command(
 
 
 def _request(
-    context: click.Context, scenes: tuple[str, ...], output: str | None, *, overwrite: bool
+    context: click.Context, scenes: tuple[str, ...], output: str | None, *, north_up: bool, overwrite: bool
 ) -> thresholding.Request | None:
     """The decision that was asked for, once it is clear that it can be written; None where only a map is wanted."""
     given = {name: context.params[name] for name in thresholding.NAMES}
@@ -144,11 +175,14 @@ def _request(
         return None
     from hadgeo.cube import open_cube, source_of
     from hadgeo.engine import output_path
+    from hadgeo.products.manifest import manifest_path
 
     request = thresholding.request(given, overwrite=overwrite)
     if not request.outputs.wanted:
         request.check([])
         return request
+    if north_up and (request.outputs.evidence or request.outputs.spectra):
+        raise ParameterError("evidence and spectra are taken from the scene's own grid; leave them or --north-up out")
     if len(scenes) > 1:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
         raise ParameterError(
@@ -159,7 +193,8 @@ def _request(
         # What is odd about the scene is said when it is read.
         warnings.simplefilter("ignore", CubeWarning)
         source = source_of(open_cube(scenes[0]))
-    request.check([*source.files, output_path(source, output)])
+    target = output_path(source, output)
+    request.check([*source.files, target, manifest_path(target)])
     return request
 
 
@@ -185,6 +220,19 @@ def _check_distinct(scenes: tuple[str, ...]) -> None:
         if out in seen:
             raise ParameterError(f"the maps of {seen[out]} and {scene} would have one name; detect them apart, with -o")
         seen[out] = scene
+
+
+def _facts(done: Detection, decision: Decision | None) -> dict[str, Any]:
+    """What a run found out, for its manifest."""
+    from hadgeo.model_file import model_hash
+
+    return {
+        **_result(done, decision),
+        "parameters": done.detector.params.model_dump(mode="json"),
+        "model_hash": model_hash(done.detector),
+        "shape": list(done.shape),
+        "bands_left_out": dict(done.bands.dropped),
+    }
 
 
 def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:

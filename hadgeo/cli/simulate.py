@@ -45,6 +45,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @click.option("--crs", default="EPSG:32633", show_default=True, help="A projected coordinate system.")
 @click.option("--pixel-size", type=float, default=2.0, show_default=True, help="In the units of --crs.")
 @options.seed
+@click.option("--flight", type=int, default=0, show_default=True, help="Same ground, other noise and other targets.")
 @options.overwrite
 @options.quiet
 @options.progress

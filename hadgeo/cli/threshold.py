@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, thresholding
+from hadgeo.cli import options, recording, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeError, ParameterError
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 @options.quiet
 @options.progress
 @options.debug
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     scores: str,
     scene: str | None,
     model: str | None,
@@ -54,9 +59,23 @@ def command(
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
     request = thresholding.request(given, overwrite=overwrite)
+    written = list(request.outputs.wanted.values())
+    for path in written[:1]:
+        recording.check(path)
+    start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         explain = None if scene is None else _explain(scores, scene, model, device, report)
         decision = request.decide(scores, report, explain)
+        for path in written[:1]:
+            recording.write(
+                context,
+                path,
+                inputs=[Path(name) for name in (scores, scene, model) if name is not None],
+                outputs=written,
+                facts=decision.facts(),
+                seconds={"threshold": time.perf_counter() - start},
+                pixels=decision.valid,
+            )
         if isinstance(report, JsonLines):
             report.emit("result", **decision.facts())
             return

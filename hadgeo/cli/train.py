@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, recording
 from hadgeo.cli.reporting import JsonLines, reporter
 
 
@@ -20,7 +23,10 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @options.quiet
 @options.progress
 @options.debug
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     scenes: tuple[str, ...],
     output: str,
     detector: str,
@@ -44,6 +50,8 @@ def command(
     """  # noqa: D301
     from hadgeo.training import train
 
+    recording.check(Path(output))
+    start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         model = train(
             scenes,
@@ -54,6 +62,16 @@ def command(
             device=device,
             overwrite=overwrite,
             progress=report,
+        )
+        recording.write(
+            context,
+            Path(output),
+            inputs=map(Path, scenes),
+            outputs=[Path(output)],
+            facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
+            seconds={"train": time.perf_counter() - start},
+            pixels=0,
+            scenes=[str(Path(scene).absolute()) for scene in scenes],
         )
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)

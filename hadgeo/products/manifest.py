@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -84,13 +85,17 @@ class Manifest(BaseModel):
         Args:
             made: The manifest of the repetition.
         """
-        pairs = zip(self.outputs, made.outputs, strict=True)
-        return [after.path for before, after in pairs if before.sha256 != after.sha256]
+        pairs = zip_longest(self.outputs, made.outputs)
+        return [
+            (after or before).path
+            for before, after in pairs
+            if not (before and after and before.sha256 == after.sha256)
+        ]
 
 
 def manifest_path(output: Path) -> Path:
     """Where the manifest of an output stands: ``x.json`` beside ``x.tif``."""
-    return output.with_suffix(".json")
+    return output.with_name(output.name + ".json") if output.suffix == ".json" else output.with_suffix(".json")
 
 
 def check_manifest(path: Path) -> None:

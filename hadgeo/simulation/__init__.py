@@ -65,6 +65,7 @@ def simulate(
     targets: int = 24,
     snr: float = 150.0,
     seed: int = 0,
+    flight: int = 0,
     crs: str = "EPSG:32633",
     pixel_size: float = 2.0,
     compress: Literal["none", "deflate", "lzw", "zstd"] = "none",
@@ -90,6 +91,7 @@ def simulate(
         targets: How many targets; each fills a share between 0.15 and 1 of 1 to 24 pixels.
         snr: Signal-to-noise ratio of the best band at a reflectance of 0.3.
         seed: Other seeds are other places.
+        flight: Other flights over a place see the same ground with other noise and other targets.
         crs: A projected coordinate system.
         pixel_size: Side of a pixel in the units of `crs`.
         compress: How a GeoTIFF's tiles are compressed; ENVI is raw.
@@ -121,6 +123,7 @@ def simulate(
         targets=targets,
         snr=snr,
         seed=seed,
+        flight=flight,
         crs=crs,
         pixel_size=pixel_size,
         compress=compress,

@@ -13,7 +13,7 @@ from hadgeo.simulation.land import WATER, land
 from hadgeo.simulation.noise import Floats
 from hadgeo.simulation.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
 from hadgeo.simulation.spectra import BACKGROUND, TARGETS, clutter_basis, make_bands, mixing_basis
-from hadgeo.simulation.targets import Swath, place_targets
+from hadgeo.simulation.targets import Swath, flight_key, place_targets
 
 # The signal-to-noise ratio that is asked for holds at this reflectance in the best band.
 _REFERENCE = 0.3
@@ -56,7 +56,7 @@ class Scene:
         self.spec = spec
         self.bands = make_bands(spec.bands)
         self.swath = Swath(spec.rows, spec.cols, spec.wedges, spec.seed)
-        self.targets = place_targets(self.swath, spec.targets, spec.seed)
+        self.targets = place_targets(self.swath, spec.targets, spec.seed, spec.flight)
         self._target_starts = [target.row for target in self.targets]
         self._scale = np.float32(INT16_SCALE if spec.dtype == "int16" else 1)
         clutter = clutter_basis(self.bands)
@@ -116,7 +116,7 @@ class Scene:
         A row has its own generator, and its products have shapes of its own, so that neither the random numbers nor the
         order of the sums depends on the strip that it is made in.
         """
-        seeds = np.random.SeedSequence(self.spec.seed, spawn_key=(1, row))
+        seeds = np.random.SeedSequence(self.spec.seed, spawn_key=(1, row, *flight_key(self.spec.flight)))
         rng = np.random.Generator(np.random.SFC64(seeds))
         grain = rng.standard_normal((4, len(brightness)), dtype=np.float32) * _GRAIN[:, None]
         oddness = _CLUTTER * np.exp(_CLUTTER_TAIL * rng.standard_normal(len(brightness), dtype=np.float32))

@@ -33,6 +33,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "targets": (0, 100_000),
     "snr": (1, 100_000),
     "seed": (0, 2**63 - 1),
+    "flight": (0, 2**31 - 1),
     "pixel_size": (1e-3, 1e5),
 }
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -60,6 +61,7 @@ class SceneSpec:
     targets: int
     snr: float
     seed: int
+    flight: int
     crs: str
     pixel_size: float
     compress: str

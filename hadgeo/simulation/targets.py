@@ -77,13 +77,19 @@ class Swath:
         return bool((left <= first).all() and (left + self.width >= last).all())
 
 
-def place_targets(swath: Swath, count: int, seed: int) -> tuple[Target, ...]:
+def flight_key(flight: int) -> tuple[int, ...]:
+    """What tells the chance of one flight from that of another over the same place."""
+    return (flight,) if flight else ()
+
+
+def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple[Target, ...]:
     """Spread targets over the swath, one to a cell of a grid, and no two nearer than the gap.
 
     Args:
         swath: The valid pixels.
         count: How many.
         seed: The scene's seed.
+        flight: Which of the flights over this place.
 
     Returns:
         The targets, by row.
@@ -91,7 +97,7 @@ def place_targets(swath: Swath, count: int, seed: int) -> tuple[Target, ...]:
     Raises:
         ParameterError: The swath is too small for so many.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, *flight_key(flight))))
     smallest = _LARGEST + _GAP
     side = float(max(smallest, np.sqrt(swath.rows * swath.width / max(count, 1) / 1.3)))
     while True:

@@ -1,0 +1,107 @@
+"""What `detect`, `train` and `threshold` write down of a run, and how `detect --from` repeats one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from hadgeo.errors import CubeError
+
+if TYPE_CHECKING:
+    from hadgeo.products.manifest import Manifest
+    from hadgeo.progress import Progress
+
+#: Options that change nothing of what is written.
+_MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats"}
+
+#: Options that name files, which are written down in full.
+_FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra"}
+
+
+def check(output: Path) -> None:
+    """Refuse early a manifest that would replace somebody else's file; see `hadgeo.products.manifest`."""
+    from hadgeo.products.manifest import check_manifest, manifest_path
+
+    if output.name:
+        check_manifest(manifest_path(output))
+
+
+def write(
+    context: click.Context,
+    beside: Path,
+    *,
+    inputs: Iterable[Path],
+    outputs: Iterable[Path],
+    facts: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    pixels: int,
+    **resolved: Any,
+) -> Manifest:
+    """Write down a run that has just ended.
+
+    Args:
+        context: The command's, for the options that were given.
+        beside: Its first output.
+        inputs: Files that it read.
+        outputs: Files and folders that it wrote.
+        facts: What it found out.
+        seconds: Wall time of each stage.
+        pixels: Pixels that have a score.
+        resolved: Options as they turned out, such as the name of the map.
+    """
+    from hadgeo.products.manifest import manifest_path, record, write_manifest
+
+    given = {k: v for k, v in context.params.items() if context.get_parameter_source(k) is not ParameterSource.DEFAULT}
+    options = {name: value for name, value in {**given, **resolved}.items() if name not in _MANNERS}
+    files = [part for path in outputs for part in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    manifest = record(
+        context.command.name or "",
+        options={name: _absolute(value) if name in _FILES else value for name, value in options.items()},
+        inputs=inputs,
+        outputs=files,
+        facts=facts,
+        seconds=seconds,
+        valid=pixels,
+    )
+    write_manifest(manifest, manifest_path(beside))
+    return manifest
+
+
+def restore(context: click.Context, path: str) -> Manifest:
+    """Give a command the options of an earlier run, where the user gave none.
+
+    Raises:
+        CubeError: The file is no manifest, or of another command, or what was read then is no longer there.
+    """
+    from hadgeo.products.manifest import read_manifest
+
+    manifest, command = read_manifest(path), context.command.name
+    if manifest.command != command:
+        raise CubeError(f"{path}: a run of `hadgeo {manifest.command}`, which `hadgeo {command}` cannot repeat")
+    changed = manifest.changed_inputs()
+    if changed:
+        raise CubeError(
+            f"{path}: {changed[0]} is gone or was changed since, so the run cannot be repeated; make it anew"
+        )
+    for name, value in manifest.options.items():
+        if name in context.params and context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            context.params[name] = value
+            context.set_parameter_source(name, ParameterSource.COMMANDLINE)
+    return manifest
+
+
+def compare(earlier: Manifest, made: Manifest, progress: Progress) -> None:
+    """Say whether a repetition gave the same bytes."""
+    differing = earlier.differing_outputs(made)
+    if not differing:
+        progress.message("every output has the same bytes as in the run that was repeated")
+    for path in differing:
+        progress.message(f"{path} differs from the run that was repeated; compare the versions and devices of both")
+
+
+def _absolute(name: Any) -> str | None:
+    return None if name is None else str(Path(name).absolute())

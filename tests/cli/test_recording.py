@@ -1,0 +1,122 @@
+"""Every run writes a manifest, and `detect --from` repeats one to the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import hadgeo
+from hadgeo.cli import cli
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    hadgeo.simulate("line.img", rows=40, cols=40, bands=20, targets=3)
+    return Path("line.img")
+
+
+def run(*words: str | Path, status: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [*map(str, words), "--progress", "none"])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def manifest(path: str) -> dict[str, Any]:
+    return dict(json.loads(Path(path).read_text()))
+
+
+def sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_detection_is_written_down(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "--top", "7", "--polygons", "x.gpkg")
+    told = manifest("line_anomaly.json")
+    assert [Path(item["path"]).name for item in told["inputs"]] == ["line.img", "line.hdr"]
+    assert [item["sha256"] for item in told["outputs"]] == [sha256("line_anomaly.tif"), sha256("x.gpkg")]
+    assert told["options"]["detector"] == "rx"
+    assert told["facts"]["decision"]["rule"] == {"top": 7}
+    assert told["facts"]["parameters"]
+    assert {"fit", "score", "write"} <= told["seconds"].keys()
+    assert told["pixels_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-d", "rx", "--top", "7", "--polygons", "x.gpkg", "--evidence", "x.nc", "--spectra", "spectra"),
+        ("-p", "steps=3", "-p", "crop=16", "--seed", "5", "--bands", "1-12", "--window", "9", "--p-values", "p.tif"),
+        ("-d", "scoread", "-p", "steps=3", "-p", "t=0.02,0.1", "--pfa", "1e-2", "--polygons", "x.geojson"),
+    ],
+    ids=["rx", "bs3lnet", "scoread"],
+)
+def test_a_repetition_gives_the_same_bytes(scene: Path, words: tuple[str, ...]) -> None:
+    run("detect", scene, *words, "-o", "x.tif")
+    hashes = [item["sha256"] for item in manifest("x.json")["outputs"]]
+    result = run("detect", "--from", "x.json", "--overwrite")
+    assert "every output has the same bytes" in result.stderr
+    assert [item["sha256"] for item in manifest("x.json")["outputs"]] == hashes
+    assert hashes[0] == sha256("x.tif")
+
+
+def test_what_is_given_replaces_what_was(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    result = run("detect", "--from", "x.json", "-o", "y.tif", "--bands", "1-9")
+    assert "y.tif differs from the run that was repeated" in result.stderr
+    assert manifest("y.json")["options"]["detector"] == "rx"
+    assert manifest("y.json")["facts"]["bands"] == "1-9"
+
+
+def test_a_model_is_written_down_with_what_it_was_fitted_on(scene: Path) -> None:
+    run("train", scene, "-d", "rx", "-o", "m.hadgeo")
+    assert manifest("m.json")["outputs"][0]["sha256"] == sha256("m.hadgeo")
+    run("detect", scene, "--model", "m.hadgeo", "-o", "x.tif")
+    assert [Path(item["path"]).name for item in manifest("x.json")["inputs"]] == ["line.img", "line.hdr", "m.hadgeo"]
+    assert "same bytes" in run("detect", "--from", "x.json", "--overwrite").stderr
+
+
+def test_a_decision_is_written_down_where_it_writes_anything(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    Path("x.json").unlink()
+    run("threshold", "x.tif", "--top", "5")
+    assert not Path("x.json").exists()
+    run("threshold", "x.tif", "--top", "5", "--p-values", "p.tif")
+    assert manifest("p.json")["command"] == "threshold"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("detect", "--from", "none.json"), "no such manifest"),
+        (("detect", "--from", "line.hdr"), "not a manifest"),
+        (("detect", "--from", "m.json"), "`hadgeo train`"),
+        (("detect", "--from", "x.json"), "x.tif exists; use --overwrite"),
+        (("detect",), "no SCENE"),
+        (("detect", "line.img", "-o", "other.tif"), "other.json exists and is no manifest"),
+        (("threshold", "x.tif", "--p-values", "other.tif"), "other.json exists and is no manifest"),
+        (("train", "line.img", "-o", "other.hadgeo"), "other.json exists and is no manifest"),
+        (("detect", "line.img", "-o", "y.tif", "--north-up", "--evidence", "y.nc"), "--north-up"),
+    ],
+)
+def test_what_cannot_be_repeated_or_written_is_refused(scene: Path, words: tuple[str, ...], message: str) -> None:
+    run("train", scene, "-d", "rx", "-o", "m.hadgeo")
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    Path("other.json").write_text('{"type": "FeatureCollection"}')
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    result = run(*words, status=2)
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_changed_input_is_no_repetition(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    os.utime(scene, (1, 1))
+    assert "was changed since" in run("detect", "--from", "x.json", "-o", "y.tif", status=2).stderr
