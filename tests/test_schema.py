@@ -55,7 +55,7 @@ def test_every_option_has_help_and_every_argument_can_be_sent(name: str) -> None
 
 def test_what_is_told_of_an_option_is_true() -> None:
     arguments = SCHEMA["commands"]["detect"]["arguments"]
-    assert arguments["scenes"] == {"type": "text", "required": True, "several": True}
+    assert arguments["scenes"] == {"type": "text", "several": True}
     assert arguments["window"]["minimum"] == 1
     assert arguments["extent"]["places"] == 4
     assert arguments["overwrite"]["type"] == "flag"

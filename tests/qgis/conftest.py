@@ -1,4 +1,4 @@
-"""A real QGIS without a screen, with a profile of its own, the plugin in it, and a real backend beside it."""
+"""A real QGIS without a screen, which pytest-qgis has started, the plugin in it, and a real backend beside it."""
 
 import json
 import os
@@ -13,13 +13,10 @@ PLUGINS = ROOT / "qgis_plugin"
 #: The interpreter that has hadgeo: that of `make test`, or another.
 BACKEND = os.environ.get("HADGEO_TEST_BACKEND", str(ROOT / ".venv" / "bin" / "python"))
 
-# All of it before pytest-qgis starts QGIS.
 _home = Path(tempfile.mkdtemp(prefix="hadgeo-qgis-"))
 _home.chmod(0o700)
 os.environ.update(
-    QT_QPA_PLATFORM="offscreen",
     XDG_RUNTIME_DIR=str(_home),
-    QGIS_CUSTOM_CONFIG_PATH=str(_home / "profile"),
     HADGEO_PYTHON=BACKEND,
     OMP_NUM_THREADS="1",
     OMP_WAIT_POLICY="passive",
