@@ -73,7 +73,22 @@ for name in ("qgis.core", "qgis.gui", "processing.core.ProcessingConfig", "proce
     module(name)
 for name in ("processing.core", "processing.gui"):
     module(name, __path__=[])
-module("qgis.utils", iface=None)
+
+
+class Interface:
+    """QGIS's window as far as the plugin asks for it."""
+
+    def mainWindow(self):
+        return None
+
+    def addPluginToMenu(self, *args):
+        pass
+
+    def removePluginMenu(self, *args):
+        pass
+
+
+module("qgis.utils", iface=Interface())
 module("osgeo", gdal=Standin())
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "qgis_plugin"))
@@ -82,7 +97,7 @@ from hadgeo_qgis.algorithms import ALGORITHMS  # noqa: E402
 
 application = PyQt6.QtWidgets.QApplication(["test", "-platform", "offscreen"])
 plugin = classFactory(None)
-plugin.initProcessing()
+plugin.initGui()
 for algorithm in ALGORITHMS:
     made = algorithm()
     made.initAlgorithm()
