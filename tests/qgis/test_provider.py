@@ -2,9 +2,10 @@
 
 import pytest
 from hadgeo_qgis import settings
+from hadgeo_qgis.algorithms.base import Feedback
 from hadgeo_qgis.schema import DETECTORS
 from processing.core.ProcessingConfig import ProcessingConfig
-from qgis.core import QgsProcessingParameterDefinition
+from qgis.core import QgsProcessingFeedback, QgsProcessingParameterDefinition
 from qgis.PyQt.QtGui import QIcon
 
 EXPECTED = {
@@ -86,3 +87,21 @@ def test_a_missing_backend_is_said_and_stops_nothing(provider, monkeypatch, tmp_
 def test_with_a_backend_there_is_nothing_to_say(provider):
     assert provider.warningMessage() == ""
     assert provider.algorithm("detect").canExecute() == (True, "")
+
+
+def test_the_bar_moves_between_windows_and_never_back():
+    log = QgsProcessingFeedback(False)
+    shown = Feedback(log, {"start": (0, 2), "score": (50, 90)})
+    bar = []
+    told = [("start", 0, 0), ("start", 0, 1), ("start", 0, 2), ("score", 0, 0), ("score", 0, 1), ("score", 10, 2)]
+    for stage, percent, seconds in [*told, ("score", 10, 3), ("score", 10, 4), ("score", 20, 5), ("score", 100, 9)]:
+        shown.progress(stage, percent, seconds)
+        bar.append(log.progress())
+    assert bar == sorted(bar)
+    # Only the caps may stand still.
+    assert bar[0] < bar[1] < bar[2] < bar[3] < bar[4] < bar[5] < bar[6]
+    assert bar[7] < bar[8]
+    # 10 % at 2 s is 15 % at 3 s, and below 20 % until the next window is there.
+    assert bar[6] == pytest.approx(50 + 0.4 * 15)
+    assert bar[7] == pytest.approx(50 + 0.4 * 19)
+    assert bar[8:] == [pytest.approx(58), pytest.approx(90)]

@@ -34,14 +34,24 @@ class Feedback(backend.Listener):
         self._feedback = feedback
         self._stages = stages
         self._stage = ""
+        self._percent, self._step, self._since = 0.0, 0.0, 0.0
 
-    def progress(self, stage: str, percent: float, seconds: float) -> None:  # noqa: ARG002
+    def progress(self, stage: str, percent: float, seconds: float) -> None:
         """Move the bar, never back, and say when a stage begins: each text becomes a line of the dialog's log."""
-        begin, end = self._stages.get(stage, (0, 0))
-        self._feedback.setProgress(max(self._feedback.progress(), begin + (end - begin) * percent / 100))
         if stage != self._stage:
             self._stage = stage
+            self._percent, self._step, self._since = 0.0, 5.0, 0.0
             self._feedback.setProgressText(f"{stage} …")
+        begin, end = self._stages.get(stage, (0, 0))
+        whole = begin + (end - begin) * self._estimate(percent, seconds) / 100
+        self._feedback.setProgress(max(self._feedback.progress(), whole))
+
+    def _estimate(self, percent: float, seconds: float) -> float:
+        """Between two windows nothing is known: go on at the pace so far, by less than the last step was wide."""
+        if percent > self._percent:
+            self._step, self._percent, self._since = percent - self._percent, percent, seconds
+        pace = percent / self._since if self._since > 0 else 1.0
+        return min(100.0, percent + min(pace * (seconds - self._since), 0.9 * self._step))
 
     def log(self, message: str, warning: bool = False) -> None:
         """Show a line of the backend's log."""
