@@ -112,3 +112,19 @@ def scenes(tmp_path_factory):
 def scene(scenes):
     """A small rotated scene."""
     return str(scenes / "line.tif")
+
+
+_status = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_sessionfinish(session, exitstatus):
+    global _status
+    _status = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    # QGIS 3.22 may crash while Python takes it apart, when all has been said.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(_status))
