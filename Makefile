@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= passive
 # QGIS brings PyQt and GDAL for the system's own Python alone.
 QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV   := .venv-qgis
-HAS_QGIS    := $(shell command -v qgis_process.bin qgis_process >/dev/null 2>&1 && \
+HAS_QGIS    := $(shell { command -v qgis_process.bin || command -v qgis_process; } >/dev/null 2>&1 && \
                  $(QGIS_PYTHON) -c 'import qgis' 2>/dev/null && echo yes)
 
 .PHONY: demo test test-qgis lint plugin bench clean
@@ -74,4 +74,4 @@ $(QGIS_VENV)/installed: tests/qgis/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(QGIS_VENV) .qgis-settings $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(QGIS_VENV) tests/qgis/.qgis-settings $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
