@@ -9,7 +9,7 @@ from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from qgis.core import QgsApplication, QgsSettings
 
 from .backend import is_interpreter
-from .schema import SCHEMA
+from .schema import argument
 
 GROUP = "hadgeo"
 PYTHON, DEVICE, MEMORY = "HADGEO_PYTHON", "HADGEO_DEVICE", "HADGEO_MEMORY"
@@ -17,7 +17,7 @@ PYTHON, DEVICE, MEMORY = "HADGEO_PYTHON", "HADGEO_DEVICE", "HADGEO_MEMORY"
 #: Overrides the interpreter of the settings.
 VARIABLE = "HADGEO_PYTHON"
 
-_OPTIONS = SCHEMA["commands"]["detect"]["arguments"]
+_OPTIONS = {name: argument("detect", name) for name in ("device", "memory")}
 
 
 def add_settings(icon) -> None:

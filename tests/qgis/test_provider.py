@@ -40,6 +40,9 @@ def test_everything_has_help_and_an_icon(provider, name):
         assert parameter.help() in algorithm.shortHelpString().replace("&lt;", "<").replace("&gt;", ">").replace(
             "&amp;", "&"
         )
+    # Neither options nor commands of a terminal.
+    assert "--" not in algorithm.shortHelpString()
+    assert "`" not in algorithm.shortHelpString()
     assert len(algorithm.shortDescription()) > 40
     assert algorithm.svgIconPath() != provider.svgIconPath()
     assert not QIcon(algorithm.svgIconPath()).pixmap(32).isNull()
