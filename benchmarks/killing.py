@@ -1,8 +1,9 @@
 """Kill `hadgeo detect` at random moments, go on with `--resume`, and compare with an uninterrupted run.
 
-Each round starts a run, kills it (SIGKILL) after a random share of the time that a whole run takes, and again after
-that until a run comes to its end. Says for each round in which stages it was killed, whether the map has the same
-bytes, and whether any window that was noted as finished was computed again.
+Each round starts a run and kills it (SIGKILL) at a random moment of a random stage: in the fit, while windows are
+scored, or while the map is made of them, up to its rename. It does so twice, and then lets the third run end. Says in
+which stages runs were killed, whether the map has the same bytes, and whether any window that was noted as finished was
+computed again.
 
     python benchmarks/killing.py --rounds 20
 """
@@ -19,50 +20,56 @@ import time
 from pathlib import Path
 
 import hadgeo
-from hadgeo.journal import Journal
-from hadgeo.unfinished import part_path
+from hadgeo.unfinished import JOURNAL, part_path
 
 
 def start(scene: Path, out: Path, options: list[str]) -> subprocess.Popen[str]:
     """Start a detection that tells its progress."""
     command = [sys.executable, "-m", "hadgeo", "detect", str(scene), "-o", str(out), "--progress", "json", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def stage_reached(told: str, out: Path) -> str:
-    """Where a killed run was."""
+def kill(process: subprocess.Popen[str], out: Path) -> str:
+    """Kill a run at a random moment, unless it ends before; say where it was."""
+    stage, share = random.choice(["statistics", "score", "write"]), random.random()
+    for line in process.stdout:
+        told = json.loads(line)
+        if stage == "write" and told.get("stage") == "score" and told["percent"] == 100:
+            time.sleep(share * 1.5)
+            break
+        if told.get("stage") == stage and told["percent"] >= 100 * share:
+            break
+    process.kill()
+    process.communicate()
+    if process.returncode == 0:
+        return "nothing: it had ended"
     if out.exists():
-        return "renamed"
-    if (part_path(out) / "cog.tif").exists():
-        return "copy"
-    stages = [json.loads(line)["stage"] for line in told.splitlines() if '"stage"' in line and line.endswith("}")]
-    return stages[-1] if stages else "start"
+        return "cleaning up"
+    files = {path.name for path in part_path(out).iterdir()} if part_path(out).exists() else set()
+    return "COG copy" if "cog.tif" in files else "overviews" if "overview1.tif" in files else stage
 
 
-def one_round(scene: Path, out: Path, options: list[str], longest: float) -> tuple[list[str], int]:
-    """Kill until a run ends; give the stages in which it was killed, and the windows that were computed twice."""
-    stages: list[str] = []
-    twice = 0
-    while True:
-        before = Journal.read(part_path(out))
+def noted(out: Path) -> list[str]:
+    """The windows in a run's journal, in the order in which they were finished."""
+    journal = part_path(out) / JOURNAL
+    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
+    return [line for line in lines if '"crc32"' in line]
+
+
+def one_round(scene: Path, out: Path, options: list[str]) -> tuple[list[str], int]:
+    """Kill twice, then let a run end; give where it was killed, and how many windows were computed twice."""
+    killed, twice = [], 0
+    for last in (False, False, True):
+        if out.exists() and not part_path(out).exists():
+            break
+        before = noted(out)
         process = start(scene, out, [*options, "--resume"])
-        # Every third run may end, so that a round does not go on for ever.
-        patience = random.uniform(0.1, 1) * longest if len(stages) % 3 < 2 else None
-        try:
-            told, errors = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            told, _ = process.communicate()
-            stages.append(stage_reached(told, out))
-            if stages[-1] == "renamed" and not part_path(out).exists():
-                return stages, twice
+        if not last:
+            killed.append(kill(process, out))
             continue
-        if process.returncode:
-            raise RuntimeError(errors)
-        if before is not None:
-            kept = json.loads(told.splitlines()[-1])["windows_kept"]
-            twice += len(before) - kept
-        return stages, twice
+        told, _ = process.communicate()
+        twice = len(before) - json.loads(told.splitlines()[-1])["windows_kept"]
+    return killed, twice
 
 
 def main() -> None:
@@ -77,17 +84,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "line.img"
         hadgeo.simulate(scene, rows=4000, cols=400, bands=40, rotation=10, wedges=0.2, seed=1)
-        began = time.perf_counter()
         whole = Path(folder) / "whole.tif"
         start(scene, whole, words).communicate()
-        longest = time.perf_counter() - began
-        print(f"a whole run takes {longest:.1f} s")
         for number in range(options.rounds):
             out = Path(folder) / f"map{number}.tif"
-            stages, twice = one_round(scene, out, words, longest)
+            stages, twice = one_round(scene, out, words)
             same = out.read_bytes() == whole.read_bytes()
             left = [path.name for path in Path(folder).glob(f"map{number}.tif.part*")]
-            print(f"{number + 1:>3}: killed in {', '.join(stages) or 'no stage'}; same bytes: {same}; ", end="")
+            print(f"{number + 1:>3}: killed in {', '.join(stages)}; same bytes: {same}; ", end="")
             print(f"windows computed twice: {twice}; left behind: {left or 'nothing'}", flush=True)
             out.unlink()
 

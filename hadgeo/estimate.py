@@ -165,7 +165,8 @@ def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection
     if "steps" not in type(detector.params).model_fields:
         return passing
     whole = min(pixels, WHOLE_SIDE**2)
-    return passing + 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
+    # Crops, and what is made of them.
+    return passing + 2 * 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
 
 
 def _shortened(detector: Detector[Any]) -> Detector[Any]:

@@ -254,5 +254,5 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
 def _last_line(done: Detection) -> str:
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in done.seconds.items())
     windows = "1 window" if done.windows == 1 else f"{done.windows} windows"
-    rate = f"{done.pixels_per_second / 1e6:.2f} Mpx/s, {done.valid_per_second / 1e6:.2f} of them valid"
+    rate = f"{done.pixels_per_second:,.0f} px/s, {done.valid_per_second:,.0f} of them valid"
     return f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages}; {rate})"

@@ -146,8 +146,12 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
     """
     _, rows, cols = block.shape
     step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
-    parts = [_mahalanobis(block[:, row : row + step], mean, whitening) for row in range(0, rows, step)]
-    return torch.cat(parts).reshape(rows, cols)
+    # One array for all: small ones kept between large ones that come and go would tear the heap apart.
+    distance = torch.empty((rows, cols), dtype=whitening.dtype, device=block.device)
+    for row in range(0, rows, step):
+        part = slice(row, row + step)
+        distance[part] = _mahalanobis(block[:, part], mean, whitening).reshape(-1, cols)
+    return distance
 
 
 def _mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor:
