@@ -8,7 +8,13 @@ DEMO   := demo
 # Waiting threads sleep instead of spinning, which matters on machines that do other work as well.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint bench clean
+# QGIS brings PyQt and GDAL for the system's own Python alone.
+QGIS_PYTHON ?= /usr/bin/python3
+QGIS_VENV   := .venv-qgis
+HAS_QGIS    := $(shell { command -v qgis_process.bin || command -v qgis_process; } >/dev/null 2>&1 && \
+                 $(QGIS_PYTHON) -c 'import qgis' 2>/dev/null && echo yes)
+
+.PHONY: demo test test-qgis lint plugin bench clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -26,12 +32,26 @@ demo: $(VENV)/installed
 
 test: demo $(VENV)/installed-dev lint
 	$(BIN)/pytest
+ifeq ($(HAS_QGIS),yes)
+	$(MAKE) test-qgis
+else
+	@echo
+	@echo "SKIPPED: the tests of the QGIS plugin (tests/qgis), because QGIS is not installed here."
+endif
+
+test-qgis: $(VENV)/installed-dev $(QGIS_VENV)/installed
+	$(QGIS_VENV)/bin/flake8 --select QGS1,QGS4 qgis_plugin
+	$(QGIS_VENV)/bin/bandit --quiet --recursive qgis_plugin/hadgeo_qgis
+	$(QGIS_VENV)/bin/python -m pytest -c tests/qgis/pytest.ini tests/qgis
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+plugin: $(VENV)/installed
+	$(BIN)/python qgis_plugin/build.py dist
 
 bench: $(VENV)/installed-dev
 	@mkdir -p benchmarks/out
@@ -48,5 +68,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(QGIS_VENV)/installed: tests/qgis/requirements.txt
+	$(QGIS_PYTHON) -m venv --system-site-packages $(QGIS_VENV)
+	$(QGIS_VENV)/bin/python -m pip install --quiet --requirement tests/qgis/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(QGIS_VENV) tests/qgis/.qgis-settings $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -112,6 +113,38 @@ def source_of(cube: xr.DataArray) -> Source:
     changed = copy.copy(source)
     changed.metadata = told
     return changed
+
+
+def crop(cube: xr.DataArray, extent: Sequence[float]) -> xr.DataArray:
+    """The part of a cube within an extent: the smallest rectangle of its pixels that holds all of it.
+
+    Args:
+        cube: A cube (band, y, x) with a transform.
+        extent: xmin, ymin, xmax, ymax in the cube's coordinate reference system; on a rotated grid the part reaches
+            beyond it.
+
+    Raises:
+        CubeError: The extent is empty, or wholly outside.
+    """
+    xmin, ymin, xmax, ymax = extent
+    name = cube.attrs.get("source", "the cube")
+    if not (xmin < xmax and ymin < ymax):
+        raise CubeError(f"{name}: the extent {_numbers(extent)} is empty; give xmin, ymin, xmax, ymax")
+    transform = source_of(cube).metadata.transform
+    corners = [~transform * corner for corner in ((xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax))]
+    slices = {}
+    for axis, values in (("x", [c for c, _ in corners]), ("y", [r for _, r in corners])):
+        # A pixel that is only touched, within rounding, is not part of it.
+        start = max(math.floor(min(values) + 1e-6), 0)
+        stop = min(math.ceil(max(values) - 1e-6), cube.sizes[axis])
+        if start >= stop:
+            raise CubeError(f"{name}: the extent {_numbers(extent)} lies outside the scene")
+        slices[axis] = slice(start, stop)
+    return cube.isel(slices)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.10g}" for value in values)
 
 
 class ArraySource(Source):

@@ -33,6 +33,7 @@ _COMMANDS = {
     "simulate": "Make a believable flight line with implanted targets.",
     "threshold": "Find what stands out in a map of scores, with its false-alarm rate.",
     "train": "Fit a detector on one or several scenes and keep it as a file.",
+    "versions": "Show versions and devices, for a bug report.",
 }
 
 
@@ -89,7 +90,9 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.meta.get(DEBUG_KEY):
                 raise
-            ctx.exit(_report(error))
+            text, status = explain(error)
+            click.echo(f"hadgeo: {text}", err=True)
+            ctx.exit(status)
 
 
 @contextmanager
@@ -100,40 +103,37 @@ def _usage_in_one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hadgeo"
-        raise OneLineError(f"{_line(error.format_message()).rstrip('.')}; see `{command} --help`") from None
+        raise OneLineError(f"{one_line(error.format_message()).rstrip('.')}; see `{command} --help`") from None
 
 
-def _line(text: object) -> str:
+def one_line(text: object) -> str:
     """One line that shows a file's name as it is, with whatever cannot be printed as an escape."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def _notes(error: BaseException) -> str:
     """What was added to an error on its way up: what is kept, and how to go on."""
-    return "; ".join(_line(note) for note in getattr(error, "__notes__", ()))
+    return "; ".join(one_line(note) for note in getattr(error, "__notes__", ()))
 
 
-def _report(error: Exception) -> int:
-    """Print an error as one line and return the exit status."""
-    text = "; ".join(filter(None, (_line(error), _notes(error))))
+def explain(error: Exception) -> tuple[str, int]:
+    """What went wrong, as one line, and the exit status that belongs to it."""
+    text = "; ".join(filter(None, (one_line(error), _notes(error))))
     if isinstance(error, HadgeoError):
-        click.echo(f"hadgeo: error: {text}", err=True)
-        return error.exit_code
+        return f"error: {text}", error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"error: {one_line(error.format_message()).rstrip('.')}", error.exit_code
     if isinstance(error, MemoryError):
-        click.echo("hadgeo: error: not enough memory; use a smaller --memory or --window", err=True)
-        return 1
-    click.echo(
-        f"hadgeo: unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", err=True
-    )
-    return 1
+        return "error: not enough memory; use a smaller --memory or --window", 1
+    return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        click.echo(f"hadgeo: warning: {_line(message)}", err=True)
+        click.echo(f"hadgeo: warning: {one_line(message)}", err=True)
 
 
-class _Interrupt:
+class Interrupt:
     """Turns signals into `KeyboardInterrupt`, and lets no impatient second one cut the cleaning up short."""
 
     #: Seconds after which a run that has not ended is interrupted again.
@@ -143,6 +143,7 @@ class _Interrupt:
         self._last = -self.grace
 
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        """Interrupt the run; see `signal.signal`."""
         now = time.monotonic()
         if now - self._last >= self.grace:
             self._last = now
@@ -162,7 +163,7 @@ def main() -> None:
     # Threads that wait for each other by spinning make a busy machine many times slower; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A terminated run must clean up as an interrupted one does.
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @options.detector
 @options.parameters
 @options.bands
+@click.option(
+    "--extent",
+    type=float,
+    nargs=4,
+    metavar="XMIN YMIN XMAX YMAX",
+    help="Detect in this part of the scene alone, in its own coordinates.",
+)
 @options.device
 @options.memory
 @click.option(
@@ -77,6 +84,7 @@ def _detect(
     detector: str,
     parameters: dict[str, str],
     bands: str | None,
+    extent: tuple[float, float, float, float] | None,
     device: str,
     memory: int | None,
     window: int | None,
@@ -88,7 +96,7 @@ def _detect(
     progress: str,
     **_: Any,
 ) -> None:
-    from hadgeo.cube import open_cube, source_of
+    from hadgeo.cube import crop, open_cube, source_of
     from hadgeo.engine import detect, output_path
     from hadgeo.products.evidence import gather_evidence
 
@@ -108,8 +116,9 @@ def _detect(
         parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report:
         for scene in scenes:
-            cube = open_cube(scene)
-            target = output_path(source_of(cube), output)
+            whole = open_cube(scene)
+            target = output_path(source_of(whole), output)
+            cube = whole if extent is None else crop(whole, extent)
             recording.check(target)
             done = detect(
                 cube,
@@ -137,7 +146,7 @@ def _detect(
             )
             # The pixels of a warped map are not those of the scene.
             decision = None if request is None else request.decide(done.path, report, None if north_up else explain)
-            inputs = [*source_of(cube).files, *([] if model is None else [Path(model)])]
+            inputs = [*source_of(whole).files, *([] if model is None else [Path(model)])]
             made = recording.write(
                 context,
                 done.path,

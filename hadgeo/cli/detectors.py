@@ -7,6 +7,7 @@ import json
 import click
 
 from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
 
 
 @click.command("detectors")
@@ -20,7 +21,7 @@ def command(name: str | None, as_json: bool) -> None:
     names = [name] if name else list_detectors()
     classes = {n: detector_class(n) for n in names}
     if as_json:
-        click.echo(json.dumps({n: c.Params.model_json_schema() for n, c in classes.items()}, indent=2))
+        print_json({n: c.Params.model_json_schema() for n, c in classes.items()})
     elif name is None:
         for n, c in classes.items():
             click.echo(f"{n:12} {c.title}")

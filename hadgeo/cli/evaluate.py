@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
 from hadgeo.cli.tables import show_table, with_interval
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def command(
     if picture is not None:
         plot_roc(named, picture)
     if as_json:
-        click.echo(json.dumps({"evaluations": [one.to_dict() for one in done]}, indent=2, allow_nan=False))
+        print_json({"evaluations": [one.to_dict() for one in done]})
         return
     show_table(_table(named))
     for name, one in named.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import click
 
 from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
 
 
 @click.command("info")
@@ -58,7 +58,7 @@ def command(
     finally:
         # What is known is most wanted where `detect` would refuse.
         if as_json:
-            click.echo(json.dumps(facts, indent=2, allow_nan=False))
+            print_json(facts)
         else:
             _print(facts)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
 
 
 @click.group("model")
@@ -39,7 +38,7 @@ def info(file: str, as_json: bool) -> None:
             "hadgeo_version": model.hadgeo_version,
             "hash": model.hash,
         }
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     centres = spectrum.wavelength
     lines = {

@@ -15,6 +15,9 @@ from hadgeo.progress import Progress, Silent
 if TYPE_CHECKING:
     import rich.progress
 
+#: Where a program that runs commands within itself puts the `JsonLines` that they shall write to; see `hadgeo.worker`.
+HOST_KEY = "hadgeo.host"
+
 
 class Bars:
     """Rich progress bars on stderr, one a stage, with rate and time left; messages above them."""
@@ -78,8 +81,11 @@ class JsonLines:
 
     def _write(self) -> None:
         self._last = time.monotonic()
+        self.emit("progress", **self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         percent = round(100 * self._done / self._total, 2) if self._total else 100.0
-        self.emit("progress", stage=self._stage, done=self._done, total=self._total, percent=percent)
+        return {"stage": self._stage, "done": self._done, "total": self._total, "percent": percent}
 
     def message(self, text: str) -> None:
         """Write a log line."""
@@ -98,8 +104,9 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
         style: "bar", "json" or "none".
         quiet: Show nothing, whatever the style.
     """
-    if style == "json":
-        yield JsonLines()
+    host = _host()
+    if host is not None or style == "json":
+        yield host or JsonLines()
         return
     if quiet:
         yield Silent()
@@ -121,6 +128,20 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Print one JSON object, or hand it as a result to the program that runs the command."""
+    host = _host()
+    if host is not None:
+        host.emit("result", **facts)
+    else:
+        click.echo(json.dumps(facts, indent=2, allow_nan=False))
+
+
+def _host() -> JsonLines | None:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(HOST_KEY) if context else None
 
 
 def _short(value: float) -> str:

@@ -7,17 +7,23 @@ from typing import Any
 import click
 
 from hadgeo.cli import options
-from hadgeo.cli.reporting import reporter
+from hadgeo.cli.reporting import JsonLines, reporter
 
 
 @click.command("simulate")
 @click.argument("out")
 @click.option("--rows", type=int, help="Rows, along the flight; 512 by default.")
-@click.option("--cols", type=int, default=400, show_default=True, help="Columns.")
+@click.option("--cols", type=int, default=400, show_default=True, help="Columns, across the flight.")
 @click.option("--bands", type=int, default=120, show_default=True, help="Bands from 400 to 2500 nm.")
 @click.option("--size", type=options.ByteSize(), help="Size of the file, such as 2GB, instead of --rows.")
 @click.option("--format", type=click.Choice(["envi", "gtiff"]), help="By default gtiff for .tif, else envi.")
-@click.option("--interleave", type=click.Choice(["bip", "bil", "bsq"]), default="bip", show_default=True)
+@click.option(
+    "--interleave",
+    type=click.Choice(["bip", "bil", "bsq"]),
+    default="bip",
+    show_default=True,
+    help="Order of the samples in the file: by pixel, by line or by band.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["int16", "float32"]),
@@ -25,7 +31,13 @@ from hadgeo.cli.reporting import reporter
     show_default=True,
     help="Reflectance times 10,000, or reflectance.",
 )
-@click.option("--compress", type=click.Choice(["none", "deflate", "lzw", "zstd"]), default="none", show_default=True)
+@click.option(
+    "--compress",
+    type=click.Choice(["none", "deflate", "lzw", "zstd"]),
+    default="none",
+    show_default=True,
+    help="How a GeoTIFF's tiles are compressed; ENVI is raw.",
+)
 @click.option("--rotation", type=float, default=0.0, show_default=True, help="Degrees, counter-clockwise.")
 @click.option("--wedges", type=float, default=0.0, show_default=True, help="Fraction of the pixels that is nodata.")
 @click.option("--targets", type=int, default=24, show_default=True, help="How many targets to implant.")
@@ -36,8 +48,11 @@ from hadgeo.cli.reporting import reporter
 @click.option("--flight", type=int, default=0, show_default=True, help="Same ground, other noise and other targets.")
 @options.overwrite
 @options.quiet
+@options.progress
 @options.debug
-def command(out: str, rows: int | None, size: int | None, seed: int | None, quiet: bool, **scene: Any) -> None:
+def command(
+    out: str, rows: int | None, size: int | None, seed: int | None, quiet: bool, progress: str, **scene: Any
+) -> None:
     """Write a simulated flight line to OUT, of any size and in little memory.
 
     The truth goes beside it as OUT's stem with _truth.tif: 1 is a target, 0 is background, 255 is nodata.
@@ -49,8 +64,16 @@ def command(out: str, rows: int | None, size: int | None, seed: int | None, quie
         raise ParameterError("rows and size: give one of them")
     if size is not None:
         rows = max(1, round(size / max(1, scene["cols"] * scene["bands"] * (2 if scene["dtype"] == "int16" else 4))))
-    with reporter("bar", quiet=quiet) as progress:
-        made = simulate(out, rows=512 if rows is None else rows, seed=seed or 0, progress=progress, **scene)
-    if not quiet:
-        shape = " x ".join(str(length) for length in made.shape)
-        click.echo(f"{made.path}: {shape}; {len(made.targets)} targets, {made.target_pixels} px, in {made.truth}")
+    with reporter(progress, quiet=quiet) as report:
+        made = simulate(out, rows=512 if rows is None else rows, seed=seed or 0, progress=report, **scene)
+        if isinstance(report, JsonLines):
+            report.emit(
+                "result",
+                scene=str(made.path),
+                truth=str(made.truth),
+                targets=len(made.targets),
+                target_pixels=made.target_pixels,
+            )
+        elif not quiet:
+            shape = " x ".join(str(length) for length in made.shape)
+            click.echo(f"{made.path}: {shape}; {len(made.targets)} targets, {made.target_pixels} px, in {made.truth}")

@@ -75,5 +75,5 @@ def command(
         )
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)
-    if not quiet and progress != "json":
-        click.echo(f"{output}: {detector} on {len(model.spectrum.indices)} bands of {', '.join(model.scenes)}")
+        elif not quiet:
+            click.echo(f"{output}: {detector} on {len(model.spectrum.indices)} bands of {', '.join(model.scenes)}")

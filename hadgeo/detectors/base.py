@@ -18,9 +18,15 @@ from hadgeo.sampling import Sample
 
 
 class Params(BaseModel):
-    """Hyper-parameters of a detector; each field has a title, a description, a default and bounds."""
+    """Hyper-parameters of a detector; each field has a title, a description, a default and bounds.
+
+    Attributes:
+        basic: Names of the few that a user should see first; dialogs put the others under "advanced".
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    basic: ClassVar[tuple[str, ...]] = ()
 
 
 ParamsT = TypeVar("ParamsT", bound=Params)

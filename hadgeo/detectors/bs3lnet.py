@@ -31,6 +31,8 @@ from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_p
 class BS3LNetParams(Params):
     """Hyper-parameters of BS3LNet."""
 
+    basic = ("statistic", "inner_window", "steps", "seed")
+
     statistic: Literal["cfar", "whitened", "mse"] = Field(
         default="cfar",
         title="Statistic",

@@ -18,7 +18,8 @@ ENTRY_POINT_GROUP = "hadgeo.detectors"
 
 DEFAULT_DETECTOR = "bs3lnet"
 
-_BUILT_IN = {
+#: hadgeo's own.
+BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
     "rx": "hadgeo.detectors.rx:RX",
     "scoread": "hadgeo.detectors.scoread:ScoreAD",
@@ -36,7 +37,7 @@ _LIMITS = (
 @cache
 def _known() -> dict[str, str]:
     found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return {**found, **_BUILT_IN}
+    return {**found, **BUILT_IN}
 
 
 def list_detectors() -> list[str]:

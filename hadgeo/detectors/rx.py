@@ -25,6 +25,8 @@ _CHUNK_PIXELS = (2**16, 2**10)
 class RXParams(Params):
     """Hyper-parameters of RX."""
 
+    basic = ("shrinkage",)
+
     shrinkage: float | None = Field(
         default=None,
         title="Shrinkage",

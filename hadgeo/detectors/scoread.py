@@ -50,6 +50,8 @@ _GROUPS = (4, 8, 16)
 class ScoreADParams(Params):
     """Hyper-parameters of ScoreAD."""
 
+    basic = ("noise", "steps", "seed")
+
     noise: Literal["antithetic", "independent", "none"] = Field(
         default="none",
         title="Noise",

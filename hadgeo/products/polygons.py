@@ -239,6 +239,8 @@ def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
 def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
     outlines, crs = anomalies.outlines, anomalies.place.crs
     options, content = {}, io.BytesIO()
+    # The newest version makes older GIS warn, and holds nothing that is needed here.
+    dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
     if driver == "GeoJSON" and anomalies.place.on_earth:
         outlines, crs = shapely.transform(outlines, anomalies.place.wgs84), pyproj.CRS("EPSG:4326")
         options["RFC7946"] = "YES"
@@ -259,6 +261,7 @@ def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) 
                 geometry_type="MultiPolygon",
                 crs=None if crs is None else crs.to_wkt(),
                 layer_options=options,
+                dataset_options=dataset_options,
             )
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})

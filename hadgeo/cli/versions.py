@@ -1,0 +1,50 @@
+"""``hadgeo versions``: what a bug report needs to know of an installation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hadgeo.cli import options
+from hadgeo.cli.reporting import print_json
+
+
+@click.command("versions")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.debug
+def command(as_json: bool) -> None:
+    """Show the versions of hadgeo and of what it stands on, the devices that can compute, and the detectors."""
+    facts = _facts()
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:>10}  {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _facts() -> dict[str, Any]:
+    import platform
+    import sys
+
+    import numpy as np
+    import rasterio
+    import torch
+
+    from hadgeo._version import __version__
+    from hadgeo.detectors.registry import list_detectors
+    from hadgeo.device import describe_device, resolve_device
+
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return {
+        "hadgeo": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "torch": torch.__version__,
+        "gdal": rasterio.__gdal_version__,
+        "numpy": np.__version__,
+        "devices": [describe_device(resolve_device(name)) for name in names],
+        "detectors": list_detectors(),
+    }

@@ -1,0 +1,314 @@
+"""What hadgeo's algorithms have in common: a job for the backend, its progress, and its outputs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from qgis.core import (
+    Qgis,
+    QgsMessageLog,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from .. import backend, polygon_style, settings, styles
+from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, with_help
+from ..schema import DETECTORS, SCHEMA
+
+ICONS = Path(__file__).parents[1] / "icons"
+
+
+class Feedback(backend.Listener):
+    """Shows a run of the backend in a Processing dialog.
+
+    Args:
+        feedback: Processing's own.
+        stages: Where each stage begins and ends, in percent of the whole.
+    """
+
+    def __init__(self, feedback, stages: dict[str, tuple[float, float]]) -> None:
+        self._feedback = feedback
+        self._stages = stages
+        self._stage = ""
+        self._percent, self._step, self._since = 0.0, 0.0, 0.0
+
+    def progress(self, stage: str, percent: float, seconds: float) -> None:
+        """Move the bar, never back, and say when a stage begins: each text becomes a line of the dialog's log."""
+        if stage != self._stage:
+            self._stage = stage
+            self._percent, self._step, self._since = 0.0, 5.0, 0.0
+            self._feedback.setProgressText(f"{stage} …")
+        begin, end = self._stages.get(stage, (0, 0))
+        whole = begin + (end - begin) * self._estimate(percent, seconds) / 100
+        self._feedback.setProgress(max(self._feedback.progress(), whole))
+
+    def _estimate(self, percent: float, seconds: float) -> float:
+        """Between two windows nothing is known: go on at the pace so far, by less than the last step was wide."""
+        if percent > self._percent:
+            self._step, self._percent, self._since = percent - self._percent, percent, seconds
+        pace = percent / self._since if self._since > 0 else 1.0
+        return min(100.0, percent + min(pace * (seconds - self._since), 0.9 * self._step))
+
+    def log(self, message: str, warning: bool = False) -> None:
+        """Show a line of the backend's log."""
+        if warning:
+            self._feedback.pushWarning(message)
+        else:
+            self._feedback.pushInfo(message)
+
+    def console(self, text: str) -> None:
+        """Show what a library in the backend printed."""
+        self._feedback.pushConsoleInfo(text)
+
+    def cancelled(self) -> bool:
+        """Whether the user pressed Cancel."""
+        return self._feedback.isCanceled()
+
+
+class HadgeoAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm that runs one command of the backend.
+
+    Subclasses set the class attributes and write `initAlgorithm` and `processAlgorithm`.
+
+    Attributes:
+        ID: The algorithm's id without the provider.
+        TITLE: What the toolbox shows.
+        SUMMARY: What it is for, in a sentence or two.
+        GROUP: The toolbox's group.
+        TAGS: Words that find it.
+        ICON: Name of the icon's file.
+        STAGES: Where each stage of the backend begins and ends in the progress bar.
+    """
+
+    ID = ""
+    TITLE = ""
+    SUMMARY = ""
+    GROUP = "Detection"
+    TAGS: tuple[str, ...] = ()
+    ICON = "hadgeo.svg"
+    STAGES: dict[str, tuple[float, float]] = {}
+
+    def name(self) -> str:
+        """The id, for scripts and models."""
+        return self.ID
+
+    def displayName(self) -> str:
+        """The title, for people."""
+        return self.TITLE
+
+    def group(self) -> str:
+        """The toolbox's group."""
+        return self.GROUP
+
+    def groupId(self) -> str:
+        """The group's id."""
+        return self.GROUP.lower().replace(" ", "")
+
+    def tags(self) -> list:
+        """Words that find it."""
+        return ["hyperspectral", "anomaly", "detection", *self.TAGS]
+
+    def icon(self) -> QIcon:
+        """The icon."""
+        return QIcon(str(ICONS / self.ICON))
+
+    def svgIconPath(self) -> str:
+        """The icon's file."""
+        return str(ICONS / self.ICON)
+
+    def shortDescription(self) -> str:
+        """The tool tip in the toolbox."""
+        return self.SUMMARY
+
+    def shortHelpString(self) -> str:
+        """The summary, and the help of every parameter and output, in the panel beside the dialog."""
+        entries = [(p.description(), p.help()) for p in self.parameterDefinitions()]
+        listed = "".join(f"<h3>{_escape(title)}</h3><p>{_escape(text)}</p>" for title, text in entries)
+        return f"<p>{_escape(self.SUMMARY)}</p>{listed}"
+
+    def createInstance(self):
+        """A new one."""
+        return type(self)()
+
+    def canExecute(self):
+        """Whether there is a backend; the dialog shows why not."""
+        problem = settings.problem()
+        return (False, problem) if problem else (True, "")
+
+    def checkParameterValues(self, parameters, context):
+        """Refuse an output that the project has open: it would be replaced under a layer's feet."""
+        for definition in self.destinationParameterDefinitions():
+            path = self.parameterAsFileOutput(parameters, definition.name(), context)
+            layer = open_layer(path)
+            if layer is not None:
+                return False, (
+                    f"{path} is open in this project as the layer '{layer.name()}': remove the layer, or choose "
+                    "another name"
+                )
+        return super().checkParameterValues(parameters, context)
+
+    def run_backend(self, command: str, arguments: dict, feedback, unfinished=()) -> list:
+        """Run one command of the backend.
+
+        Args:
+            command: Its name.
+            arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
+            feedback: Processing's own.
+            unfinished: Folders that grow during a run, and are removed where it does not come to its end.
+
+        Returns:
+            The results; an empty list where the user cancelled.
+
+        Raises:
+            QgsProcessingException: There is no backend, or it refused or failed; one line for the log.
+        """
+        # qgis_process never asks `canExecute`.
+        problem = settings.problem()
+        if problem:
+            raise QgsProcessingException(problem)
+        chosen = {"device": settings.device(), "memory": settings.memory(), "overwrite": True}
+        known = SCHEMA["commands"][command]["arguments"]
+        arguments = {**{k: v for k, v in chosen.items() if k in known}, **arguments}
+        # What is there already is somebody's, such as an interrupted run of the command line that may go on.
+        ours = [folder for folder in unfinished if not folder.exists()]
+        try:
+            results = backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
+            feedback.setProgress(100)
+            ours = []
+            return results
+        except backend.BackendStopped:
+            feedback.pushInfo("Stopped; nothing unfinished was left behind.")
+            return []
+        except backend.BackendError as error:
+            QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
+            raise QgsProcessingException(str(error)) from None
+        finally:
+            for folder in ours:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def value(self, parameters, name: str, context):
+        """A parameter's value as JSON has it; None where it is left empty."""
+        definition = self.parameterDefinition(name)
+        given = parameters.get(name, definition.defaultValue())
+        if given is None or given == "":
+            return None
+        kind = definition.type()
+        if kind == "enum":
+            return self.parameterAsEnumString(parameters, name, context)
+        if kind == "boolean":
+            return self.parameterAsBoolean(parameters, name, context)
+        if kind == "number":
+            if definition.dataType() == definition.Type.Integer:
+                return self.parameterAsInt(parameters, name, context)
+            return self.parameterAsDouble(parameters, name, context)
+        return self.parameterAsString(parameters, name, context).strip() or None
+
+    def options(self, names: tuple, parameters, context) -> dict:
+        """Values of parameters that were made from arguments of a command."""
+        return {name: self.value(parameters, name.upper(), context) for name in names}
+
+    def scene(self, parameters, name: str, context) -> str:
+        """A raster layer as a path for the backend."""
+        return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
+
+    def extent(self, parameters, context, layer):
+        """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
+        box = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
+        return None if box.isEmpty() else [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
+
+    def spectra(self, parameters, context, polygons):
+        """The folder for pictures of spectra, if they are asked for: where the map tips look for them."""
+        wanted = bool(polygons) and self.parameterAsBoolean(parameters, "SPECTRA", context)
+        return polygon_style.spectra_folder(polygons) if wanted else None
+
+    def name_layer(self, context, output: str, name: str) -> None:
+        """Give an output that is loaded after the run its name and style."""
+        if context.willLoadLayerOnCompletion(output):
+            details = context.layerToLoadOnCompletionDetails(output)
+            details.name = name
+            details.setPostProcessor(styles.Named(name))
+
+
+class DetectorChoice:
+    """Mixed into algorithms that let the user choose a detector: their dialog shows the chosen one's parameters."""
+
+    def createCustomParametersWidget(self, parent=None):
+        """The dialog."""
+        # Only where there is a window: qgis_process has no Processing dialogs.
+        from ..dialog import DetectorDialog
+
+        return DetectorDialog(self.create(), parent=parent)
+
+    def add_detector_parameters(self) -> None:
+        """Add the choice, and the parameters of every detector."""
+        self.addParameter(detector_choice())
+        for parameter in detector_parameters():
+            self.addParameter(parameter)
+
+    def detector_arguments(self, parameters, context) -> dict:
+        """The chosen detector and its parameters, as arguments of a command."""
+        detector = self.parameterAsEnumString(parameters, DETECTOR, context)
+        values = {}
+        for key in DETECTORS[detector]["parameters"]:
+            values[key] = self.value(parameters, detector_parameter_name(detector, key), context)
+        return {"detector": detector, "parameter": values}
+
+
+def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
+    """The parameter for a hyperspectral cube."""
+    text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (the data file, not the .hdr)."
+    return with_help(QgsProcessingParameterRasterLayer(name, title), text)
+
+
+def scene_path(layer, given=None) -> str:
+    """The file behind a raster layer, as the backend opens it.
+
+    Raises:
+        QgsProcessingException: The layer has no file.
+    """
+    if layer is None:
+        raise QgsProcessingException(f"{given} is no raster that can be loaded: choose a file that GDAL reads")
+    if layer.providerType() != "gdal":
+        raise QgsProcessingException(
+            f"the layer '{layer.name()}' comes from the provider '{layer.providerType()}' and has no file of spectra: "
+            "choose a raster file, such as GeoTIFF or ENVI"
+        )
+    return absolute(layer.source())
+
+
+def truth_path(layer, given=None) -> str:
+    """The file behind a layer of polygons, or behind a raster as `scene_path` has it.
+
+    Raises:
+        QgsProcessingException: The layer has no file.
+    """
+    if layer is None or layer.providerType() != "ogr":
+        return scene_path(layer, given)
+    return absolute(layer.source())
+
+
+def absolute(source: str) -> str:
+    """A file's absolute path; GDAL's other names, such as /vsizip/… or NETCDF:"…":x, as they are."""
+    path = Path(source.split("|", 1)[0])
+    # Not `resolve`: it would follow links, and outputs are named after what the user sees.
+    return str(path.absolute()) if path.exists() else source
+
+
+def open_layer(path: str):
+    """The layer of the project that shows a file, or None."""
+    file = Path(path)
+    if not path or not file.exists():
+        return None
+    for layer in QgsProject.instance().mapLayers().values():
+        source = Path(layer.source().split("|", 1)[0])
+        if source.exists() and source.samefile(file):
+            return layer
+    return None
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

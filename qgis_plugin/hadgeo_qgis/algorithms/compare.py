@@ -1,0 +1,67 @@
+"""Compare detectors: several detectors on one scene with a truth, best first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsProcessingOutputString, QgsProcessingParameterFolderDestination
+
+from ..parameters import choice, of_argument, with_help
+from ..schema import DETECTORS, argument
+from .base import HadgeoAlgorithm, scene_parameter, truth_path
+from .evaluate import plot_parameter, report_parameter, truth_parameter, write_report
+
+
+class Compare(HadgeoAlgorithm):
+    """Runs several detectors and ranks them."""
+
+    ID = "compare"
+    TITLE = "Compare detectors"
+    SUMMARY = (
+        "Runs several detectors with their defaults on a scene of which the targets are known, and ranks them by how "
+        "well they show these targets."
+    )
+    GROUP = "Evaluation"
+    TAGS = ("roc", "auc", "benchmark", "leaderboard")
+    ICON = "compare.svg"
+    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 95)}
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
+        """Declare parameters and outputs."""
+        self.addParameter(scene_parameter())
+        self.addParameter(truth_parameter())
+        detectors = choice("DETECTORS", "Detectors", list(DETECTORS), list(DETECTORS), several=True)
+        self.addParameter(with_help(detectors, "Which detectors run, each with its defaults."))
+        self.addParameter(of_argument("compare", "bands"))
+        self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))
+        self.addParameter(of_argument("compare", "seed", advanced=True))
+        self.addParameter(report_parameter())
+        self.addParameter(plot_parameter("compare"))
+        maps = QgsProcessingParameterFolderDestination("MAPS", "Maps", optional=True, createByDefault=False)
+        self.addParameter(with_help(maps, argument("compare", "output")["help"]))
+        self.addOutput(QgsProcessingOutputString("BEST", "Best detector"))
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
+        """Compare."""
+        scene = self.scene(parameters, "INPUT", context)
+        report = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        plot = self.parameterAsFileOutput(parameters, "PLOT", context) or None
+        maps = self.parameterAsFileOutput(parameters, "MAPS", context) or None
+        if maps:
+            Path(maps).mkdir(parents=True, exist_ok=True)
+        arguments = {
+            **self.options(("bands", "bootstrap", "seed"), parameters, context),
+            "scene": scene,
+            "truth": truth_path(self.parameterAsLayer(parameters, "TRUTH", context), parameters.get("TRUTH")),
+            "detector": self.parameterAsEnumStrings(parameters, "DETECTORS", context),
+            "plot": plot,
+            "output": maps,
+        }
+        results = self.run_backend("compare", arguments, feedback)
+        if not results:
+            return {}
+        board = {entry["detector"]: entry for entry in results[0]["leaderboard"]}
+        write_report(report, f"Detectors on {Path(scene).name}", board)
+        for name, entry in board.items():
+            feedback.pushInfo(f"{name}: AUC {entry['metrics']['auc_d_f']['value']:.5f}")
+        return {"OUTPUT": report, "PLOT": plot, "MAPS": maps, "BEST": next(iter(board))}

@@ -1,0 +1,98 @@
+"""Detect anomalies: from a scene to the map of its anomaly scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, QgsProcessingParameterRasterDestination
+
+from .. import polygon_style, styles
+from ..parameters import of_argument, with_help
+from .base import DetectorChoice, HadgeoAlgorithm, scene_parameter
+from .threshold import polygons_parameter, spectra_parameter
+
+#: Where the stages that follow the scores stand in the progress bar.
+DECISION = {"range": (90, 92), "calibrate": (92, 95), "count": (95, 97), "groups": (97, 99)}
+
+
+class ScoringAlgorithm(HadgeoAlgorithm):
+    """What the algorithms that write a score map have in common."""
+
+    def add_scoring_parameters(self) -> None:
+        """Add the extent, the windows, and the outputs."""
+        extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
+        self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
+        self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
+        self.addParameter(of_argument("detect", "window", "Window size in pixels", advanced=True))
+        scores = QgsProcessingParameterRasterDestination("OUTPUT", "Anomaly scores")
+        self.addParameter(
+            with_help(
+                scores,
+                "The scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
+            )
+        )
+        self.addParameter(polygons_parameter("POLYGONS", optional=True))
+        self.addParameter(spectra_parameter())
+        self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
+        self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
+
+    def detect(self, parameters, context, feedback, arguments: dict) -> dict:
+        """Run `detect` on one scene and hand over its map."""
+        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        scene = self.scene(parameters, "INPUT", context)
+        output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        polygons = self.parameterAsOutputLayer(parameters, "POLYGONS", context) or None
+        spectra = self.spectra(parameters, context, polygons)
+        arguments = {
+            **arguments,
+            **self.options(("window", "pfa"), parameters, context),
+            "polygons": polygons,
+            "spectra": spectra and str(spectra),
+            "scenes": [scene],
+            "output": output,
+            "extent": self.extent(parameters, context, layer),
+        }
+        results = self.run_backend(
+            "detect", arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]
+        )
+        if not results:
+            return {}
+        name = f"{Path(scene).stem} {results[0]['detector']}"
+        styles.save_score_style(output)
+        self.name_layer(context, output, f"{name} anomaly score")
+        if polygons:
+            polygon_style.save_polygon_style(polygons)
+            self.name_layer(context, polygons, f"{name} anomalies")
+        return {
+            "OUTPUT": output,
+            "POLYGONS": polygons,
+            "VALID_PIXELS": results[0]["valid_pixels"],
+            "SECONDS": sum(results[0]["seconds"].values()),
+        }
+
+
+class Detect(DetectorChoice, ScoringAlgorithm):
+    """Fits a detector to a scene and scores it."""
+
+    ID = "detect"
+    TITLE = "Detect anomalies"
+    SUMMARY = (
+        "Scores how little each pixel of a hyperspectral scene belongs there, without any example of what is sought. "
+        "The detector learns the scene's own background; what it does not explain scores high."
+    )
+    TAGS = ("rx", "bs3lnet", "scoread", "target", "hot spot")
+    ICON = "detect.svg"
+    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 90), **DECISION}
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
+        """Declare parameters and outputs."""
+        self.addParameter(scene_parameter())
+        self.add_detector_parameters()
+        self.addParameter(of_argument("detect", "bands"))
+        self.add_scoring_parameters()
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
+        """Detect."""
+        chosen = self.detector_arguments(parameters, context)
+        chosen.update(self.options(("bands",), parameters, context))
+        return self.detect(parameters, context, feedback, chosen)

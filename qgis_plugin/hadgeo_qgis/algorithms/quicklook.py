@@ -1,0 +1,63 @@
+"""Quicklook: one picture of a scene and of what stands out in it."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorLayer,
+)
+
+from ..parameters import of_argument, with_help
+from ..schema import argument
+from .base import HadgeoAlgorithm, scene_parameter, scene_path, truth_path
+
+_OPTIONS = {"rgb": "Red, green and blue", "title": "Title", "stretch": "Stretch", "size": "Size"}
+
+
+class Quicklook(HadgeoAlgorithm):
+    """Draws a scene, its scores and its anomalies."""
+
+    ID = "quicklook"
+    TITLE = "Quicklook"
+    SUMMARY = (
+        "Draws a scene in the colours of three of its bands, lays anomaly scores and outlines over it, with scale bar "
+        "and north arrow. A single hot pixel stays visible in a line of any length."
+    )
+    GROUP = "Tools"
+    TAGS = ("picture", "preview", "png", "composite")
+    ICON = "quicklook.svg"
+    STAGES = {"start": (0, 10), "composite": (10, 55), "scores": (55, 99)}
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
+        """Declare parameters and outputs."""
+        self.addParameter(scene_parameter())
+        scores = QgsProcessingParameterRasterLayer("SCORES", "Anomaly scores", optional=True)
+        self.addParameter(with_help(scores, "A map of scores of this scene, laid over it."))
+        polygons = QgsProcessingParameterVectorLayer(
+            "POLYGONS", "Anomalies", [QgsProcessing.SourceType.TypeVectorPolygon], optional=True
+        )
+        self.addParameter(with_help(polygons, argument("quicklook", "polygons")["help"]))
+        for name, title in _OPTIONS.items():
+            self.addParameter(of_argument("quicklook", name, title, advanced=name != "rgb"))
+        picture = QgsProcessingParameterFileDestination("OUTPUT", "Picture", "PNG (*.png);;JPEG (*.jpg)")
+        self.addParameter(with_help(picture, "The picture, a .png or .jpg."))
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
+        """Draw."""
+        scores = self.parameterAsRasterLayer(parameters, "SCORES", context)
+        polygons = self.parameterAsVectorLayer(parameters, "POLYGONS", context)
+        output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        arguments = {
+            **self.options(tuple(_OPTIONS), parameters, context),
+            "scene": self.scene(parameters, "INPUT", context),
+            "scores": None if scores is None else scene_path(scores),
+            "polygons": None if polygons is None else truth_path(polygons),
+            "output": output,
+        }
+        results = self.run_backend("quicklook", arguments, feedback)
+        if not results:
+            return {}
+        feedback.pushInfo(results[0]["colours"])
+        return {"OUTPUT": output}

@@ -1,0 +1,126 @@
+"""Threshold and polygons: which pixels of a score map stand out, how sure that is, and where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingException,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorDestination,
+)
+
+from .. import polygon_style, styles
+from ..parameters import of_argument, with_help
+from ..schema import argument
+from .base import HadgeoAlgorithm, scene_path
+
+_RULES = {"pfa": "False-alarm rate", "percentile": "Percentile", "value": "Score", "top": "Number of pixels"}
+_GROUPING = {"connectivity": "Connectivity", "min_pixels": "Smallest anomaly", "merge_distance": "Merge distance"}
+
+
+def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParameterVectorDestination:
+    """The parameter for anomalies as polygons."""
+    made = QgsProcessingParameterVectorDestination(
+        name, "Anomalies", QgsProcessing.SourceType.TypeVectorPolygon, optional=optional, createByDefault=not optional
+    )
+    text = (
+        "One polygon an anomaly, the rarest first: pixels, area, scores, p-value, expected false alarms, place. They "
+        "come with colours by p-value, numbers and map tips."
+    )
+    return with_help(made, text)
+
+
+def spectra_parameter() -> QgsProcessingParameterBoolean:
+    """The parameter that asks for pictures of spectra."""
+    made = QgsProcessingParameterBoolean("SPECTRA", "Draw spectra for map tips", False)
+    text = (
+        "Draw each anomaly's spectrum against the background that was expected there, into a folder beside the "
+        "polygons; the map tips show it. It takes a moment an anomaly."
+    )
+    return with_help(made, text)
+
+
+class Threshold(HadgeoAlgorithm):
+    """Finds what stands out in a score map."""
+
+    ID = "threshold"
+    TITLE = "Threshold and polygons"
+    SUMMARY = (
+        "Finds what stands out in a map of anomaly scores and writes it as polygons, each with its p-value and the "
+        "false alarms to expect. Give one rule; without any, a false-alarm rate of 0.001 is taken."
+    )
+    TAGS = ("false alarm", "p-value", "vectorise", "decision")
+    ICON = "threshold.svg"
+    STAGES = {
+        "start": (0, 5),
+        "range": (5, 20),
+        "calibrate": (20, 50),
+        "count": (50, 60),
+        "groups": (60, 80),
+        "p-values": (80, 99),
+    }
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
+        """Declare parameters and outputs."""
+        text = "A map of scores, such as 'Detect anomalies' writes; any raster of one band will do."
+        self.addParameter(with_help(QgsProcessingParameterRasterLayer("INPUT", "Anomaly scores"), text))
+        for name, title in _RULES.items():
+            self.addParameter(of_argument("threshold", name, title, advanced=name != "pfa"))
+        for name, title in _GROUPING.items():
+            self.addParameter(of_argument("threshold", name, title, advanced=name != "min_pixels"))
+        self.addParameter(polygons_parameter("OUTPUT"))
+        scene = QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True)
+        self.addParameter(with_help(scene, argument("threshold", "scene")["help"], advanced=True))
+        self.addParameter(spectra_parameter())
+        p_values = QgsProcessingParameterRasterDestination(
+            "P_VALUES", "Map of p-values", optional=True, createByDefault=False
+        )
+        self.addParameter(with_help(p_values, "Each pixel's p-value, as a GeoTIFF on the map's grid."))
+        for name, title in (
+            ("ANOMALIES", "Anomalies"),
+            ("THRESHOLD", "Threshold"),
+            ("PIXELS", "Pixels that reach it"),
+            ("EXPECTED_FALSE_ALARMS", "Expected false alarms"),
+        ):
+            self.addOutput(QgsProcessingOutputNumber(name, title))
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
+        """Threshold."""
+        scores = scene_path(self.parameterAsRasterLayer(parameters, "INPUT", context), parameters.get("INPUT"))
+        polygons = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
+        p_values = self.parameterAsOutputLayer(parameters, "P_VALUES", context) or None
+        scene = self.parameterAsRasterLayer(parameters, "SCENE", context)
+        spectra = self.spectra(parameters, context, polygons)
+        if spectra and scene is None:
+            raise QgsProcessingException("spectra are drawn from the scene that the map was made of: choose it")
+        arguments = {
+            "scene": scene and scene_path(scene),
+            "spectra": spectra and str(spectra),
+            **self.options((*_RULES, *_GROUPING), parameters, context),
+            "scores": scores,
+            "polygons": polygons,
+            "p_values": p_values,
+        }
+        results = self.run_backend("threshold", arguments, feedback, [spectra] if spectra else [])
+        if not results:
+            return {}
+        told = results[0]
+        feedback.pushInfo(f"{told['groups']} anomalies of {told['pixels']} pixels reach {told['threshold']:.6g}")
+        polygon_style.save_polygon_style(polygons)
+        self.name_layer(context, polygons, f"{Path(scores).stem} anomalies")
+        if p_values:
+            styles.save_p_value_style(p_values)
+            self.name_layer(context, p_values, f"{Path(scores).stem} p-values")
+        return {
+            "OUTPUT": polygons,
+            "P_VALUES": p_values,
+            "ANOMALIES": told["groups"],
+            "THRESHOLD": told["threshold"],
+            "PIXELS": told["pixels"],
+            "EXPECTED_FALSE_ALARMS": told["expected_false_alarms"],
+        }

@@ -1,0 +1,54 @@
+"""Train a detector: fit once, for all lines of a mission."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMultipleLayers,
+)
+
+from ..parameters import of_argument, with_help
+from ..schema import argument
+from .base import DetectorChoice, HadgeoAlgorithm, scene_path
+
+
+class Train(DetectorChoice, HadgeoAlgorithm):
+    """Fits a detector to one or several scenes and keeps it as a file."""
+
+    ID = "train"
+    TITLE = "Train a detector"
+    SUMMARY = (
+        "Fits a detector to one or several scenes of one sensor and keeps it as a file, which 'Detect with a trained "
+        "detector' applies to other lines of the mission."
+    )
+    TAGS = ("fit", "model", "mission")
+    ICON = "train.svg"
+    STAGES = {"start": (0, 3), "statistics": (3, 15), "crops": (15, 20), "fit": (20, 99)}
+
+    def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
+        """Declare parameters and outputs."""
+        scenes = QgsProcessingParameterMultipleLayers("INPUT", "Scenes", QgsProcessing.SourceType.TypeRaster)
+        text = (
+            "Hyperspectral cubes of one sensor. The first decides which bands are used; the others must have them too."
+        )
+        self.addParameter(with_help(scenes, text))
+        self.add_detector_parameters()
+        self.addParameter(of_argument("train", "bands"))
+        model = QgsProcessingParameterFileDestination("OUTPUT", "Trained detector", "hadgeo models (*.hadgeo)")
+        self.addParameter(with_help(model, argument("train", "output")["help"]))
+        self.addOutput(QgsProcessingOutputNumber("BANDS_USED", "Bands used"))
+
+    def processAlgorithm(self, parameters, context, feedback) -> dict:
+        """Train."""
+        layers = self.parameterAsLayerList(parameters, "INPUT", context)
+        output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        arguments = {
+            **self.detector_arguments(parameters, context),
+            **self.options(("bands",), parameters, context),
+            "scenes": [scene_path(layer) for layer in layers],
+            "output": output,
+        }
+        results = self.run_backend("train", arguments, feedback)
+        return {"OUTPUT": output, "BANDS_USED": results[0]["bands"]} if results else {}

@@ -1,0 +1,110 @@
+"""Parameters of Processing algorithms, made from the backend's schema."""
+
+from __future__ import annotations
+
+from qgis.core import (
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+)
+
+from .schema import DETECTORS, SCHEMA, argument
+
+DETECTOR = "DETECTOR"
+
+#: What the boxes of QGIS can hold.
+_LARGEST = 2**31 - 1
+
+_INTEGER = QgsProcessingParameterNumber.Type.Integer
+_DOUBLE = QgsProcessingParameterNumber.Type.Double
+
+
+def with_help(parameter, text: str, advanced: bool = False):
+    """Give a parameter its help, and its place among the advanced ones."""
+    parameter.setHelp(text)
+    if advanced:
+        parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+    return parameter
+
+
+def of_argument(command: str, name: str, title: str = "", advanced: bool = False, **changes):
+    """Make a parameter from an argument of a command.
+
+    Args:
+        command: The command.
+        name: The argument; the parameter has its name in capitals.
+        title: What the dialog shows; the name by default.
+        advanced: Whether it is one of the advanced.
+        **changes: Replace parts of the schema, such as `default`.
+    """
+    facts = {**argument(command, name), **changes}
+    parameter = _parameter(name.upper(), title or name.replace("_", " ").capitalize(), facts)
+    return with_help(parameter, facts["help"], advanced)
+
+
+def _parameter(name: str, title: str, facts: dict):
+    """Make one parameter of a simple type."""
+    default, kind = facts.get("default"), facts.get("type")
+    optional = default is None and not facts.get("required", False)
+    if facts.get("choices"):
+        return choice(name, title, facts["choices"], default, optional)
+    if kind in ("flag", "boolean"):
+        return QgsProcessingParameterBoolean(name, title, bool(default))
+    if kind not in ("integer", "float", "number"):
+        return QgsProcessingParameterString(name, title, default, optional=optional)
+    parameter = QgsProcessingParameterNumber(
+        name, title, _INTEGER if kind == "integer" else _DOUBLE, defaultValue=default, optional=optional
+    )
+    if facts.get("minimum") is not None:
+        parameter.setMinimum(facts["minimum"])
+    if kind == "integer" or facts.get("maximum") is not None:
+        parameter.setMaximum(min(facts.get("maximum") or _LARGEST, _LARGEST))
+    return parameter
+
+
+def choice(name: str, title: str, options: list, default=None, optional: bool = False, several: bool = False):
+    """Make an enumeration whose values are words, on the command line of qgis_process too."""
+    return QgsProcessingParameterEnum(
+        name, title, options, allowMultiple=several, defaultValue=default, optional=optional, usesStaticStrings=True
+    )
+
+
+def detector_choice() -> QgsProcessingParameterEnum:
+    """Which detector."""
+    lines = "; ".join(f"{name}: {facts['title']}" for name, facts in DETECTORS.items())
+    text = f"How anomalies are found. {lines}. Only the chosen detector's parameters count."
+    return with_help(choice(DETECTOR, "Detector", list(DETECTORS), SCHEMA["default_detector"]), text)
+
+
+def detector_parameter_name(detector: str, key: str) -> str:
+    """What a detector's parameter is called in QGIS."""
+    return f"{detector}_{key}".upper()
+
+
+def detector_parameters() -> list:
+    """Parameters of all detectors, the basic ones of all first."""
+    made = []
+    for detector, facts in DETECTORS.items():
+        for key, field in facts["parameters"].items():
+            name, title = detector_parameter_name(detector, key), f"{detector}: {field['title']}"
+            parameter = with_help(_parameter(name, title, _simple(field)), field["description"], not field["basic"])
+            made.append((not field["basic"], parameter))
+    return [parameter for _, parameter in sorted(made, key=lambda pair: pair[0])]
+
+
+def _simple(field: dict) -> dict:
+    """A field of a JSON schema in the words of a command's argument."""
+    kinds = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
+    kind = kinds[0]
+    default = field.get("default")
+    if isinstance(default, list):
+        default = ",".join(str(value) for value in default)
+    return {
+        "type": kind.get("type"),
+        "choices": kind.get("enum"),
+        "default": default,
+        "minimum": kind.get("minimum", kind.get("exclusiveMinimum")),
+        "maximum": kind.get("maximum", kind.get("exclusiveMaximum")),
+    }

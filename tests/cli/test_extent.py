@@ -1,0 +1,96 @@
+"""`hadgeo detect --extent`: a part of a scene on the scene's own grid, and what is no part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import rasterio
+import xarray as xr
+from affine import Affine
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hadgeo
+from hadgeo.cli import cli
+from hadgeo.cube import crop, source_of
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scene") / "scene.tif"
+    hadgeo.simulate(path, rows=40, cols=50, bands=12, rotation=20, targets=3)
+    return path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def detect(scene: Path, box: tuple[float, ...], out: Path) -> Result:
+    return run("detect", scene, "-d", "rx", "--progress", "none", "--extent", *box, "-o", out)
+
+
+def test_a_part_is_what_the_whole_scene_has_there(scene: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene) as dataset:
+        transform, crs = dataset.transform, dataset.crs
+    corners = [transform @ corner for corner in ((20, 10), (30, 10), (30, 25), (20, 25))]
+    box = (
+        min(x for x, _ in corners),
+        min(y for _, y in corners),
+        max(x for x, _ in corners),
+        max(y for _, y in corners),
+    )
+    assert detect(scene, box, tmp_path / "part.tif").exit_code == 0
+    with rasterio.open(tmp_path / "part.tif") as part:
+        assert part.crs == crs
+        left, top = (round(value) for value in ~transform @ (part.transform.c, part.transform.f))
+        assert part.transform.almost_equals(transform @ Affine.translation(left, top))
+        assert (left, top) <= (20, 10)
+        assert left + part.width >= 30
+        assert top + part.height >= 25
+        shape = part.shape
+    cube = hadgeo.open_cube(scene).isel(y=slice(top, top + shape[0]), x=slice(left, left + shape[1]))
+    twin = hadgeo.detect(cube, "rx", out=tmp_path / "twin.tif")
+    assert twin.shape == shape
+    assert (tmp_path / "twin.tif").read_bytes() == (tmp_path / "part.tif").read_bytes()
+
+
+@pytest.fixture(scope="module", params=[0.0, 90.0, 180.0, -90.0])
+def turned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> xr.DataArray:
+    """A cube whose rows and columns run along the axes of its coordinate system, if not in their direction."""
+    path = tmp_path_factory.mktemp("turned") / "scene.tif"
+    hadgeo.simulate(path, rows=20, cols=30, bands=8, rotation=request.param, targets=1)
+    return hadgeo.open_cube(path)
+
+
+@given(st.integers(0, 29), st.integers(0, 19), st.integers(1, 30), st.integers(1, 20))
+def test_an_extent_of_whole_pixels_is_these_pixels(
+    turned: xr.DataArray, left: int, top: int, width: int, height: int
+) -> None:
+    transform = source_of(turned).metadata.transform
+    right, bottom = min(left + width, 30), min(top + height, 20)
+    ends = [transform @ corner for corner in ((left, top), (right, bottom))]
+    xs, ys = sorted(x for x, _ in ends), sorted(y for _, y in ends)
+    part = source_of(crop(turned, (xs[0], ys[0], xs[1], ys[1])))
+    assert part.shape == (8, bottom - top, right - left)
+    assert part.metadata.transform.almost_equals(transform @ Affine.translation(left, top), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0, 0, 1, 1), ("0, 0, 1, 1 lies outside the scene",)),
+        ((2, 2, 1, 3), ("2, 2, 1, 3 is empty", "xmin, ymin, xmax, ymax")),
+        (("nan", 0, 1, 1), ("is empty",)),
+        ((1, 2, 3), ("--extent", "4 arguments")),
+    ],
+)
+def test_a_bad_extent_is_one_line(box: tuple[float, ...], words: tuple[str, ...], scene: Path, tmp_path: Path) -> None:
+    result = run("detect", scene, "-d", "rx", "-q", "-o", tmp_path / "x.tif", "--extent", *box)
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    for word in words:
+        assert word in result.stderr
+    assert not list(tmp_path.iterdir())

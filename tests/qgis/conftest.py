@@ -1,0 +1,130 @@
+"""A real QGIS without a screen, which pytest-qgis has started, the plugin in it, and a real backend beside it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "qgis_plugin"
+
+#: The interpreter that has hadgeo: that of `make test`, or another.
+BACKEND = os.environ.get("HADGEO_TEST_BACKEND", str(ROOT / ".venv" / "bin" / "python"))
+
+_home = Path(tempfile.mkdtemp(prefix="hadgeo-qgis-"))
+_home.chmod(0o700)
+os.environ.update(
+    XDG_RUNTIME_DIR=str(_home),
+    HADGEO_PYTHON=BACKEND,
+    OMP_NUM_THREADS="1",
+    OMP_WAIT_POLICY="passive",
+)
+_prefix = os.environ.get("QGIS_PREFIX_PATH", "/usr")
+sys.path[:0] = [str(PLUGINS), f"{_prefix}/share/qgis/python/plugins", f"{_prefix}/share/qgis/python"]
+
+import processing  # noqa: E402
+import pytest  # noqa: E402
+from processing.core.Processing import Processing  # noqa: E402
+from qgis.core import QgsApplication, QgsProcessingFeedback, QgsProject  # noqa: E402
+
+
+class Log(QgsProcessingFeedback):
+    """Feedback that remembers what it was told."""
+
+    def __init__(self):
+        super().__init__(False)
+        self.lines, self.errors, self.texts, self.percents = [], [], [], []
+        self.progressChanged.connect(self.percents.append)
+
+    def pushInfo(self, info):
+        self.lines.append(info)
+
+    def pushWarning(self, warning):
+        self.lines.append(warning)
+
+    def pushConsoleInfo(self, info):
+        self.lines.append(info)
+
+    def reportError(self, error, fatalError=False):
+        self.errors.append(error)
+
+    def setProgressText(self, text):
+        self.texts.append(text)
+
+
+@pytest.fixture(scope="session")
+def provider(qgis_app):
+    """The provider, registered with Processing."""
+    from hadgeo_qgis.provider import HadgeoProvider
+
+    Processing.initialize()
+    made = HadgeoProvider()
+    assert QgsApplication.processingRegistry().addProvider(made)
+    yield made
+    QgsApplication.processingRegistry().removeProvider(made)
+
+
+@pytest.fixture
+def run(provider):
+    """Run an algorithm; fail with its log."""
+
+    def call(name, feedback=None, **parameters):
+        return processing.run(f"hadgeo:{name}", parameters, feedback=feedback or Log())
+
+    return call
+
+
+@pytest.fixture
+def project(qgis_app):
+    """The project, empty before and after."""
+    QgsProject.instance().clear()
+    yield QgsProject.instance()
+    QgsProject.instance().clear()
+
+
+def worker(command, **arguments):
+    """Ask the backend directly, past the plugin."""
+    job = json.dumps({"protocol": 1, "command": command, "arguments": arguments})
+    file = _home / "job.json"
+    file.write_text(job, encoding="utf-8")
+    # Without what QGIS 3.40 beside 3.22 needs.
+    env = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "PYTHONPATH")}
+    done = subprocess.run(
+        [BACKEND, "-I", "-m", "hadgeo.worker", "--job", str(file)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A folder with a small rotated scene, its truth, and a scene that keeps a detector busy for long."""
+    folder = tmp_path_factory.mktemp("scenes")
+    small = {"rows": 64, "cols": 64, "bands": 30, "targets": 4}
+    worker("simulate", out=str(folder / "line.tif"), rotation=20.0, **small)
+    worker("simulate", out=str(folder / "second.tif"), seed=1, **small)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scene(scenes):
+    """A small rotated scene."""
+    return str(scenes / "line.tif")
+
+
+_status = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_sessionfinish(session, exitstatus):
+    global _status
+    _status = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    # QGIS 3.22 may crash while Python takes it apart, when all has been said.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(_status))

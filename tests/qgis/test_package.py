@@ -1,0 +1,170 @@
+"""The built zip, installed into a clean profile, in real qgis_process runs; and a QGIS that is killed."""
+
+import configparser
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import BACKEND, ROOT
+from osgeo import gdal
+
+
+def qgis_process():
+    # Debian's wrapper passes an option that QGIS does not know.
+    return shutil.which("qgis_process.bin") or shutil.which("qgis_process")
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """The zip, as `make plugin` builds it."""
+    env = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "PYTHONPATH")}
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [BACKEND, str(ROOT / "qgis_plugin" / "build.py"), str(folder)], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def profile(release, tmp_path_factory):
+    """A clean profile with the plugin installed and enabled."""
+    home = tmp_path_factory.mktemp("profile")
+    plugins = home / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    with zipfile.ZipFile(release) as archive:
+        archive.extractall(plugins)
+    done = process(home, "plugins", "enable", "hadgeo_qgis")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home
+
+
+def environment(home, **changes):
+    kept = {k: v for k, v in os.environ.items() if k != "QGIS_PLUGINPATH"}
+    return {**kept, "QGIS_CUSTOM_CONFIG_PATH": str(home), "HADGEO_PYTHON": BACKEND, **changes}
+
+
+def process(home, *words, **changes):
+    command = [qgis_process(), *words]
+    return subprocess.run(command, env=environment(home, **changes), capture_output=True, text=True, timeout=200)
+
+
+def run(home, name, *, code=0, **parameters):
+    """Run an algorithm; return its results, and all that was said."""
+    words = [f"{key}={value}" for key, value in parameters.items()]
+    done = process(home, "--json", "run", f"hadgeo:{name}", "--", *words)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    start = done.stdout.find("{")
+    return (json.loads(done.stdout[start:]) if code == 0 else {}), done.stdout + done.stderr
+
+
+def test_the_zip_holds_what_plugins_qgis_org_asks_for(release):
+    with zipfile.ZipFile(release) as archive:
+        names = archive.namelist()
+        metadata = configparser.ConfigParser(interpolation=None)
+        metadata.read_string(archive.read("hadgeo_qgis/metadata.txt").decode())
+        licence = archive.read("hadgeo_qgis/LICENSE").decode()
+        python = [archive.read(name).decode() for name in names if name.endswith(".py")]
+    general = metadata["general"]
+    assert release.name == f"hadgeo_qgis-{general['version']}.zip"
+    assert {name.split("/")[0] for name in names} == {"hadgeo_qgis"}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+    for key in ("name", "description", "about", "author", "email", "tags", "changelog", "tracker", "repository"):
+        assert general[key].strip(), key
+    assert (general["qgisMinimumVersion"], general["qgisMaximumVersion"]) == ("3.22", "4.99")
+    assert general["hasProcessingProvider"] == "yes"
+    assert f"hadgeo_qgis/{general['icon']}" in names
+    assert "GNU GENERAL PUBLIC LICENSE" in licence
+    assert not any("import hadgeo\n" in text or "from hadgeo." in text for text in python)
+
+
+def test_the_plugin_works_in_a_clean_profile_from_scene_to_map(profile, scene, tmp_path):
+    out = tmp_path / "größer.tif"
+    told, said = run(profile, "detect", INPUT=scene, DETECTOR="rx", OUTPUT=out)
+    assert told["results"]["OUTPUT"] == str(out)
+    made, source = gdal.Open(str(out)), gdal.Open(scene)
+    assert made.GetGeoTransform() == source.GetGeoTransform()
+    assert made.GetProjection() == source.GetProjection()
+    assert out.with_suffix(".qml").is_file()
+    assert "device: cpu" in said
+
+
+def test_san_diego(profile, tmp_path):
+    folder = Path(os.environ.get("HADGEO_DATA", ROOT.parent / "shared" / "data"))
+    file = folder / "geo" / "sandiego_aviris1_utm11_nad27.tif"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {folder}; set HADGEO_DATA to the folder of real scenes")
+    out = tmp_path / "scores.tif"
+    run(profile, "detect", INPUT=file, DETECTOR="rx", BANDS="all", OUTPUT=out)
+    made = gdal.Open(str(out))
+    assert made.GetGeoTransform() == gdal.Open(str(file)).GetGeoTransform()
+    truth = gdal.Open(str(file.with_name("sandiego_aviris1_gtGCL.tif"))).ReadAsArray() > 0
+    scores = made.ReadAsArray()
+    # The published area under the ROC curve of global RX on all bands.
+    area = (scores[truth][:, None] > scores[~truth][None, :]).mean()
+    assert area == pytest.approx(0.8736, abs=5e-5)
+
+
+def test_a_missing_backend_is_said_by_qgis_process_too(profile, scene, tmp_path):
+    done = process(
+        profile, "run", "hadgeo:detect", "--", f"INPUT={scene}", f"OUTPUT={tmp_path / 'x.tif'}", HADGEO_PYTHON=""
+    )
+    assert done.returncode == 1
+    assert "Set up the backend" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_bad_scene_is_one_line(profile, tmp_path):
+    (tmp_path / "notes.tif").write_text("no raster")
+    _, said = run(profile, "detect", code=1, INPUT=tmp_path / "notes.tif", OUTPUT=tmp_path / "x.tif")
+    assert "notes.tif" in said or "INPUT" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.tif"]
+
+
+def workers_of(parent):
+    """Processes of the backend that were started by another process."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = status.read_text().rsplit(")", 1)[1].split()
+            command = status.with_name("cmdline").read_bytes()
+        except OSError:
+            continue
+        if words[1] == str(parent) and b"hadgeo.worker" in command and words[0] != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_child_is_gone_soon_after_qgis_was_killed(profile, scene, tmp_path):
+    words = [f"INPUT={scene}", "DETECTOR=bs3lnet", "BS3LNET_STEPS=1000000", f"OUTPUT={tmp_path / 'x.tif'}"]
+    command = [qgis_process(), "run", "hadgeo:detect", "--", *words]
+    with subprocess.Popen(
+        command, env=environment(profile), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as qgis:
+        end = time.monotonic() + 60
+        while not workers_of(qgis.pid) and time.monotonic() < end:
+            time.sleep(0.2)
+        (worker,) = workers_of(qgis.pid)
+        # Well into the fit.
+        time.sleep(6)
+        assert alive(worker)
+        qgis.send_signal(signal.SIGKILL)
+        begin = time.monotonic()
+        while alive(worker) and time.monotonic() - begin < 10:
+            time.sleep(0.05)
+        assert time.monotonic() - begin < 5
+    assert not list(tmp_path.iterdir())
