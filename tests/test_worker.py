@@ -148,10 +148,10 @@ def test_simulate_train_and_detect_with_a_model_tell_their_results(tmp_path: Pat
         (job("model"), ("no command 'model'",)),
         (job("model info deeper"), ("no command 'model info deeper'",)),
         (job("detect", scene="x.tif"), ("no argument 'scene'", "scenes")),
-        (job("detect"), ("Missing argument 'SCENE",)),
+        (job("info"), ("Missing argument 'FILE'",)),
         (job("detect", scenes="missing.tif"), ("missing.tif: no such file",)),
         (job("detect", scenes="missing.tif", window=0), ("0 is not in the range",)),
-        (job("detect", scenes="missing.tif", detector="xr"), ("did you mean 'rx'",)),
+        (job("detectors", name="xr"), ("did you mean 'rx'",)),
         (job("detect", scenes="--debug"), ("--debug: no such file",)),
     ],
 )
