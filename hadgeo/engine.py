@@ -6,9 +6,9 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import xarray as xr
 
 from hadgeo._version import __version__
 from hadgeo.bands import BandSelection, select_bands
+from hadgeo.cluster import Cluster
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
@@ -90,6 +91,7 @@ def detect(
     overwrite: bool = False,
     resume: bool = False,
     executor: Executor | None = None,
+    cluster: Cluster | None = None,
     progress: Progress = SILENT,
 ) -> Detection:
     """Fit a detector to a scene and write the map of its anomaly scores.
@@ -109,6 +111,8 @@ def detect(
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
         resume: Go on with an interrupted run of the same settings, if there is one.
         executor: Threads that read; three of our own by default.
+        cluster: Workers that score, from `hadgeo.cluster.connect`; `memory` is what each of them may take, and `device`
+            what each of them uses. The detector is fitted here.
         progress: Follows the run and may cancel it.
 
     Returns:
@@ -125,6 +129,7 @@ def detect(
         OutputError: The map cannot be written, another run is writing it, or `resume` finds other settings.
         OutputExistsError: The map exists, or an interrupted run's finished windows do.
         ReadError: The scene cannot be read, or changed meanwhile.
+        ClusterError: The cluster cannot be used, or was lost.
         Cancelled: `progress` asked for it.
 
     What a run that fails has finished stays in the folder ``<out>.part``, for `resume`; the error's note says so. A run
@@ -134,6 +139,7 @@ def detect(
     model = detector if isinstance(detector, Model) else None
     chosen = _detector(detector, parameters)
     where = resolve_device(device)
+    scored_on = where if cluster is None else cluster.device(device)
     source = source_of(cube if isinstance(cube, xr.DataArray) else open_cube(cube))
     stamp = stamp_of(source)
     target = output_path(source, out)
@@ -153,13 +159,13 @@ def detect(
             chosen,
             selection,
             device=where,
-            memory=memory,
+            memory=memory if cluster is None else cluster.memory(memory),
             window=window,
             fitted=model is not None,
-            trial=False if earlier else None,
+            trial=False if earlier or cluster else None,
         )
         plan = expected.plan
-        settings = _settings(stamp, source, chosen, selection, where, plan)
+        settings = _settings(stamp, source, chosen, selection, scored_on, plan)
         if earlier is not None:
             check_same_run(earlier, settings, folder)
         announce(progress, where, str(selection) if model is None else f"the {len(selection.indices)} of the model")
@@ -173,7 +179,12 @@ def detect(
         with _writer(target, source, chosen, selection, folder) as writer:
             job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
-                score_windows(job, WindowScorer(source, selection.indices, chosen, where), pool, progress)
+                scorer = WindowScorer(source, selection.indices, chosen, where)
+                if cluster is None:
+                    scored = map_ahead(pool, scorer, job.left, READERS + 1)
+                else:
+                    scored = cluster.map(scorer, job.left, device)
+                take_scores(job, scored, progress)
             with clock.stage("write"):
                 job.finish()
     pixels = sum(window.pixels for window in plan)
@@ -194,15 +205,12 @@ def detect(
     )
 
 
-def score_windows(
-    job: Job, scorer: Callable[[Window], Scored], executor: Executor, progress: Progress = SILENT
-) -> None:
-    """Score what is left of a map, reading ahead.
+def take_scores(job: Job, scored: Generator[Scored], progress: Progress = SILENT) -> None:
+    """Give a map the scores that it lacks, as they come.
 
     Args:
         job: The map.
-        scorer: Reads and scores a window, in whatever thread or process the executor runs it.
-        executor: Runs it.
+        scored: Its windows that are left, with scores from whatever thread or process; closed at the end.
         progress: Follows the windows and may cancel.
 
     Raises:
@@ -213,11 +221,12 @@ def score_windows(
     if job.kept:
         progress.message(f"{len(job.kept)} of {len(job.kept) + len(job.left)} windows were finished by an earlier run")
         progress.advance(kept)
-    for window, scores in map_ahead(executor, scorer, job.left, READERS + 1):
-        if progress.cancelled():
-            raise Cancelled("stopped on request")
-        job.take(window, scores)
-        progress.advance(window.pixels)
+    with closing(scored):
+        for window, scores in scored:
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            job.take(window, scores)
+            progress.advance(window.pixels)
 
 
 def _detector(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:

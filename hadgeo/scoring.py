@@ -72,12 +72,17 @@ class WindowScorer:
         bands: 0-based indices of the used bands.
         detector: A fitted detector.
         device: Where it scores.
+
+    Attributes:
+        source: The cube.
+        bands: The used bands.
+        detector: The detector.
     """
 
     def __init__(self, source: Source, bands: Sequence[int], detector: Detector[Any], device: torch.device) -> None:
-        self._source = source
-        self._bands = band_index(bands, source.shape[0])
-        self._detector = detector
+        self.source, self.detector = source, detector
+        self.bands = tuple(bands)
+        self._index = band_index(bands, source.shape[0])
         self._device = device
         self._lock = threading.Lock()
 
@@ -92,17 +97,17 @@ class WindowScorer:
         if not valid.any():
             return window, np.full((window.height, window.width), np.nan, dtype=np.float32)
         with self._lock:
-            scores = score_window(self._detector, block, window, self._device).float().cpu()
+            scores = score_window(self.detector, block, window, self._device).float().cpu()
         return window, torch.where(valid, scores, torch.nan).numpy()
 
     def _read(self, window: Window) -> npt.NDArray[np.floating[Any]]:
         """Read a window and its halo; a network drive may need more than one try."""
         for pause in RETRY_PAUSES:
             try:
-                return self._source.read(window.outer_rows, window.outer_cols, self._bands)
+                return self.source.read(window.outer_rows, window.outer_cols, self._index)
             except ReadError:
                 time.sleep(pause)
-        return self._source.read(window.outer_rows, window.outer_cols, self._bands)
+        return self.source.read(window.outer_rows, window.outer_cols, self._index)
 
 
 def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:
