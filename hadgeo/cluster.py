@@ -146,7 +146,7 @@ def _cuda() -> Iterator[Any]:
 @contextmanager
 def _owned(make: Callable[..., Any], **settings: Any) -> Iterator[Any]:
     """A cluster of our own, whose processes end with the block, whatever happens."""
-    cluster = make(silence_logs=logging.CRITICAL, dashboard_address=None, **settings)
+    cluster = make(silence_logs=logging.CRITICAL, dashboard_address="127.0.0.1:0", **settings)
     try:
         yield cluster
     except BaseException:

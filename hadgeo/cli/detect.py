@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, thresholding
+from hadgeo.cli import clustering, options, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeWarning, ParameterError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
 )
+@clustering.cluster
 @options.seed
 @thresholding.decision
 @options.overwrite
@@ -51,6 +52,7 @@ def command(
     device: str,
     memory: int | None,
     window: int | None,
+    cluster: str | None,
     seed: int | None,
     overwrite: bool,
     resume: bool,
@@ -85,7 +87,7 @@ def command(
         raise ParameterError("--resample-bands needs the wavelengths of a --model; add one or leave it out")
     else:
         parameters = options.with_seed(detector, parameters, seed)
-    with reporter(progress, quiet=quiet) as report:
+    with reporter(progress, quiet=quiet) as report, clustering.connected(cluster) as workers:
         for scene in scenes:
             done = detect(
                 scene,
@@ -99,6 +101,7 @@ def command(
                 resample_bands=resample_bands,
                 overwrite=overwrite,
                 resume=resume,
+                cluster=workers,
                 progress=report,
             )
             decision = None if request is None else request.decide(done.path, report)
