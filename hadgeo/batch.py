@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -184,11 +185,10 @@ def run_batch(
     given = None if model is None else load_model(model)
     where = Path(folder)
     _check_folder(where, overwrite=overwrite)
-    if mosaic is not None:
-        check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
     settings = _Settings(detector, parameters or {}, bands, device, memory, resample_bands, overwrite, cluster)
-    where.mkdir(exist_ok=True)
-    with PartFolder(where / CSV):
+    with _folder_made(where), PartFolder(where / "batch"):
+        if mosaic is not None:
+            check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
         run = _Run(where, settings, watch or Unwatched())
         return run.all(lines, given, fit_on, None if mosaic is None else Path(mosaic))
 
@@ -281,7 +281,8 @@ class _Run:
         common = self._settings
         wanted = self._wanted(line, model)
         begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}
-        name = str(line.map.absolute())
+        # Relative, so that the folder may move.
+        name = Path(os.path.relpath(line.map, self._folder)).as_posix()
         if self._record.is_finished(name, wanted, line.map):
             return self._outcome(line, "kept", self._record.facts(name))
         unfinished = self._record.is_begun(name, begun)
@@ -432,6 +433,20 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
     for name in (CSV, HTML, MODEL):
         if (folder / name).exists() and not (folder / RECORD).exists() and not overwrite:
             raise OutputExistsError(f"{folder / name} exists and is not from a batch; use --overwrite, or another -o")
+
+
+@contextmanager
+def _folder_made(folder: Path) -> Iterator[None]:
+    """Make a folder, which is not left behind by a batch that put nothing into it."""
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _complete(detector: str, parameters: Mapping[str, str]) -> dict[str, Any]:
