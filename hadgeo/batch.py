@@ -6,7 +6,6 @@ size of the map, is how a line is known to be done; what an interrupted line has
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,14 +21,13 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.engine import Detection, detect
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
 from hadgeo.job import stamp_of, was_completed
-from hadgeo.journal import differences
 from hadgeo.lines import Line
 from hadgeo.model_file import Model, load_model
 from hadgeo.products.mosaic import Mosaic, check_mosaic, make_mosaic
-from hadgeo.products.outputs import written_beside
 from hadgeo.products.quicklook import quicklook
 from hadgeo.products.summary import Row, write_csv, write_html
 from hadgeo.progress import SILENT, Progress
+from hadgeo.record import Record, describe_difference
 from hadgeo.training import train
 from hadgeo.unfinished import PartFolder
 
@@ -198,7 +196,7 @@ class _Run:
 
     def __init__(self, folder: Path, settings: _Settings, watch: Watch) -> None:
         self._folder, self._settings, self._watch = folder, settings, watch
-        self._record = _Record(folder / RECORD)
+        self._record = Record(folder / RECORD)
         self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
         if not self._pictures:
             watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
@@ -244,12 +242,12 @@ class _Run:
             "scenes": stamps,
         }
         path = self._folder / MODEL
-        if path.exists() and _same(self._record.model, wanted):
+        if path.exists() and self._record.is_fitted(wanted):
             return load_model(path)
         if path.exists() and not common.overwrite:
             raise OutputExistsError(
-                f"{path} was fitted with other settings ({_told(self._record.model, wanted)}); use --overwrite to fit "
-                "anew and replace the maps too, or -o for another folder"
+                f"{path} was fitted with other settings ({describe_difference(self._record.model, wanted)}); use "
+                "--overwrite to fit anew and replace the maps too, or -o for another folder"
             )
         self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} lines")
         fitted = train(
@@ -287,10 +285,8 @@ class _Run:
             return self._outcome(line, "kept", self._record.facts(name))
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
-            told = differences(self._record.settings(name), _plain(wanted)) or "no batch has made it as it is"
-            raise OutputExistsError(
-                f"{line.map} exists, and is of other settings ({told}); use --overwrite to replace it"
-            )
+            told = describe_difference(self._record.settings(name), wanted)
+            raise OutputExistsError(f"{line.map} exists with other settings ({told}); use --overwrite to replace it")
         self._record.begin(name, begun)
         detector = line.detector or common.detector
         done = detect(
@@ -362,65 +358,6 @@ class _Run:
         return made
 
 
-class _Record:
-    """``batch.json``: with which settings maps and model were begun and finished."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._maps: dict[str, dict[str, Any]] = {}
-        self.model: dict[str, Any] = {}
-        if path.exists():
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            known = json.loads(self._path.read_text("utf-8"))
-            self.model, self._maps = dict(known["model"]), {name: dict(one) for name, one in known["maps"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise OutputError(
-                f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
-                "maps anew"
-            ) from None
-
-    def settings(self, name: str) -> dict[str, Any]:
-        """What a map was finished with."""
-        settings: dict[str, Any] = self._maps.get(name, {}).get("settings", {})
-        return settings
-
-    def facts(self, name: str) -> dict[str, Any]:
-        """What was found out on the way to a map."""
-        facts: dict[str, Any] = self._maps[name]["facts"]
-        return facts
-
-    def is_finished(self, name: str, wanted: Mapping[str, Any], path: Path) -> bool:
-        """Whether a map is there as it was finished with these settings."""
-        known = self._maps.get(name, {})
-        return path.is_file() and _same(known.get("settings"), wanted) and known.get("bytes") == path.stat().st_size
-
-    def is_begun(self, name: str, begun: Mapping[str, Any]) -> bool:
-        """Whether a map was begun with these settings, and not finished."""
-        return _same(self._maps.get(name, {}).get("begun"), begun)
-
-    def begin(self, name: str, begun: Mapping[str, Any]) -> None:
-        """Note that a map is begun; with what an older one of that name was finished stays."""
-        self._maps[name] = {**self._maps.get(name, {}), "begun": dict(begun)}
-        self._write()
-
-    def finish(self, name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
-        """Note that a map is finished."""
-        self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
-        self._write()
-
-    def fitted(self, settings: Mapping[str, Any]) -> None:
-        """Note with what the model was fitted."""
-        self.model = _plain(settings)
-        self._write()
-
-    def _write(self) -> None:
-        with written_beside(self._path) as part:
-            part.write_text(json.dumps({"model": self.model, "maps": self._maps}, indent=1), "utf-8")
-
-
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if not folder.name and not folder.is_dir():
         raise OutputError("the output folder's name is empty; give one with -o")
@@ -465,20 +402,3 @@ def _facts(done: Detection) -> dict[str, Any]:
         "seconds": round(sum(done.seconds.values()), 3),
         "pixels_per_second": round(done.pixels_per_second),
     }
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return plain
-
-
-def _told(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """How settings differ, for people."""
-    if not known:
-        return "no batch has made it"
-    return differences(known, _plain(wanted)) or "it was changed since"
-
-
-def _same(known: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    return known is not None and _plain(known) == _plain(wanted)

@@ -165,9 +165,9 @@ def _default_map(scene: str, folder: Path) -> Path:
 def _check_distinct(lines: Sequence[Line], places: Sequence[str]) -> None:
     """Refuse maps that would take each other's place, or a scene's."""
     seen: dict[Path, str] = {}
-    scenes = {Path(line.scene).absolute(): place for line, place in zip(lines, places, strict=True)}
+    scenes = {Path(line.scene).resolve(): place for line, place in zip(lines, places, strict=True)}
     for line, place in zip(lines, places, strict=True):
-        key = line.map.absolute()
+        key = line.map.resolve()
         if key in seen:
             raise ParameterError(
                 f"{place} and {seen[key]} would have the same map, {line.map}; name another as output in a --manifest"

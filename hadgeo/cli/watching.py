@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Lines on the screen that the table needs beside its rows.
 _FRAME = 7
 
+#: Width that the other columns take at most, with their frames.
+_OTHER_COLUMNS = 78
+
 _STYLE = {"done": "green", "kept": "green", "failed": "red"}
 
 
@@ -114,8 +117,11 @@ class LiveTable:
         if outcome.state == "done":
             self._ended.append(time.monotonic() - self._started)
             state.note = f"{outcome.facts['seconds']:.1f} s, {short(outcome.facts['pixels_per_second'])} px/s"
-        if not self._console.is_terminal:
-            self._console.print(f"{state.name}: {state.state} {state.note}".rstrip(), **_PLAIN)
+        if outcome.state == "failed":
+            # In full: the table has room for its beginning alone.
+            self.message(f"{state.name}: failed: {outcome.error}")
+        elif not self._console.is_terminal:
+            self.message(f"{state.name}: {state.state} {state.note}".rstrip())
 
     def message(self, text: str) -> None:
         """Print a line above the table."""
@@ -125,10 +131,12 @@ class LiveTable:
         from rich.table import Table
 
         table = Table(caption=self._caption(), caption_justify="left")
-        table.add_column("line", overflow="ellipsis", no_wrap=True, max_width=32)
-        for heading in ("state", "done", "rate"):
-            table.add_column(heading, no_wrap=True, justify="left" if heading == "state" else "right")
-        table.add_column("time left, or result", overflow="ellipsis", no_wrap=True)
+        table.add_column("line", overflow="ellipsis", no_wrap=True, min_width=16, max_width=32)
+        table.add_column("state", no_wrap=True, min_width=10)
+        table.add_column("done", no_wrap=True, justify="right", min_width=5)
+        table.add_column("rate", no_wrap=True, justify="right", min_width=12)
+        room = max(20, self._console.width - _OTHER_COLUMNS)
+        table.add_column("time left, or result", overflow="ellipsis", no_wrap=True, max_width=room)
         if self._model is not None:
             _add(table, self._model)
         for state in self._shown():
