@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import dask.config
 import psutil
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ from hadgeo.errors import (
 )
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
-from hadgeo.memory import machine_memory
+from hadgeo.memory import default_memory, machine_memory
 from hadgeo.scoring import Scored, WindowScorer
 from hadgeo.windows import Window
 
@@ -51,6 +52,9 @@ _LOCAL_THREADS = 2
 
 #: Seconds that a cluster of our own has to end in good order.
 _CLOSE_TIMEOUT = 5.0
+
+#: Dask's setting for the environment of worker processes.
+ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 
 #: Share of a worker's memory limit that windows may take: above 0.6 of it dask moves results to the disk.
 _SHARE = 0.5
@@ -119,15 +123,25 @@ def _existing(address: str) -> Iterator[str]:
 def _local(count: int) -> Iterator[Any]:
     from distributed import LocalCluster
 
-    cores = psutil.cpu_count() or 1
-    with _owned(
-        LocalCluster,
-        n_workers=count,
-        threads_per_worker=_LOCAL_THREADS,
-        memory_limit=machine_memory() // count,
-        env={"OMP_NUM_THREADS": str(max(1, cores // count)), "OMP_WAIT_POLICY": "passive"},
-    ) as cluster:
+    settings = {ENVIRONMENT: worker_environment(max(1, (psutil.cpu_count() or 1) // count))}
+    limit = machine_memory() // count
+    with (
+        dask.config.set(settings),
+        _owned(LocalCluster, n_workers=count, threads_per_worker=_LOCAL_THREADS, memory_limit=limit) as cluster,
+    ):
         yield cluster
+
+
+def worker_environment(threads: int) -> dict[str, Any]:
+    """Environment variables of a worker process, in the place of dask's own.
+
+    Dask's set MALLOC_TRIM_THRESHOLD_, with which glibc gives the memory of every tensor back to the system and takes it
+    anew: a fifth to a half more time for a network.
+
+    Args:
+        threads: Threads of its arithmetic.
+    """
+    return {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
 
 
 @contextmanager
@@ -178,14 +192,14 @@ class Cluster:
         """Windows that can be under way at once."""
         return max(1, sum(map(int, self._client.nthreads().values())))
 
-    def memory(self, asked: int | None) -> int | None:
-        """Bytes that each worker process may take, or None for the default.
+    def memory(self, asked: int | None) -> int:
+        """Bytes that each worker process may take.
 
         Args:
             asked: What the user said.
         """
         limits = [int(worker["memory_limit"] * _SHARE) for worker in self._workers().values() if worker["memory_limit"]]
-        return min([*limits, *([] if asked is None else [asked])], default=None)
+        return min([*limits, asked or default_memory()])
 
     def device(self, word: str) -> torch.device:
         """What kind of device the workers score on.
