@@ -16,6 +16,7 @@ from hadgeo import errors
 from hadgeo._version import __version__
 
 if TYPE_CHECKING:
+    from hadgeo.batch import run_batch
     from hadgeo.cube import open_cube
     from hadgeo.detectors.registry import list_detectors, make_detector
     from hadgeo.engine import Detection, detect
@@ -41,6 +42,7 @@ __all__ = [
     "make_detector",
     "open_cube",
     "quicklook",
+    "run_batch",
     "simulate",
     "train",
 ]
@@ -58,6 +60,7 @@ _HOME = {
     "load_model": "hadgeo.model_file",
     "gather_evidence": "hadgeo.products.evidence",
     "quicklook": "hadgeo.products.quicklook",
+    "run_batch": "hadgeo.batch",
     "simulate": "hadgeo.simulation",
     "train": "hadgeo.training",
 }

@@ -6,9 +6,9 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import xarray as xr
 
 from hadgeo._version import __version__
 from hadgeo.bands import BandSelection, select_bands
+from hadgeo.cluster import Cluster
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
@@ -92,6 +93,7 @@ def detect(
     resume: bool = False,
     north_up: bool = False,
     executor: Executor | None = None,
+    cluster: Cluster | None = None,
     progress: Progress = SILENT,
 ) -> Detection:
     """Fit a detector to a scene and write the map of its anomaly scores.
@@ -112,6 +114,8 @@ def detect(
         resume: Go on with an interrupted run of the same settings, if there is one.
         north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches.
         executor: Threads that read; three of our own by default.
+        cluster: Workers that score, from `hadgeo.cluster.connect`; `memory` is what each of them may take, and `device`
+            what each of them uses. The detector is fitted here.
         progress: Follows the run and may cancel it.
 
     Returns:
@@ -128,6 +132,7 @@ def detect(
         OutputError: The map cannot be written, another run is writing it, or `resume` finds other settings.
         OutputExistsError: The map exists, or an interrupted run's finished windows do.
         ReadError: The scene cannot be read, or changed meanwhile.
+        ClusterError: The cluster cannot be used, or was lost.
         Cancelled: `progress` asked for it.
 
     What a run that fails has finished stays in the folder ``<out>.part``, for `resume`; the error's note says so. A run
@@ -137,6 +142,7 @@ def detect(
     model = detector if isinstance(detector, Model) else None
     chosen = _detector(detector, parameters)
     where = resolve_device(device)
+    scored_on = where if cluster is None else cluster.device(device)
     source = source_of(cube if isinstance(cube, xr.DataArray) else open_cube(cube))
     stamp = stamp_of(source)
     target = output_path(source, out)
@@ -156,13 +162,13 @@ def detect(
             chosen,
             selection,
             device=where,
-            memory=memory,
+            memory=memory if cluster is None else cluster.memory(memory),
             window=window,
             fitted=model is not None,
-            trial=False if earlier else None,
+            trial=False if earlier or cluster else None,
         )
         plan = expected.plan
-        settings = {**_settings(stamp, source, chosen, selection, where, plan), "north-up": north_up}
+        settings = {**_settings(stamp, source, chosen, selection, scored_on, plan), "north-up": north_up}
         if earlier is not None:
             check_same_run(earlier, settings, folder)
         announce(progress, where, str(selection) if model is None else f"the {len(selection.indices)} of the model")
@@ -177,7 +183,12 @@ def detect(
         with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
             job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
-                score_windows(job, WindowScorer(source, selection.indices, chosen, where, holes), pool, progress)
+                scorer = WindowScorer(source, selection.indices, chosen, where, holes)
+                if cluster is None:
+                    scored = map_ahead(pool, scorer, job.left, READERS + 1)
+                else:
+                    scored = cluster.map(scorer, job.left, device)
+                take_scores(job, scored, progress)
             with clock.stage("write"):
                 job.finish()
     pixels = sum(window.pixels for window in plan)
@@ -198,15 +209,12 @@ def detect(
     )
 
 
-def score_windows(
-    job: Job, scorer: Callable[[Window], Scored], executor: Executor, progress: Progress = SILENT
-) -> None:
-    """Score what is left of a map, reading ahead.
+def take_scores(job: Job, scored: Generator[Scored], progress: Progress = SILENT) -> None:
+    """Give a map the scores that it lacks, as they come.
 
     Args:
         job: The map.
-        scorer: Reads and scores a window, in whatever thread or process the executor runs it.
-        executor: Runs it.
+        scored: Its windows that are left, with scores from whatever thread or process; closed at the end.
         progress: Follows the windows and may cancel.
 
     Raises:
@@ -217,11 +225,12 @@ def score_windows(
     if job.kept:
         progress.message(f"{len(job.kept)} of {len(job.kept) + len(job.left)} windows were finished by an earlier run")
         progress.advance(kept)
-    for window, scores in map_ahead(executor, scorer, job.left, READERS + 1):
-        if progress.cancelled():
-            raise Cancelled("stopped on request")
-        job.take(window, scores)
-        progress.advance(window.pixels)
+    with closing(scored):
+        for window, scores in scored:
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            job.take(window, scores)
+            progress.advance(window.pixels)
 
 
 def _pixels_written(source: Source, *, north_up: bool) -> int:

@@ -67,6 +67,16 @@ class MissingExtraError(HadgeoError, ImportError):
     """An optional dependency is needed and not installed."""
 
 
+class ClusterError(HadgeoError, RuntimeError):
+    """A dask cluster is not there, or cannot be used."""
+
+
+class ClusterLostError(ClusterError):
+    """A dask cluster was lost on the way."""
+
+    exit_code = 1
+
+
 class Cancelled(HadgeoError):
     """The user asked for the run to stop."""
 

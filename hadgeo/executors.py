@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
@@ -11,7 +11,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def map_ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+def map_ahead(
+    executor: Executor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    ahead: int,
+    wait: Callable[[Future[R]], R] = Future.result,
+) -> Generator[R]:
     """Map over items with a bounded number in flight, and give results in the items' order.
 
     Peak memory is that of `ahead` results and never grows with the number of items. Whatever has not started is
@@ -22,6 +28,7 @@ def map_ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T]
         function: Called once an item.
         items: Taken one by one as room appears.
         ahead: Calls that may be under way or waiting to be taken, at least 1.
+        wait: Takes the result of a call.
 
     Yields:
         `function(item)` for each item, in order.
@@ -31,9 +38,9 @@ def map_ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T]
         for item in items:
             pending.append(executor.submit(function, item))
             if len(pending) >= ahead:
-                yield pending.popleft().result()
+                yield wait(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield wait(pending.popleft())
     finally:
         for future in pending:
             future.cancel()

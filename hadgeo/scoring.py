@@ -73,6 +73,11 @@ class WindowScorer:
         detector: A fitted detector.
         device: Where it scores.
         holes: Where there is nothing to read.
+
+    Attributes:
+        source: The cube.
+        bands: The used bands.
+        detector: The detector.
     """
 
     def __init__(
@@ -83,9 +88,9 @@ class WindowScorer:
         device: torch.device,
         holes: Holes | None = None,
     ) -> None:
-        self._source = source
-        self._bands = band_index(bands, source.shape[0])
-        self._detector = detector
+        self.source, self.detector = source, detector
+        self.bands = tuple(bands)
+        self._index = band_index(bands, source.shape[0])
         self._device = device
         self._holes = holes or Holes()
         self._lock = threading.Lock()
@@ -104,17 +109,17 @@ class WindowScorer:
         if not valid.any():
             return window, nothing
         with self._lock:
-            scores = score_window(self._detector, block, window, self._device).float().cpu()
+            scores = score_window(self.detector, block, window, self._device).float().cpu()
         return window, torch.where(valid, scores, torch.nan).numpy()
 
     def _read(self, window: Window) -> npt.NDArray[np.floating[Any]]:
         """Read a window and its halo; a network drive may need more than one try."""
         for pause in RETRY_PAUSES:
             try:
-                return self._source.read(window.outer_rows, window.outer_cols, self._bands)
+                return self.source.read(window.outer_rows, window.outer_cols, self._index)
             except ReadError:
                 time.sleep(pause)
-        return self._source.read(window.outer_rows, window.outer_cols, self._bands)
+        return self.source.read(window.outer_rows, window.outer_cols, self._index)
 
 
 def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:

@@ -23,6 +23,7 @@ DEBUG_KEY = "hadgeo.debug"
 INTERRUPTED = 130
 
 _COMMANDS = {
+    "batch": "Score the flight lines of a mission, and summarise them.",
     "compare": "Run several detectors on a scene and rank them against a truth.",
     "detect": "Score how little each pixel of a scene belongs there.",
     "detectors": "List the detectors, or the parameters of one.",

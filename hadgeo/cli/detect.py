@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, recording, thresholding
+from hadgeo.cli import clustering, options, recording, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeWarning, ParameterError
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
 )
+@clustering.cluster
 @options.seed
 @thresholding.decision
 @options.overwrite
@@ -88,6 +89,7 @@ def _detect(
     device: str,
     memory: int | None,
     window: int | None,
+    cluster: str | None,
     seed: int | None,
     overwrite: bool,
     resume: bool,
@@ -114,7 +116,7 @@ def _detect(
         raise ParameterError("--resample-bands needs the wavelengths of a --model; add one or leave it out")
     else:
         parameters = options.with_seed(detector, parameters, seed)
-    with reporter(progress, quiet=quiet) as report:
+    with reporter(progress, quiet=quiet) as report, clustering.connected(cluster) as workers:
         for scene in scenes:
             whole = open_cube(scene)
             target = output_path(source_of(whole), output)
@@ -133,6 +135,7 @@ def _detect(
                 overwrite=overwrite,
                 resume=resume,
                 north_up=north_up,
+                cluster=workers,
                 progress=report,
             )
             explain = partial(

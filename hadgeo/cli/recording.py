@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hadgeo.progress import Progress
 
 #: Options that change nothing of what is written.
-_MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats"}
+_MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "cluster"}
 
 #: Options that name files, which are written down in full.
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra"}

@@ -41,7 +41,7 @@ class Bars:
         self._progress.advance(self._task, n)
         speed = self._progress.tasks[self._task].speed
         if speed:
-            self._progress.update(self._task, rate=f"{_short(speed)} {self._unit}/s")
+            self._progress.update(self._task, rate=f"{short(speed)} {self._unit}/s")
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
@@ -144,7 +144,8 @@ def _host() -> JsonLines | None:
     return context.meta.get(HOST_KEY) if context else None
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number with a letter for its thousands."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
             return f"{value / limit:.1f}{suffix}"

@@ -159,7 +159,8 @@ def joined(count: int, pairs: Integers) -> Integers:
     if not count:
         return np.empty(0, dtype=np.int64)
     graph = coo_array((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    sets: Integers = connected_components(graph, directed=False)[1].astype(np.int64)
+    return sets
 
 
 def gather(pixels: Pixels, labels: Integers, *, min_pixels: int = 1) -> Groups:

@@ -1,0 +1,148 @@
+"""``hadgeo batch``: the flight lines of a mission, and one summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadgeo.cli import clustering, options
+from hadgeo.cli.reporting import JsonLines
+from hadgeo.cli.watching import JsonWatch, watching
+from hadgeo.errors import ParameterError
+
+if TYPE_CHECKING:
+    from hadgeo.batch import Batch
+    from hadgeo.lines import Line
+
+
+@click.command("batch")
+@click.argument("scenes", nargs=-1, metavar="[LINE]...")
+@click.option("--manifest", metavar="FILE", help="The lines as CSV: scene, and any of output, detector, bands, p.NAME.")
+@click.option("--output", "-o", required=True, metavar="DIR", help="Where maps and summary go.")
+@click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
+@click.option(
+    "--fit-on",
+    type=click.Choice(["first", "each", "sample-of-all"]),
+    default="first",
+    show_default=True,
+    help="Fit one model on the first line or on samples of all, or fit each line on itself.",
+)
+@click.option("--resample-bands", is_flag=True, help="Interpolate lines to the wavelengths of the model.")
+@click.option("--mosaic", metavar="FILE", help="A virtual raster (.vrt) of all maps, with nothing resampled.")
+@options.detector
+@options.parameters
+@options.bands
+@options.device
+@options.memory
+@clustering.cluster
+@options.seed
+@click.option("--overwrite", is_flag=True, help="Replace maps and a model that were made with other settings.")
+@options.quiet
+@options.progress
+@options.debug
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    scenes: tuple[str, ...],
+    manifest: str | None,
+    output: str,
+    model: str | None,
+    detector: str,
+    parameters: dict[str, str],
+    cluster: str | None,
+    seed: int | None,
+    quiet: bool,
+    progress: str,
+    **settings: Any,
+) -> None:
+    """Detect anomalies on flight lines one after the other, with one model, and summarise them.
+
+    A LINE that fails does not stop the others. The same command again does only what is missing, and goes on where it
+    was interrupted. A line with a detector, bands or parameters of its own in --manifest is fitted on itself.
+
+    DIR gets a map a line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with thumbnails.
+
+    \b
+    Examples:
+      hadgeo batch lines/*.img -o maps
+      hadgeo batch lines/*.img -o maps --fit-on sample-of-all --mosaic maps/mosaic.vrt
+      hadgeo batch --manifest lines.csv -o maps --model mission.hadgeo
+      hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
+    """  # noqa: D301
+    from hadgeo.batch import run_batch
+
+    _check_model(context, model)
+    parameters = options.with_seed(detector, parameters, seed)
+    lines = _lines(scenes, manifest, Path(output), detector, parameters)
+    with watching(progress, lines, quiet=quiet) as watch, clustering.connected(cluster) as workers:
+        batch = run_batch(
+            lines,
+            output,
+            detector=detector,
+            parameters=parameters,
+            model=model,
+            cluster=workers,
+            watch=watch,
+            **settings,
+        )
+    if isinstance(watch, JsonWatch):
+        JsonLines().emit("result", **_result(batch))
+    elif not quiet:
+        click.echo(_last_line(batch))
+    context.exit(1 if batch.failed else 0)
+
+
+def _check_model(context: click.Context, model: str | None) -> None:
+    """Refuse options that would contradict a model."""
+    if model is None:
+        return
+    for option in ("fit_on", "detector", "parameters", "bands", "seed"):
+        if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+            raise ParameterError(
+                f"{model}: --{option.replace('_', '-')} is fixed in a model; leave it out, train another, or give "
+                "lines settings of their own in a --manifest"
+            )
+
+
+def _lines(
+    scenes: Sequence[str], manifest: str | None, folder: Path, detector: str, parameters: dict[str, str]
+) -> list[Line]:
+    from hadgeo.lines import lines_of, read_lines
+
+    if manifest is None:
+        return lines_of(scenes, folder)
+    if scenes:
+        raise ParameterError(f"{scenes[0]} and --manifest {manifest}: name the lines in one way")
+    return read_lines(manifest, folder, detector=detector, parameters=parameters)
+
+
+def _counts(batch: Batch) -> dict[str, int]:
+    states = [outcome.state for outcome in batch.outcomes]
+    return {state: states.count(state) for state in ("done", "kept", "failed")}
+
+
+def _result(batch: Batch) -> dict[str, Any]:
+    return {
+        "folder": str(batch.folder),
+        **_counts(batch),
+        "mosaic": None if batch.mosaic is None else str(batch.mosaic.path),
+        "lines": [
+            {"scene": one.line.scene, "state": one.state, "map": str(one.line.map), "error": one.error, **one.facts}
+            for one in batch.outcomes
+        ],
+    }
+
+
+def _last_line(batch: Batch) -> str:
+    counts = _counts(batch)
+    told = f"{batch.folder}: {counts['done']} lines done, {counts['kept']} kept from an earlier run"
+    told += f", {counts['failed']} failed"
+    if batch.mosaic is not None:
+        told += f"; {batch.mosaic.path} holds {len(batch.mosaic.maps)} maps"
+        if batch.mosaic.shift > 0.01:
+            told += f", moved by up to {batch.mosaic.shift:.2f} pixels to whole ones"
+    return told

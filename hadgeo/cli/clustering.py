@@ -1,0 +1,35 @@
+"""The option ``--cluster`` of detect and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hadgeo.cluster import Cluster
+
+cluster = click.option(
+    "--cluster",
+    metavar="WHERE",
+    help="Score on a dask cluster: tcp://host:8786 for a scheduler that runs, local:N for N processes here, or cuda "
+    "for one a GPU. --memory is then what each worker may take.",
+)
+
+
+@contextmanager
+def connected(where: str | None) -> Iterator[Cluster | None]:
+    """The cluster that was asked for, or None."""
+    if where is None:
+        yield None
+        return
+    import logging
+
+    from hadgeo.cluster import connect
+
+    # Workers that come and go are dask's business; what ends a run is said in one line.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with connect(where) as cluster:
+        yield cluster

@@ -1,0 +1,177 @@
+"""The flight lines of a batch: named one by one, or in a table with settings of their own."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hadgeo.detectors.registry import make_detector
+from hadgeo.errors import HadgeoError, ParameterError
+
+#: What the name of a column begins with that gives a detector's parameter.
+_PARAMETER = "p."
+
+_COLUMNS = ("scene", "output", "detector", "bands")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A flight line.
+
+    Attributes:
+        scene: Its file.
+        map: Where its scores go.
+        detector: A detector of its own, or None for the one of all lines.
+        bands: Bands of its own, or None.
+        parameters: Parameters of its own.
+    """
+
+    scene: str
+    map: Path
+    detector: str | None = None
+    bands: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> bool:
+        """Whether it has settings of its own, which no model of all lines could have."""
+        return self.detector is not None or self.bands is not None or bool(self.parameters)
+
+    def parameters_with(self, detector: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Its detector's parameters: those of all lines, where it has the same detector, under its own.
+
+        Args:
+            detector: The detector of all lines.
+            parameters: The parameters of all lines.
+        """
+        shared = parameters if self.detector in (None, detector) else {}
+        return {**shared, **self.parameters}
+
+
+def lines_of(scenes: Sequence[str | os.PathLike[str]], folder: Path) -> list[Line]:
+    """Lines without settings of their own.
+
+    Args:
+        scenes: Their files.
+        folder: Where their maps go, as ``<scene>_anomaly.tif``.
+
+    Raises:
+        ParameterError: Two of them would have the same map.
+    """
+    lines = [Line(os.fspath(scene), _default_map(os.fspath(scene), folder)) for scene in scenes]
+    _check_distinct(lines, [line.scene for line in lines])
+    return lines
+
+
+def read_lines(
+    path: str | os.PathLike[str], folder: Path, *, detector: str, parameters: Mapping[str, str] | None = None
+) -> list[Line]:
+    """Read the table of a mission: CSV in UTF-8 with a row of headings and one row a line.
+
+    The column ``scene`` names a file, relative to the table's own folder. Any of these may stand beside it: ``output``
+    (the map, relative to `folder`), ``detector``, ``bands``, and ``p.NAME`` for a detector's parameter. An empty cell
+    leaves what holds for all lines.
+
+    Args:
+        path: The table.
+        folder: Where maps go.
+        detector: The detector of lines that name none.
+        parameters: The parameters of all lines.
+
+    Raises:
+        ParameterError: It cannot be read, or a heading or a row is wrong; the message says in which line.
+    """
+    table = Path(path)
+    lines, places = [], []
+    for number, row in _rows(table):
+        place = f"{table}: line {number}"
+        lines.append(_line(row, place, table.parent, folder))
+        _check_detector(lines[-1], place, detector, parameters or {})
+        places.append(place)
+    if not lines:
+        raise ParameterError(f"{table}: no line in it; below the headings, give one row for each scene")
+    _check_distinct(lines, places)
+    return lines
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number in the file and cells of each row that is not empty."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            headings = [cell.strip() for cell in next(reader, [])]
+            _check_headings(headings, table)
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) > len(headings):
+                    raise ParameterError(
+                        f"{table}: line {reader.line_num}: {len(cells)} cells under {len(headings)} headings; "
+                        "quote what holds a comma"
+                    )
+                yield reader.line_num, dict(zip(headings, (cell.strip() for cell in cells), strict=False))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        if isinstance(error, HadgeoError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ParameterError(f"{table}: not a table that can be read ({reason}); give CSV in UTF-8") from None
+
+
+def _check_headings(headings: Sequence[str], table: Path) -> None:
+    for heading in headings:
+        known = heading in _COLUMNS or (heading.startswith(_PARAMETER) and heading != _PARAMETER)
+        if not known:
+            raise ParameterError(
+                f"{table}: line 1: unknown heading {heading!r}; known are {', '.join(_COLUMNS)} and p.NAME"
+            )
+        if headings.count(heading) > 1:
+            raise ParameterError(f"{table}: line 1: the heading {heading} stands there twice; leave one out")
+    if "scene" not in headings:
+        raise ParameterError(f"{table}: line 1: no heading 'scene'; the first line names the columns")
+
+
+def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> Line:
+    if not row["scene"]:
+        raise ParameterError(f"{place}: no scene; name its file")
+    scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
+    output = row.get("output")
+    return Line(
+        scene,
+        folder / output if output else _default_map(scene, folder),
+        row.get("detector") or None,
+        row.get("bands") or None,
+        {
+            name.removeprefix(_PARAMETER).replace("-", "_"): value
+            for name, value in row.items()
+            if name.startswith(_PARAMETER) and value
+        },
+    )
+
+
+def _check_detector(line: Line, place: str, detector: str, parameters: Mapping[str, str]) -> None:
+    try:
+        make_detector(line.detector or detector, line.parameters_with(detector, parameters))
+    except HadgeoError as error:
+        raise type(error)(f"{place}: {error}") from None
+
+
+def _default_map(scene: str, folder: Path) -> Path:
+    return folder / f"{Path(scene).stem}_anomaly.tif"
+
+
+def _check_distinct(lines: Sequence[Line], places: Sequence[str]) -> None:
+    """Refuse maps that would take each other's place, or a scene's."""
+    seen: dict[Path, str] = {}
+    scenes = {Path(line.scene).resolve(): place for line, place in zip(lines, places, strict=True)}
+    for line, place in zip(lines, places, strict=True):
+        key = line.map.resolve()
+        if key in seen:
+            raise ParameterError(
+                f"{place} and {seen[key]} would have the same map, {line.map}; name another as output in a --manifest"
+            )
+        if key in scenes:
+            raise ParameterError(f"{place}: its map {line.map} would replace the scene of {scenes[key]}")
+        seen[key] = place

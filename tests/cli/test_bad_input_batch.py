@@ -1,0 +1,104 @@
+"""What `hadgeo batch` makes of bad input: one line, and a folder as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hadgeo
+from tests.cli.test_bad_input import Bad, check, write_tiff
+from tests.conftest import background
+from tests.products.maps import write_map
+
+TABLES = {
+    "empty.csv": "",
+    "headings.csv": "scene,detector\n\n",
+    "noscene.csv": "detector,bands\nrx,1-5\n",
+    "unknown.csv": "scene,gain\na.tif,3\n",
+    "p.csv": "scene,p.\na.tif,3\n",
+    "twice.csv": "scene,bands,bands\na.tif,1-5,1-6\n",
+    "cells.csv": "scene,bands\na.tif,1-5\n\na.tif,1-5,6-7\n",
+    "unnamed.csv": "scene,bands\na.tif,\n,1-5\n",
+    "detector.csv": "scene,detector\na.tif,rx\nb.tif,rxx\n",
+    "parameter.csv": "scene,p.steps\na.tif,3\n",
+    "bound.csv": "scene,detector,p.steps\na.tif,bs3lnet,0\n",
+    "same.csv": "scene\na.tif\nb.tif\na.tif\n",
+    "itself.csv": "scene,output\na.tif,../a.tif\n",
+    "quote.csv": 'scene\n"a.tif\n',
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with scenes, a model, tables, and outputs of yesterday."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in ("a.tif", "b.tif"):
+        write_tiff(folder / name, background((8, 30, 20)))
+    (folder / "other").mkdir()
+    (folder / "other" / "a.tif").write_bytes((folder / "a.tif").read_bytes())
+    write_map(folder / "scores.tif", np.ones((3, 4), dtype=np.float32))
+    for name, text in TABLES.items():
+        (folder / name).write_text(text)
+    (folder / "latin.csv").write_bytes("scene\nä.tif\n".encode("latin-1"))
+    hadgeo.train([folder / "a.tif"], "rx", out=folder / "rx.hadgeo")
+    for name in ("yesterday", "damaged"):
+        (folder / name).mkdir()
+    (folder / "yesterday" / "summary.csv").write_text("somebody's work")
+    (folder / "damaged" / "batch.json").write_text("[]")
+    (folder / "old.vrt").write_text("somebody's work")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+BAD = [
+    Bad("a.tif", ("Missing option '--output'", "hadgeo batch --help")),
+    Bad("-o maps", ("no line to detect on", "--manifest")),
+    Bad("a.tif other/a.tif -o maps", ("other/a.tif and a.tif would have the same map", "--manifest")),
+    Bad("a.tif --manifest same.csv -o maps", ("a.tif and --manifest same.csv", "one way")),
+    Bad("a.tif -o notes/maps", ("notes/maps", "does not exist", "make it first")),
+    Bad("a.tif -o a.tif", ("a.tif is a file", "give a folder")),
+    Bad("a.tif -o yesterday", ("yesterday/summary.csv exists", "not from a batch", "--overwrite")),
+    Bad("a.tif -o damaged", ("damaged/batch.json", "not the record of a batch", "move it away")),
+    Bad("a.tif -o maps -d rxx", ("no detector 'rxx'", "did you mean")),
+    Bad("a.tif -o maps -p steps=3", ("detector rx has no parameter 'steps'",)),
+    Bad("a.tif -o maps --bands 1-99", ("a.tif", "99")),
+    Bad("a.tif -o maps --device gpu", ("--device gpu", "no such device")),
+    Bad("a.tif -o maps --fit-on second", ("--fit-on", "'second' is not one of")),
+    Bad("missing.tif gone.tif -o maps", ("none of the 2 lines can be opened", "missing.tif")),
+    Bad("a.tif -o maps --model missing.hadgeo", ("missing.hadgeo: no such model file",)),
+    Bad("a.tif -o maps --model a.tif", ("a.tif: not a hadgeo model",)),
+    Bad("a.tif -o maps --model rx.hadgeo --fit-on each", ("rx.hadgeo: --fit-on is fixed in a model", "leave it out")),
+    Bad("a.tif -o maps --model rx.hadgeo --bands 1-5", ("rx.hadgeo: --bands is fixed in a model",)),
+    Bad("a.tif -o maps --mosaic mosaic.tif", ("mosaic.tif", "ends in .vrt")),
+    Bad("a.tif -o maps --mosaic old.vrt", ("old.vrt exists", "--overwrite")),
+    Bad("a.tif -o maps --mosaic nowhere/x.vrt", ("nowhere/x.vrt", "does not exist")),
+    Bad("a.tif -o maps --cluster somewhere", ("--cluster somewhere", "tcp://host:8786, local:2 or cuda")),
+    Bad("a.tif -o maps --cluster local:none", ("--cluster local:none", "local:2")),
+    Bad("--manifest missing.csv -o maps", ("missing.csv", "No such file", "give CSV in UTF-8")),
+    Bad("--manifest other -o maps", ("other", "directory", "give CSV in UTF-8")),
+    Bad("--manifest latin.csv -o maps", ("latin.csv", "give CSV in UTF-8")),
+    Bad("--manifest quote.csv -o maps", ("quote.csv", "unexpected end of data")),
+    Bad("--manifest empty.csv -o maps", ("empty.csv: line 1: no heading 'scene'",)),
+    Bad("--manifest headings.csv -o maps", ("headings.csv: no line in it",)),
+    Bad("--manifest noscene.csv -o maps", ("noscene.csv: line 1: no heading 'scene'",)),
+    Bad("--manifest unknown.csv -o maps", ("unknown.csv: line 1: unknown heading 'gain'", "p.NAME")),
+    Bad("--manifest p.csv -o maps", ("p.csv: line 1: unknown heading 'p.'",)),
+    Bad("--manifest twice.csv -o maps", ("twice.csv: line 1: the heading bands stands there twice",)),
+    Bad("--manifest cells.csv -o maps", ("cells.csv: line 4: 3 cells under 2 headings", "quote")),
+    Bad("--manifest unnamed.csv -o maps", ("unnamed.csv: line 3: no scene",)),
+    Bad("--manifest detector.csv -o maps", ("detector.csv: line 3: no detector 'rxx'",)),
+    Bad("--manifest parameter.csv -o maps", ("parameter.csv: line 2: detector rx has no parameter 'steps'",)),
+    Bad("--manifest bound.csv -o maps", ("bound.csv: line 2: detector bs3lnet: steps must be", "not '0'")),
+    Bad("--manifest same.csv -o maps", ("same.csv: line 4 and same.csv: line 2 would have the same map",)),
+    Bad("--manifest itself.csv -o maps", ("itself.csv: line 2", "would replace the scene")),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_a_bad_batch_is_refused(bad: Bad, here: Path) -> None:
+    # The first -d counts where a row has none of its own; a model would contradict any.
+    default = [] if "--model" in bad.args or " -d " in bad.args else ["-d", "rx"]
+    check(bad, here, "batch", "--progress", "none", *default, *bad.args.split())
