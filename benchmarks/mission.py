@@ -63,7 +63,7 @@ def main() -> None:
         for detector in options.detectors:
             model = Path(folder) / f"{detector}.hadgeo"
             trained = hadgeo("train", first, "-d", detector, "-o", model)
-            applied = hadgeo("detect", *others, "--model", model)
+            applied = hadgeo("detect", *others, "--model", model, "--overwrite")
             once = [auc(line) for line in others]
             fitted = hadgeo("detect", *others, "-d", detector, "--overwrite")
             each = [auc(line) for line in others]
