@@ -138,6 +138,8 @@ def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> Lin
         raise ParameterError(f"{place}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
     output = row.get("output")
+    if output and Path(output).suffix.lower() not in (".tif", ".tiff"):
+        raise ParameterError(f"{place}: a map is a GeoTIFF; let the output {output} end in .tif")
     return Line(
         scene,
         folder / output if output else _default_map(scene, folder),

@@ -26,6 +26,7 @@ TABLES = {
     "bound.csv": "scene,detector,p.steps\na.tif,bs3lnet,0\n",
     "same.csv": "scene\na.tif\nb.tif\na.tif\n",
     "itself.csv": "scene,output\na.tif,../a.tif\n",
+    "suffix.csv": "scene,output\na.tif,summary.csv\n",
     "quote.csv": 'scene\n"a.tif\n',
 }
 
@@ -93,6 +94,7 @@ BAD = [
     Bad("--manifest parameter.csv -o maps", ("parameter.csv: line 2: detector rx has no parameter 'steps'",)),
     Bad("--manifest bound.csv -o maps", ("bound.csv: line 2: detector bs3lnet: steps must be", "not '0'")),
     Bad("--manifest same.csv -o maps", ("same.csv: line 4 and same.csv: line 2 would have the same map",)),
+    Bad("--manifest suffix.csv -o maps", ("suffix.csv: line 2", "summary.csv end in .tif")),
     Bad("--manifest itself.csv -o maps", ("itself.csv: line 2", "would replace the scene")),
 ]
 
@@ -102,3 +104,9 @@ def test_a_bad_batch_is_refused(bad: Bad, here: Path) -> None:
     # The first -d counts where a row has none of its own; a model would contradict any.
     default = [] if "--model" in bad.args or " -d " in bad.args else ["-d", "rx"]
     check(bad, here, "batch", "--progress", "none", *default, *bad.args.split())
+
+
+@pytest.mark.parametrize("where", ["", "local", "local:0", "local:1.5", "somewhere", "tcp:host:8786"])
+def test_detect_refuses_what_is_no_cluster(where: str, here: Path) -> None:
+    bad = Bad(where, (f"--cluster {where}", "local:2"))
+    check(bad, here, "detect", "a.tif", "--progress", "none", "--cluster", where)
