@@ -26,6 +26,8 @@ from hadgeo.engine import scene_of_model, usable_bands
 from hadgeo.errors import Cancelled, CubeError
 from hadgeo.formats.source import Source
 from hadgeo.model_file import Model
+from hadgeo.products.chip import SIDE, read_chip
+from hadgeo.products.composite import colour_bands
 from hadgeo.products.outputs import check_product, written_beside
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import band_index
@@ -92,6 +94,8 @@ def gather_evidence(
           ``difference``, the former less the latter: in the units of the scene.
         - ``spread``, the usual size of the difference over the surroundings, 1.4826 times the median of its absolute
           value, which is the standard deviation where it is normal and its mean is 0. NaN with too few pixels around.
+        - ``chip``, the 25 x 25 pixels around its middle as red, green, blue and opacity, 0 to 255; true colour where
+          the cube sees it.
         - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
@@ -116,15 +120,20 @@ def gather_evidence(
     if fitted is not None:
         fitted.load_state(fitted.state(), where)
     looker = _Looker(source, bands, fitted, where, anomalies)
+    colours = colour_bands(source.metadata, source.shape[0])
     looks: dict[int, _Look] = {}
+    # Classic NetCDF has no uint8.
+    chips = np.zeros((len(anomalies), SIDE, SIDE, 4), dtype=np.int16)
     progress.stage("evidence", len(anomalies))
     # By their place, so that neighbours find each other's blocks of the file still in a cache.
     for i in sorted(range(len(anomalies)), key=lambda i: (anomalies[i].rows.min(), anomalies[i].cols.min())):
         if progress.cancelled():
             raise Cancelled("stopped on request")
         looks[i] = looker.look(anomalies[i])
+        chips[i] = read_chip(source, colours, *_middle(anomalies[i]))
         progress.advance()
-    return _dataset(source, bands, fitted, anomalies, [looks[i] for i in range(len(anomalies))])
+    evidence = _dataset(source, bands, fitted, anomalies, [looks[i] for i in range(len(anomalies))])
+    return evidence.assign(chip=(("anomaly", "chip_row", "chip_col", "rgba"), chips, {"long_name": colours.label}))
 
 
 def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:

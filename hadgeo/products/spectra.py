@@ -79,10 +79,10 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
         anomaly: Evidence of a single one, without the dimension ``anomaly``.
 
     Returns:
-        A figure of 640 x 360 pixels.
+        A figure of 800 x 360 pixels.
     """
-    figure = new_figure(640, 360)
-    axes = figure.add_axes((0.11, 0.15, 0.86, 0.62))
+    figure = new_figure(800, 360)
+    axes = figure.add_axes((0.09, 0.15, 0.63, 0.62))
     known = "wavelength" in anomaly.coords
     position = (anomaly.wavelength if known else anomaly.band).values.astype(np.float64)
     lines = {
@@ -105,7 +105,22 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
     axes.tick_params(labelsize=9, color="0.6")
     axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=4)
     _head(figure, anomaly)
+    _draw_chip(figure, anomaly.chip)
     return figure
+
+
+def _draw_chip(figure: Figure, chip: xr.DataArray) -> None:
+    """The anomaly in its surroundings, between four marks that leave it to be seen."""
+    axes = figure.add_axes((0.745, 0.2, 0.235, 0.52))
+    axes.imshow(chip.values.astype(np.uint8), interpolation="nearest")
+    middle = chip.shape[0] // 2
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        near, far = ((middle + down * away, middle + right * away) for away in (3, 6))
+        axes.plot([near[1], far[1]], [near[0], far[0]], color=_MEASURED, lw=1.4)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor("0.88")
+    axes.set_xlabel(chip.attrs["long_name"].replace(", ", "\n"), fontsize=8, color="0.35")
 
 
 def _head(figure: Figure, anomaly: xr.Dataset) -> None:

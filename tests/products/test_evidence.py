@@ -130,7 +130,9 @@ def test_only_small_windows_are_read_in_the_order_of_the_file(
     np.testing.assert_array_equal(evidence.id, [0, 1, 2, 9])
     np.testing.assert_array_equal(evidence.row, [2900, 5, 1500, 1499.5])
     assert int(evidence.pixels[3]) == LARGEST_SIDE + 2 * SURROUNDINGS
-    starts = [read[0].start for read in source.reads[1:]]
+    # Each is looked at, and then drawn.
+    starts = [read[0].start for read in source.reads[2::2]]
+    assert len(starts) == 3
     assert starts == sorted(starts)
     for read_rows, read_cols in source.reads:
         assert read_rows.stop - read_rows.start <= LARGEST_SIDE + 2 * SURROUNDINGS
@@ -198,7 +200,7 @@ def test_one_picture_an_anomaly_and_none_of_an_earlier_run(tmp_path: Path) -> No
     folder = tmp_path / "spectra"
     assert spectra_plots(evidence, folder) == [folder / "anomaly_7.png", folder / "anomaly_3.png"]
     with Image.open(folder / "anomaly_7.png") as picture:
-        assert picture.size == (640, 360)
+        assert picture.size == (800, 360)
     with pytest.raises(OutputExistsError, match="not empty"):
         spectra_plots(evidence, folder)
     (folder / "notes.txt").write_text("mine")
@@ -213,6 +215,6 @@ def test_one_picture_an_anomaly_and_none_of_an_earlier_run(tmp_path: Path) -> No
 def test_lines_are_not_drawn_across_bands_that_were_left_out() -> None:
     used = [0, 1, 2, 3, 7, 8, 9, 10, 11]
     evidence = gather_evidence(as_cube(scene_with_target()), None, [TARGET], bands=used).isel(anomaly=0)
-    (axes,) = draw_spectrum(evidence).axes
+    axes, _chip = draw_spectrum(evidence).axes
     for line in axes.lines:
         np.testing.assert_array_equal(np.isnan(line.get_ydata()), [False] * 4 + [True] + [False] * 5)
