@@ -30,8 +30,8 @@ from hadgeo.errors import Cancelled, CubeWarning, HadgeoError
 #: Raised by one whenever an older client or worker could misunderstand a line.
 PROTOCOL = 1
 
-#: Seconds between two signs of life from a stage that is deep in its work.
-HEARTBEAT = 1.0
+#: Seconds without a line after which a stage that is deep in its work gives a sign of life: so one a second at least.
+HEARTBEAT = 0.7
 
 #: Seconds after the end of the input: until a run that does not ask is interrupted, and until the process ends anyway.
 PATIENCE, GRACE = 0.3, 3.0
