@@ -135,7 +135,7 @@ def test_several_scenes_are_each_decided(scene: Path, tmp_path: Path) -> None:
     for copy in copies:
         copy.write_bytes(scene.read_bytes())
     output = run("detect", *copies, "-d", "rx", "--top", "5", "--progress", "none").stdout
-    assert output.count("5 of ") == 2
+    assert output.count("pixels  5 of ") == 2
 
 
 def test_too_many_pixels_are_counted_and_not_grouped(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
