@@ -14,14 +14,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from hadgeo.cube import open_cube, source_of
-from hadgeo.detectors.scoread import (
-    ScoreAD,
-    ScoreADParams,
-    ScoreNetwork,
-    _released_names,
-    nearest_neighbours,
-    noise_std,
-)
+from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
+from hadgeo.detectors.scoread import ScoreAD, ScoreADParams, nearest_neighbours
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene
@@ -180,7 +174,7 @@ def test_a_file_that_is_no_release_is_an_error(tmp_path: Path) -> None:
 
 def test_a_conditioned_release_loads(tmp_path: Path) -> None:
     network = ScoreNetwork(7, conditioned=True)
-    names = _released_names(network)
+    names = released_names(network)
     torch.save({names[key]: value for key, value in network.state_dict().items()}, tmp_path / "released.pth")
     detector = ScoreAD.from_release(tmp_path / "released.pth", ScoreADParams(condition=True))
     assert detector.score(torch.rand(7, 9, 9)).isfinite().all()
