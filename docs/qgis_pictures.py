@@ -1,6 +1,6 @@
 """Make the pictures of docs/qgis.md: dialogs, toolbox and a map, without a screen.
 
-HADGEO_PYTHON=.venv/bin/python QT_QPA_PLATFORM=offscreen /usr/bin/python3 docs/qgis_pictures.py docs/images
+HADGEO_PYTHON=$PWD/.venv/bin/python QT_QPA_PLATFORM=offscreen /usr/bin/python3 docs/qgis_pictures.py docs/images
 """
 
 from __future__ import annotations
