@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.linalg.blas import dsyrk
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hadgeo.device import double_device
@@ -108,13 +108,11 @@ class Statistics:
 
 
 def _gram(x: Tensor) -> Tensor:
-    """XᵀX of (pixel, band), float64; on a CPU by the routine that computes one half of it."""
+    """XᵀX of (pixel, band), float64; on a CPU by numpy, which computes one half of it and lets other threads run."""
     if x.device.type != "cpu":
         return x.T @ x
-    # The array of these two that is in Fortran's order is not copied.
-    half = dsyrk(1.0, x.numpy().T) if x.is_contiguous() else dsyrk(1.0, x.numpy(), trans=1)
-    upper = torch.from_numpy(half)
-    return upper + upper.triu(1).T
+    array = x.numpy()
+    return torch.from_numpy(array.T @ array)
 
 
 def spectra_of(block: Tensor) -> Tensor:
@@ -182,6 +180,8 @@ class Scene:
         return list(tile(self.shape, self.piece_size(piece_bytes)))
 
 
+T = TypeVar("T")
+
 #: A window, and the scene in which it lies.
 _Place = tuple[Scene, Window]
 
@@ -212,13 +212,14 @@ class Sample:
         """The scenes, for messages."""
         return ", ".join(scene.source.path for scene in self._scenes)
 
-    def _stream(self, places: Sequence[_Place], name: str) -> Iterator[Tensor]:
+    def _stream(self, places: Sequence[_Place], name: str, use: Callable[[Tensor], T]) -> Iterator[T]:
+        """What `use` makes of the pixels of each place, in order; it runs in the executor too."""
         self._progress.stage(name, sum(window.pixels for _, window in places))
-        blocks = map_ahead(self._executor, _read, places, _READ_AHEAD)
-        for (_, window), block in zip(places, blocks, strict=True):
+        results = map_ahead(self._executor, lambda place: use(_read(place)), places, _READ_AHEAD)
+        for (_, window), result in zip(places, results, strict=True):
             if self._progress.cancelled():
                 raise Cancelled("stopped on request")
-            yield block
+            yield result
             self._progress.advance(window.pixels)
 
     def statistics(self, *, covariance: bool = True, pixels: int | None = None) -> Statistics:
@@ -232,19 +233,16 @@ class Sample:
             FitError: Fewer than two pixels are valid, or all of them are equal.
         """
         total: Statistics | None = None
-        device = double_device(self._device)
         places = self.places(pixels)
-        for (_, window), block in zip(places, self._stream(places, "statistics"), strict=True):
-            spectra = spectra_of(block.to(device))
-            valid = spectra.sum(dim=1).isfinite()
-            if not valid.all():
-                spectra = spectra[valid]
-            if not len(spectra) and self._is_whole(pixels):
-                self._empty.add((window.row, window.col))
-            step = _CHUNK_PIXELS if device.type == "cpu" else max(1, len(spectra))
-            for start in range(0, len(spectra), step):
-                part = Statistics.of(spectra[start : start + step], covariance=covariance)
-                total = part if total is None else total.merge(part)
+        device = double_device(self._device)
+        # Each thread of the executor takes a core for the matrix products of its own piece.
+        with threadpool_limits(1, user_api="blas"):
+            parts = self._stream(places, "statistics", lambda block: _moments(block, device, covariance=covariance))
+            for (_, window), part in zip(places, parts, strict=True):
+                if part is not None:
+                    total = part if total is None else total.merge(part)
+                elif self._is_whole(pixels):
+                    self._empty.add((window.row, window.col))
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
             raise FitError(
@@ -304,7 +302,7 @@ class Sample:
         share = max(1, pixels // len(self._scenes))
         rng = np.random.default_rng(seed)
         places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene.shape, size, share, rng)]
-        crops = [b for b in self._stream(places, "crops") if valid_pixels(b).any()]
+        crops = [b for b in self._stream(places, "crops", lambda block: block) if valid_pixels(b).any()]
         if not crops:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
             crops = self._first_valid(size, pixels)
@@ -329,6 +327,20 @@ class Sample:
 def _read(place: _Place) -> Tensor:
     scene, window = place
     return scene.read(window)
+
+
+def _moments(block: Tensor, device: torch.device, *, covariance: bool) -> Statistics | None:
+    """Moments of the valid pixels of a block, a few at a time; None where there are none."""
+    spectra = spectra_of(block.to(device))
+    valid = spectra.sum(dim=1).isfinite()
+    if not valid.all():
+        spectra = spectra[valid]
+    step = _CHUNK_PIXELS if device.type == "cpu" else max(1, len(spectra))
+    total: Statistics | None = None
+    for start in range(0, len(spectra), step):
+        part = Statistics.of(spectra[start : start + step], covariance=covariance)
+        total = part if total is None else total.merge(part)
+    return total
 
 
 def _crop_windows(shape: tuple[int, int], size: int, pixels: int, rng: np.random.Generator) -> list[Window]:

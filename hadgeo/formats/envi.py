@@ -1,15 +1,15 @@
-"""ENVI: raw cubes read through a memory map in their own layout.
+"""ENVI: raw cubes read in their own layout.
 
-GDAL transposes every raw file to BSQ. Here a raw file is mapped, decoded in the order of its bytes and handed on as a
-view.
+GDAL transposes every raw file to BSQ. Here a raw file is read piece by piece, decoded in the order of its bytes and
+handed on as a view.
 Compressed files are not raw: `hadgeo.formats.raster` reads them, with the metadata of this module.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,23 +21,21 @@ from rasterio.errors import RasterioError
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
 from hadgeo.formats.envi_header import LAYOUT, Header, find_header, header_names, read_header
 from hadgeo.formats.gdal import NO_CRS, Georeference, georeference, open_dataset
+from hadgeo.formats.raw import GAP_BYTES, RawFile
 from hadgeo.formats.source import Metadata, Source, decode_bands, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, numbers
 
-#: Bytes of a file that a reading thread maps at a time.
-MAPPED_BYTES = 32 * 2**20
-
-#: What the kernel may map around a byte that is touched, where the page cache holds large pages.
-_PAGE_BYTES = 2**21
+#: Stored bytes that a reading thread holds at a time, where a line is not longer.
+READ_BYTES = 2**20
 
 _T = TypeVar("_T")
 
 
 class EnviSource(Source):
-    """A raw ENVI cube, mapped anew for each window.
+    """A raw ENVI cube, opened anew for each window.
 
-    A map lives no longer than one read: threads share nothing, pages that were read do not add up in the process, and
-    a file that has become shorter since is an error rather than a bus error.
+    Threads share nothing, a file that has become shorter is an error, and so is a disk that fails: under a memory map
+    both would end the process.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: Header | None = None, data: Path | None = None) -> None:
@@ -82,49 +80,78 @@ class EnviSource(Source):
     ) -> npt.NDArray[np.floating[Any]]:
         """Read a window in the file's own layout and hand it over as a (band, y, x) view; see `Source.read`."""
         indices = np.arange(self.shape[0])[bands]
-        extent = self._in_layout(indices.size, rows.stop - rows.start, cols.stop - cols.start)
-        out = np.empty(extent, self.dtype)
-        if self._band_axis == 0:
-            self._announce(rows, indices)
-        for part in self._parts(extent):
-            if self._band_axis == 0:
-                chosen, lines = indices[part], rows
-            else:
-                chosen, lines = indices, slice(rows.start + part.start, rows.start + part.stop)
-            raw = self._map(rows)[self._in_layout(slice(None), lines, cols)]
-            decode_bands(raw, self.metadata, chosen, self._band_axis, out[part])
+        out = np.empty(self._in_layout(indices.size, rows.stop - rows.start, cols.stop - cols.start), self.dtype)
+        try:
+            with self._file.open("rb", buffering=0) as file:
+                self._read(file, rows, cols, indices, out)
+        except OSError as error:
+            raise self._unreadable(rows, error) from error
         return out.transpose(self._to_bsq)
 
-    def _announce(self, rows: slice, indices: npt.NDArray[np.intp]) -> None:
+    def _read(
+        self, file: FileIO, rows: slice, cols: slice, indices: npt.NDArray[np.intp], out: npt.NDArray[np.floating[Any]]
+    ) -> None:
+        """Read and decode a window, in the file's layout."""
+        if self._band_axis == 0:
+            self._announce(file, rows, indices)
+        raw = RawFile(file, self._in_layout(*self.shape), self._stored, self._skip)
+        runs = self._runs(indices)
+        most = max((bands.stop - bands.start for _, bands in runs), default=1)
+        step = max(READ_BYTES // max(most * (cols.stop - cols.start) * self._stored.itemsize, 1), 1)
+        for row in range(rows.start, rows.stop, step):
+            lines = slice(row, min(row + step, rows.stop))
+            written = slice(lines.start - rows.start, lines.stop - rows.start)
+            for wanted, bands in runs:
+                decode_bands(
+                    raw.box(self._in_layout(bands, lines, cols)),
+                    self.metadata,
+                    indices[wanted],
+                    self._band_axis,
+                    out[self._in_layout(wanted, written, slice(None))],
+                    first=bands.start,
+                )
+
+    def _runs(self, indices: npt.NDArray[np.intp]) -> list[tuple[slice, slice]]:
+        """Wanted bands that are read together: which of those asked for, and from where to where in the file."""
+        if not indices.size:
+            return []
+        if self._band_axis == 2:
+            # A spectrum is read whole.
+            return [(slice(0, indices.size), slice(0, self.shape[0]))]
+        line = self.shape[2] * self._stored.itemsize
+        reach = 1 + GAP_BYTES // line if self._band_axis == 1 else 0
+        steps = np.diff(indices)
+        ends = [*(np.flatnonzero((steps < 1) | (steps > reach)) + 1).tolist(), indices.size]
+        return [
+            (slice(start, end), slice(int(indices[start]), int(indices[end - 1]) + 1))
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
+
+    def _announce(self, file: FileIO, rows: slice, indices: npt.NDArray[np.intp]) -> None:
         """Let the kernel fetch a window's piece of every band at once: one by one, the disk would wait for us."""
         if not hasattr(os, "posix_fadvise"):
             return
         _, height, width = self.shape
         line = width * self._stored.itemsize
-        try:
-            descriptor = os.open(self._file, os.O_RDONLY)
-        except OSError:
-            return  # The map says what is wrong.
-        try:
-            for band in indices.tolist():
-                start = self._skip + (band * height + rows.start) * line
-                os.posix_fadvise(descriptor, start, (rows.stop - rows.start) * line, os.POSIX_FADV_WILLNEED)
-        finally:
-            os.close(descriptor)
+        for band in indices.tolist():
+            start = self._skip + (band * height + rows.start) * line
+            os.posix_fadvise(file.fileno(), start, (rows.stop - rows.start) * line, os.POSIX_FADV_WILLNEED)
 
-    def _in_layout(self, band: _T, row: _T, col: _T) -> tuple[_T, ...]:
+    def _in_layout(self, band: _T, row: _T, col: _T) -> tuple[_T, _T, _T]:
         parts = [row, col]
         parts.insert(self._band_axis, band)
-        return tuple(parts)
+        return (parts[0], parts[1], parts[2])
 
-    def _parts(self, extent: tuple[int, ...]) -> Iterator[slice]:
-        """Cut a window along the slowest axis of the file, so that no map ever holds more than `MAPPED_BYTES`."""
-        itemsize = self._stored.itemsize
-        used = extent[1] * extent[2] * itemsize
-        whole = int(np.prod(self._in_layout(*self.shape)[1:], dtype=object)) * itemsize
-        step = max(MAPPED_BYTES // max(min(whole, used + 2 * _PAGE_BYTES), 1), 1)
-        for start in range(0, extent[0], step):
-            yield slice(start, min(start + step, extent[0]))
+    def _unreadable(self, rows: slice, error: OSError) -> ReadError:
+        bands, _, width = self.shape
+        ends = [self._in_layout(0, rows.start, 0), self._in_layout(bands - 1, rows.stop - 1, width - 1)]
+        samples = [int(np.ravel_multi_index(end, self._in_layout(*self.shape))) for end in ends]
+        first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
+        return ReadError(
+            f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
+            f"{last + self._stored.itemsize - 1}, cannot be read any more ({error.strerror or error}); "
+            "was it moved or cut short after it was opened, or does its disk fail?"
+        )
 
     def _look_for_fill(self) -> None:
         """Take for nodata what fills a corner in every band, below zero, where the header names no fill value.
@@ -145,22 +172,6 @@ class EnviSource(Source):
                     )
                     self.metadata = replace(self.metadata, nodata=value, warnings=(*self.metadata.warnings, note))
                     return
-
-    def _map(self, rows: slice) -> npt.NDArray[Any]:
-        try:
-            # A map checks the file's size itself, and so a file that was cut short since cannot fault.
-            mapped = np.memmap(self._file, self._stored, "r", self._skip, self._in_layout(*self.shape))
-        except (OSError, ValueError) as error:
-            bands, _, width = self.shape
-            ends = [self._in_layout(0, rows.start, 0), self._in_layout(bands - 1, rows.stop - 1, width - 1)]
-            samples = [int(np.ravel_multi_index(end, self._in_layout(*self.shape))) for end in ends]
-            first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
-            raise ReadError(
-                f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
-                f"{last + self._stored.itemsize - 1}, cannot be read any more ({error}); "
-                "it was moved or cut short after it was opened"
-            ) from error
-        return np.asarray(mapped)
 
     def _check(self, header: Header) -> None:
         for key in ("major frame offsets", "minor frame offsets"):

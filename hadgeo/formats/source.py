@@ -216,24 +216,23 @@ def decode(
 def decode_bands(
     raw: npt.NDArray[Any],
     metadata: Metadata,
-    bands: npt.NDArray[np.intp] | slice,
+    bands: npt.NDArray[np.intp],
     band_axis: int,
-    out: npt.NDArray[np.floating[Any]] | None = None,
-) -> npt.NDArray[np.floating[Any]]:
+    out: npt.NDArray[np.floating[Any]],
+    *,
+    first: int = 0,
+) -> None:
     """Turn some bands of stored samples into physical ones, without a copy of the selection in between.
 
     Args:
-        raw: Stored samples of every band of the cube, such as a memory map; only the wanted ones are touched.
+        raw: Stored samples of bands of the cube that follow each other.
         metadata: Fill value, scale and offset.
-        bands: Which bands to hand over.
+        bands: Which bands of the cube to hand over.
         band_axis: The axis of `raw` that counts bands.
-        out: Where to; a new array by default.
-
-    Returns:
-        As `decode` does, with the wanted bands alone along `band_axis`.
+        out: Where to, as `decode` gives it, with the wanted bands alone along `band_axis`.
+        first: The band of the cube with which `raw` begins.
     """
-    indices = np.arange(raw.shape[band_axis])[bands]
-    return _decode(raw, indices, _Rule.of(metadata, bands, raw.dtype), band_axis, out)
+    _decode(raw, bands - first, _Rule.of(metadata, bands, raw.dtype), band_axis, out)
 
 
 @dataclass(frozen=True)

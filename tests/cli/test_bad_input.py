@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from affine import Affine
 from click.testing import CliRunner, Result
 from rasterio.errors import NotGeoreferencedWarning
 
+import hadgeo
 from hadgeo.cli import cli
 from hadgeo.geotiff import ScoreWriter
 from hadgeo.windows import tile
@@ -546,3 +547,41 @@ def test_what_was_scored_survives_a_disk_that_is_full_for_a_while(small_disk: Pa
         with rasterio.open(target) as dataset:
             np.testing.assert_array_equal(dataset.read(1), scores)
     assert [path.name for path in small_disk.iterdir()] == ["map.tif"]
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A disk at `disk`, and what makes the end of it fail; where this process may mount one."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    image.write_bytes(bytes(16 * 2**20))
+    disk.mkdir()
+
+    def fail() -> None:
+        subprocess.run(["sync", "-f", str(disk)], check=True)
+        os.truncate(image, 13 * 2**20)
+        Path("/proc/sys/vm/drop_caches").write_text("1")
+
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", str(image)], check=True, capture_output=True)
+        mount("-o", "loop,noatime", str(image), str(disk))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no permission to mount an image of a disk")
+    try:
+        yield fail
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
+def test_a_disk_that_fails_is_named_with_the_bytes(
+    interleave: str, failing_disk: Callable[[], None], tmp_path: Path, here: Path
+) -> None:
+    line = tmp_path / "line.img"
+    hadgeo.simulate(line, rows=1600, cols=64, bands=60, targets=0, interleave=interleave)
+    # The header stays where it can be read.
+    stored = shutil.move(line, tmp_path / "disk")
+    line.symlink_to(stored)
+    failing_disk()
+    bad = Bad("", ("line.img: rows", ", bytes ", "cannot be read any more (Input/output error)", "does its disk fail?"), code=1)
+    check(bad, here, "detect", "-q", str(line), "-d", "rx", "-o", "map.tif")
+    assert not Path("map.tif.part").exists()

@@ -183,13 +183,15 @@ def test_windows_keep_the_layout_of_the_file(tmp_path: Path, interleave: str, st
 
 
 @pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
-@pytest.mark.parametrize("mapped", [1, 100, 1 << 20])
+@pytest.mark.parametrize("held", [1, 100, 1 << 20])
+@pytest.mark.parametrize("gap", [0, 30, 1 << 20])
 @pytest.mark.parametrize("piece", [1, 64, 1 << 18])
 def test_cutting_into_pieces_changes_nothing(
-    tmp_path: Path, interleave: str, mapped: int, piece: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, interleave: str, held: int, gap: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hadgeo.formats.envi.MAPPED_BYTES", mapped)
-    monkeypatch.setattr("hadgeo.formats.envi._PAGE_BYTES", 0)
+    monkeypatch.setattr("hadgeo.formats.envi.READ_BYTES", held)
+    for module in ("envi", "raw"):
+        monkeypatch.setattr(f"hadgeo.formats.{module}.GAP_BYTES", gap)
     monkeypatch.setattr("hadgeo.formats.source.PIECE_BYTES", piece)
     cube = numbered(9, 8, 7)
     gains = "{" + ",".join(["2"] * 4 + ["3"] * 5) + "}"
@@ -351,7 +353,7 @@ def test_memory_stays_with_the_window_and_not_with_the_file(tmp_path: Path, inte
         print((peak() - before) // 1024)
     """)
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    # A strip is 2 MB stored and 4 MB decoded; the map adds what `MAPPED_BYTES` allows.
+    # A strip is 2 MB stored and 4 MB decoded; `READ_BYTES` come to that.
     assert int(done.stdout) < 60
 
 
