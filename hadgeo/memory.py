@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-#: What Python, torch, geospatial libraries, mapped pieces of a file and gaps in the heap take beside windows, in bytes.
-LIBRARY_BYTES = 600 * 10**6
+#: What Python, torch, geospatial libraries, pieces of a file and gaps in the heap take beside windows, in bytes.
+LIBRARY_BYTES = 700 * 10**6
 
 #: Larger windows are no faster.
 _ENOUGH = 10**9

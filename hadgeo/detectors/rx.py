@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from hadgeo.cores import map_cores
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.device import double_device
 from hadgeo.errors import FitError
@@ -145,12 +146,21 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
         (y, x); NaN where a band is NaN.
     """
     _, rows, cols = block.shape
-    step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
+    on_cpu = block.device.type == "cpu"
+    step = max(1, _CHUNK_PIXELS[on_cpu] // cols)
     # One array for all: small ones kept between large ones that come and go would tear the heap apart.
     distance = torch.empty((rows, cols), dtype=whitening.dtype, device=block.device)
-    for row in range(0, rows, step):
+
+    @torch.no_grad()
+    def one(row: int) -> None:
         part = slice(row, row + step)
         distance[part] = _mahalanobis(block[:, part], mean, whitening).reshape(-1, cols)
+
+    if on_cpu:
+        map_cores(one, range(0, rows, step))
+    else:
+        for row in range(0, rows, step):
+            one(row)
     return distance
 
 

@@ -12,6 +12,7 @@ pixel itself; where copies are asked for, all pixels share their noise, so that 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from hadgeo.cores import map_cores
 from hadgeo.detectors.base import Detector, Params, load_network, network_state
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
@@ -311,20 +313,13 @@ class ScoreAD(Detector[ScoreADParams]):
         valid = valid_pixels(scaled).flatten()
         spectra = spectra_of(scaled)[valid]
         conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
-        sizes = [torch.empty(0, device=scaled.device)]
-        chunk = _CHUNK if scaled.device.type == "cpu" else _GPU_CHUNK
-        for start in range(0, len(spectra), chunk):
-            part = slice(start, start + chunk)
-            sizes.append(self._statistic_of(spectra[part], None if conditions is None else conditions[part]))
         score = torch.full(valid.shape, torch.nan, device=scaled.device)
-        score[valid] = torch.cat(sizes)
+        if len(spectra):
+            score[valid] = _in_chunks(self._statistic_of, spectra, conditions)
         return score.reshape(scaled.shape[1:])
 
+    @torch.no_grad()
     def _statistic_of(self, spectra: Tensor, condition: Tensor | None) -> Tensor:
-        count = len(spectra)
-        padding = (0, 0, 0, -count % _GRAIN)
-        spectra = F.pad(spectra, padding)
-        condition = None if condition is None else F.pad(condition, padding)
         size = torch.zeros(len(spectra), device=spectra.device)
         for time in self.params.t:
             t = torch.tensor([time], device=spectra.device)
@@ -334,7 +329,7 @@ class ScoreAD(Detector[ScoreADParams]):
                 # Without noise there is a single arrow, and only its length can tell.
                 total += towards if self.params.noise == "none" else F.normalize(towards, dim=1)
             size += total.norm(dim=1) / len(self.noise_)
-        return size[:count] / len(self.params.t)
+        return size / len(self.params.t)
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor:
@@ -347,17 +342,15 @@ class ScoreAD(Detector[ScoreADParams]):
         valid = valid_pixels(scaled).flatten()
         spectra = spectra_of(scaled)[valid]
         conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
-        times = torch.tensor(self.params.t, device=spectra.device)
-        for start in range(0, len(spectra), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            x = spectra[part]
-            padding = (0, 0, 0, -len(x) % _GRAIN)
-            condition = None if conditions is None else F.pad(conditions[part], padding)
-            shifts = [noise_std(t) * self.network_(F.pad(x, padding), t, condition) for t in times[:, None]]
-            x += torch.stack(shifts).mean(dim=0)[: len(x)]
         expected = torch.full((len(valid), len(self.low_)), torch.nan, device=spectra.device)
-        expected[valid] = spectra * self.range_ + self.low_
+        if len(spectra):
+            expected[valid] = _in_chunks(self._denoised, spectra, conditions) * self.range_ + self.low_
         return expected.T.reshape(block.shape)
+
+    @torch.no_grad()
+    def _denoised(self, spectra: Tensor, condition: Tensor | None) -> Tensor:
+        times = torch.tensor(self.params.t, device=spectra.device)[:, None]
+        return spectra + torch.stack([noise_std(t) * self.network_(spectra, t, condition) for t in times]).mean(dim=0)
 
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""
@@ -421,3 +414,18 @@ def _ring(inner: int, outer: int) -> list[tuple[int, int]]:
 def _overlap(length: int, offset: int) -> slice:
     """The positions p of [0, length) for which p + offset lies inside it too."""
     return slice(min(length, max(0, -offset)), max(0, min(length, length - offset)))
+
+
+def _in_chunks(use: Callable[[Tensor, Tensor | None], Tensor], spectra: Tensor, conditions: Tensor | None) -> Tensor:
+    """What `use` makes of spectra (n, band) and their conditions, so many at a time as suits the device."""
+    on_cpu = spectra.device.type == "cpu"
+    chunk = _CHUNK if on_cpu else _GPU_CHUNK
+
+    def one(start: int) -> Tensor:
+        part = slice(start, start + chunk)
+        x, condition = spectra[part], None if conditions is None else conditions[part]
+        padding = (0, 0, 0, -len(x) % _GRAIN)
+        return use(F.pad(x, padding), None if condition is None else F.pad(condition, padding))[: len(x)]
+
+    starts = range(0, len(spectra), chunk)
+    return torch.cat(map_cores(one, starts) if on_cpu else [one(start) for start in starts])
