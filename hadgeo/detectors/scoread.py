@@ -225,8 +225,9 @@ class ScoreAD(Detector[ScoreADParams]):
         self.noise_ = self._draw_noise(sample.bands).to(device)
         self.network_ = self._make_network(sample.bands).to(device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
-        self._train(self._pool(crops), device, progress)
-        self.floor_ = self._usual(crops)
+        spectra, conditions = self._pool(crops)
+        self._train(spectra, conditions, device, progress)
+        self.floor_ = self._usual(spectra, conditions)
         return self
 
     def _draw_noise(self, bands: int) -> Tensor:
@@ -246,10 +247,10 @@ class ScoreAD(Detector[ScoreADParams]):
             return ScoreNetwork(bands, conditioned=self.params.condition)
 
     def _pool(self, crops: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Valid scaled spectra (pixel, band) of all crops, and their conditions."""
+        """Valid scaled spectra (pixel, band) of all crops, which are used up, and their conditions."""
         spectra, conditions = [], []
-        for crop in crops:
-            scaled = self._scale(crop)
+        while crops:
+            scaled = self._scale(crops.pop(0))
             valid = valid_pixels(scaled).flatten()
             spectra.append(spectra_of(scaled)[valid])
             if self.params.condition:
@@ -261,9 +262,8 @@ class ScoreAD(Detector[ScoreADParams]):
         scaled = block.to(self.low_.device, torch.float32) - self.low_[:, None, None]
         return scaled.div_(self.range_[:, None, None])
 
-    def _train(self, pool: tuple[Tensor, Tensor | None], device: torch.device, progress: Progress) -> None:
+    def _train(self, spectra: Tensor, conditions: Tensor | None, device: torch.device, progress: Progress) -> None:
         params = self.params
-        spectra, conditions = pool
         network = self.network_.train()
         optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.learning_rate, total_steps=params.steps + 1)
@@ -293,12 +293,10 @@ class ScoreAD(Detector[ScoreADParams]):
         network.eval()
         self.loss_ = torch.stack(losses).tolist()
 
-    @torch.no_grad()
-    def _usual(self, crops: list[Tensor]) -> Tensor:
+    def _usual(self, spectra: Tensor, conditions: Tensor | None) -> Tensor:
         if self.params.normalisation == "none":
             return torch.zeros((), device=self.low_.device)
-        sizes = torch.cat([self._statistic(self._scale(crop)).flatten() for crop in crops])
-        return sizes[sizes.isfinite()].median()
+        return _in_chunks(self._statistic_of, spectra, conditions).median()
 
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
