@@ -23,7 +23,7 @@ from hadgeo.cluster import Cluster
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.device import describe_device, resolve_device
+from hadgeo.device import describe_device, free_memory, resolve_device
 from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError, ParameterError
 from hadgeo.estimate import describe, estimate
 from hadgeo.executors import map_ahead
@@ -178,6 +178,8 @@ def detect(
                 kept = None if earlier is None else kept_fit(folder, chosen, where)
                 sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
                 chosen = kept or chosen.fit(sample, device=where, progress=progress)
+                # What windows may take is planned without what a fit leaves behind.
+                free_memory(where)
         holes = sample.holes() if model is None else None
         journal = _journal(folder, target, earlier, settings, Model(chosen, spectrum_of(source, selection.indices)))
         with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
