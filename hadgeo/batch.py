@@ -7,10 +7,13 @@ size of the map, is how a line is known to be done; what an interrupted line has
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,7 +29,7 @@ from hadgeo.model_file import Model, load_model
 from hadgeo.products.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.products.quicklook import quicklook
 from hadgeo.products.summary import Row, write_csv, write_html
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.record import Record, describe_difference
 from hadgeo.training import train
 from hadgeo.unfinished import PartFolder
@@ -34,6 +37,12 @@ from hadgeo.unfinished import PartFolder
 FitOn = Literal["first", "each", "sample-of-all"]
 
 RECORD, MODEL, CSV, HTML, THUMBNAILS = "batch.json", "model.hadgeo", "summary.csv", "summary.html", "thumbnails"
+
+#: Lines that share a cluster, so that its workers have windows of the next one while a map is finished.
+_LINES_AT_ONCE = 2
+
+#: Seconds for lines that are stopped to put away what they have.
+_PATIENCE = 1.5
 
 #: Pixels that a thumbnail's map may be wide and high.
 _THUMBNAIL_SIZE = 480
@@ -81,7 +90,7 @@ class Batch:
 
 
 class Watch(Protocol):
-    """What a caller hands in to follow a batch."""
+    """What a caller hands in to follow a batch. On a cluster it is called from several threads."""
 
     def fitting(self) -> Progress:
         """The model of all lines is fitted now."""
@@ -145,7 +154,7 @@ def run_batch(
     cluster: Cluster | None = None,
     watch: Watch | None = None,
 ) -> Batch:
-    """Detect on flight lines one after the other, with one model for all of them.
+    """Detect on flight lines, with one model for all of them: one after the other, or on a cluster two at a time.
 
     A line whose map is there already, made of the same scene with the same settings, is left as it is. A line that was
     interrupted is gone on with. A line with a detector, bands or parameters of its own is fitted on itself.
@@ -197,6 +206,7 @@ class _Run:
     def __init__(self, folder: Path, settings: _Settings, watch: Watch) -> None:
         self._folder, self._settings, self._watch = folder, settings, watch
         self._record = Record(folder / RECORD)
+        self._stopped = threading.Event()
         self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
         if not self._pictures:
             watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
@@ -205,11 +215,10 @@ class _Run:
         shared = [line for line in lines if not line.apart]
         if model is None and fit_on != "each" and shared:
             model = self._fit(shared, fit_on)
+        models = [None if line.apart else model for line in lines]
         outcomes: list[Outcome] = []
         try:
-            for number, line in enumerate(lines):
-                outcomes.append(self._one(number, line, None if line.apart else model))
-                self._watch.ended(number, outcomes[-1])
+            outcomes.extend(self._each(lines, models))
         except (KeyboardInterrupt, Cancelled) as stop:
             over = sum(outcome.state != "failed" for outcome in outcomes)
             stop.__notes__ = [
@@ -218,6 +227,23 @@ class _Run:
             raise
         self._summarise(outcomes)
         return Batch(self._folder, tuple(outcomes), model, None if mosaic is None else self._mosaic(outcomes, mosaic))
+
+    def _each(self, lines: Sequence[Line], models: Sequence[Model | None]) -> Iterator[Outcome]:
+        """What becomes of each line, in order."""
+        if self._settings.cluster is None:
+            yield from map(self._one, count(), lines, models)
+            return
+        pool = ThreadPoolExecutor(_LINES_AT_ONCE, thread_name_prefix="hadgeo-line")
+        running = [pool.submit(self._one, *line) for line in zip(count(), lines, models, strict=False)]
+        try:
+            for line in running:
+                yield line.result()
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(running, timeout=_PATIENCE)
 
     def _fit(self, lines: Sequence[Line], fit_on: FitOn) -> Model:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
@@ -264,16 +290,18 @@ class _Run:
         return fitted
 
     def _one(self, number: int, line: Line, model: Model | None) -> Outcome:
-        progress = self._watch.begun(number, line)
+        progress = Stoppable(self._watch.begun(number, line), self._stopped)
         try:
-            return self._detect(line, model, progress)
+            outcome = self._detect(line, model, progress)
         except Cancelled:
             raise
         except HadgeoError as error:
-            return Outcome(line, "failed", str(error))
+            outcome = Outcome(line, "failed", str(error))
         except Exception as error:
             # Whatever is wrong with one line, tomorrow the others shall be there.
-            return Outcome(line, "failed", f"unexpected {type(error).__name__}: {error}")
+            outcome = Outcome(line, "failed", f"unexpected {type(error).__name__}: {error}")
+        self._watch.ended(number, outcome)
+        return outcome
 
     def _detect(self, line: Line, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings

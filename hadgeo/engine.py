@@ -156,7 +156,8 @@ def detect(
         with clock.stage("survey"):
             source, selection = _select(source, model, bands, resample=resample_bands)
         if model is not None:
-            chosen.load_state(chosen.state(), where)
+            # A detector of its own, since several runs may share a model.
+            chosen = type(chosen)(chosen.params).load_state(chosen.state(), where)
         expected = estimate(
             source,
             chosen,

@@ -5,6 +5,7 @@ The library draws nothing: the command line brings rich bars, the worker JSON li
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol, runtime_checkable
 
 
@@ -48,3 +49,20 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Stoppable:
+    """Another progress, which an event stops too.
+
+    Args:
+        progress: What follows the run.
+        stop: Once it is set, the run is cancelled.
+    """
+
+    def __init__(self, progress: Progress, stop: threading.Event) -> None:
+        self._progress, self._stop = progress, stop
+        self.stage, self.advance, self.message = progress.stage, progress.advance, progress.message
+
+    def cancelled(self) -> bool:
+        """Whether either wants the run to stop."""
+        return self._stop.is_set() or self._progress.cancelled()

@@ -6,6 +6,7 @@ One JSON file beside the maps. Maps are named relative to it, so that the folder
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hadgeo.products.outputs import written_beside
 
 
 class Record:
-    """The record of a batch.
+    """The record of a batch, which several threads may write.
 
     Args:
         path: Its file, which is read where it is there.
@@ -30,6 +31,7 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._maps: dict[str, dict[str, Any]] = {}
         self.model: dict[str, Any] = {}
         if path.exists():
@@ -66,13 +68,15 @@ class Record:
 
     def begin(self, name: str, begun: Mapping[str, Any]) -> None:
         """Note that a map is begun; with what an older one of that name was finished stays."""
-        self._maps[name] = {**self._maps.get(name, {}), "begun": dict(begun)}
-        self._write()
+        with self._lock:
+            self._maps[name] = {**self._maps.get(name, {}), "begun": dict(begun)}
+            self._write()
 
     def finish(self, name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
         """Note that a map is finished."""
-        self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
-        self._write()
+        with self._lock:
+            self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
+            self._write()
 
     def is_fitted(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the model was fitted with these settings."""
@@ -80,8 +84,9 @@ class Record:
 
     def fitted(self, settings: Mapping[str, Any]) -> None:
         """Note with what the model was fitted."""
-        self.model = _plain(settings)
-        self._write()
+        with self._lock:
+            self.model = _plain(settings)
+            self._write()
 
     def _write(self) -> None:
         with written_beside(self._path) as part:

@@ -21,9 +21,12 @@ import torch
 import xarray as xr
 
 import hadgeo
+from hadgeo.batch import Unwatched, run_batch
 from hadgeo.cluster import Cluster, connect
-from hadgeo.errors import ClusterError, CubeError, DeviceError, MissingExtraError, ParameterError, ReadError
+from hadgeo.errors import Cancelled, ClusterError, CubeError, DeviceError, MissingExtraError, ParameterError, ReadError
 from hadgeo.journal import Journal
+from hadgeo.lines import Line, lines_of
+from hadgeo.progress import Progress, Silent
 from tests.conftest import Recorder, background
 
 # Connections that end with their worker are dask's business, and it warns of sockets that it closes late.
@@ -192,6 +195,59 @@ def test_a_scheduler_without_workers_is_refused(scheduler: str, monkeypatch: pyt
     told = "no workers after 1 s; start some with `dask worker tcp://"
     with pytest.raises(ClusterError, match=told), connect(scheduler):
         pass
+
+
+class Order(Unwatched):
+    """Notes from which line each window comes, and stops the batch after some of them."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.windows: list[int] = []
+        self._stop_after = stop_after
+
+    def begun(self, number: int, line: Line) -> Progress:
+        order = self
+
+        class Noted(Silent):
+            scoring = False
+
+            def stage(self, name: str, total: int) -> None:
+                self.scoring = name == "score"
+
+            def advance(self, n: int = 1) -> None:
+                if self.scoring:
+                    order.windows.append(number)
+
+            def cancelled(self) -> bool:
+                return order._stop_after is not None and len(order.windows) >= order._stop_after
+
+        return Noted()
+
+
+def test_lines_of_a_batch_share_the_workers(
+    two_workers: tuple[Cluster, list[subprocess.Popen[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [hadgeo.simulate(tmp_path / f"{i}.img", rows=400, cols=30, bands=8, seed=i).path for i in range(3)]
+    # Windows of about 30 rows.
+    monkeypatch.setattr("hadgeo.scoring.LIBRARY_BYTES", 10**9 - 10**5)
+    settings: dict[str, Any] = {"detector": "rx", "memory": 10**9}
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    run_batch(lines_of(scenes, alone), alone, **settings)
+
+    stopped = Order(stop_after=6)
+    with pytest.raises(Cancelled) as caught:
+        run_batch(lines_of(scenes, shared), shared, cluster=two_workers[0], watch=stopped, **settings)
+    assert "the same command goes on with the rest" in caught.value.__notes__[0]
+    assert set(stopped.windows) == {0, 1}
+
+    order = Order()
+    batch = run_batch(lines_of(scenes, shared), shared, cluster=two_workers[0], watch=order, **settings)
+    assert [outcome.state for outcome in batch.outcomes] == ["done"] * 3
+    # Windows of the last line came while another was scored.
+    assert order.windows != sorted(order.windows)
+    assert len(order.windows) < 3 * 14
+    for number in range(3):
+        name = f"{number}_anomaly.tif"
+        assert (shared / name).read_bytes() == (alone / name).read_bytes()
 
 
 def family(pid: int) -> list[psutil.Process]:

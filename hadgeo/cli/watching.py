@@ -93,8 +93,8 @@ class LiveTable:
         self._console = console
         self._model: _State | None = None
         self._current = 0
-        self._started = 0.0
-        self._ended: list[float] = []
+        self._started: float | None = None
+        self._done = 0
 
     def fitting(self) -> Progress:
         """Show the fit above the lines."""
@@ -107,7 +107,8 @@ class LiveTable:
             self._model.state = "done"
         self._current = number
         self._states[number].state = "running"
-        self._started = time.monotonic()
+        if self._started is None:
+            self._started = time.monotonic()
         return _LineProgress(self._states[number])
 
     def ended(self, number: int, outcome: Outcome) -> None:
@@ -115,7 +116,7 @@ class LiveTable:
         state = self._states[number]
         state.state, state.note = outcome.state, outcome.error
         if outcome.state == "done":
-            self._ended.append(time.monotonic() - self._started)
+            self._done += 1
             state.note = f"{outcome.facts['seconds']:.1f} s, {short(outcome.facts['pixels_per_second'])} px/s"
         if outcome.state == "failed":
             # In full: the table has room for its beginning alone.
@@ -153,8 +154,9 @@ class LiveTable:
         states = [state.state for state in self._states]
         over = sum(states.count(state) for state in _STYLE)
         text = f"{over} of {len(states)} lines, {states.count('failed')} failed"
-        if self._ended and over < len(states):
-            text += f", about {_clock((len(states) - over) * sum(self._ended) / len(self._ended))} left"
+        if self._started is not None and self._done and over < len(states):
+            each = (time.monotonic() - self._started) / self._done
+            text += f", about {_clock((len(states) - over) * each)} left"
         return text
 
 

@@ -6,7 +6,10 @@ windows and devices are the engine's business.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
@@ -15,6 +18,8 @@ from torch import Tensor, nn
 
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
+
+_GLOBAL_STATE = threading.Lock()
 
 
 class Params(BaseModel):
@@ -130,6 +135,17 @@ _NETWORK = "network."
 def network_state(network: nn.Module) -> dict[str, Tensor]:
     """A network's tensors as a part of `Detector.state`."""
     return {_NETWORK + name: value for name, value in network.state_dict().items()}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let layers draw their first weights from a seed.
+
+    They draw from torch's global state, which is the caller's and is put back, and which all threads share.
+    """
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def load_network(network: nn.Module, state: dict[str, Tensor], device: torch.device) -> None:

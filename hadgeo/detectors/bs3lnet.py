@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hadgeo.detectors.base import Detector, Params, load_network, network_state
+from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.rx import mahalanobis, whitening
 from hadgeo.device import fast_dtype, free_memory
@@ -233,8 +233,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         return block
 
     def _make_network(self, bands: int) -> BlindSpotNetwork:
-        # Layers draw weights of their own when they are made, from a state that is the caller's.
-        with torch.random.fork_rng(devices=[]):
+        with seeded(self.params.seed):
             network = BlindSpotNetwork(bands, self.params.channels, self.params.blocks)
         network.initialise(torch.Generator().manual_seed(self.params.seed))
         for weight in network.parameters():

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hadgeo.cores import map_cores
-from hadgeo.detectors.base import Detector, Params, load_network, network_state
+from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
 from hadgeo.device import fast_dtype
@@ -241,9 +241,7 @@ class ScoreAD(Detector[ScoreADParams]):
         return torch.cat([noise, -noise])
 
     def _make_network(self, bands: int) -> ScoreNetwork:
-        # Layers draw their weights from the global state when they are made, which is the caller's.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.params.seed)
+        with seeded(self.params.seed):
             return ScoreNetwork(bands, conditioned=self.params.condition)
 
     def _pool(self, crops: list[Tensor]) -> tuple[Tensor, Tensor | None]:

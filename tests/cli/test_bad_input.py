@@ -582,6 +582,10 @@ def test_a_disk_that_fails_is_named_with_the_bytes(
     stored = shutil.move(line, tmp_path / "disk")
     line.symlink_to(stored)
     failing_disk()
-    bad = Bad("", ("line.img: rows", ", bytes ", "cannot be read any more (Input/output error)", "does its disk fail?"), code=1)
+    bad = Bad(
+        "",
+        ("line.img: rows", ", bytes ", "cannot be read any more (Input/output error)", "does its disk fail?"),
+        code=1,
+    )
     check(bad, here, "detect", "-q", str(line), "-d", "rx", "-o", "map.tif")
     assert not Path("map.tif.part").exists()
