@@ -1,8 +1,8 @@
 """Peak memory of `hadgeo detect` on lines of any size and interleave, and seconds a gigabyte.
 
 Makes lines with `hadgeo simulate`, one at a time (each is removed before the next one is made), runs `hadgeo detect` on
-each with its defaults in a process of its own under ``/usr/bin/time -v``, and prints a Markdown table. Sizes for which
-the disk has no room are left out, and said.
+each with its defaults in a process of its own under ``/usr/bin/time -v``, with the disk's cache emptied, and prints a
+Markdown table. Sizes for which the disk has no room are left out, and said.
 
     python benchmarks/memory.py --sizes 2GB 8GB 16GB --interleaves bip bil bsq --detectors rx bs3lnet scoread
 """
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +26,13 @@ import hadgeo
 from hadgeo.memory import default_memory
 
 COLS, BANDS = 700, 224
+
+
+def forget() -> None:
+    """Let the kernel write what it holds and drop it from its cache, where it lets us: a small line would stay in it."""
+    os.sync()
+    with suppress(OSError):
+        Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def run(scene: Path, detector: str, options: list[str]) -> tuple[dict[str, float], float]:
@@ -63,6 +72,7 @@ def main() -> None:
             line = Path(folder) / "line.img"
             hadgeo.simulate(line, rows=rows, cols=COLS, bands=BANDS, interleave=interleave, seed=1)
             for detector in options.detectors:
+                forget()
                 seconds, peak = run(line, detector, options.option)
                 stages = " | ".join(f"{seconds[stage]:.1f}" for stage in ("fit", "score", "write"))
                 rate = sum(seconds.values()) / (size_bytes / 1e9)

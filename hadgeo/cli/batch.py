@@ -59,7 +59,7 @@ def command(
     progress: str,
     **settings: Any,
 ) -> None:
-    """Detect anomalies on flight lines one after the other, with one model, and summarise them.
+    """Detect anomalies on flight lines with one model, and summarise them.
 
     A LINE that fails does not stop the others. The same command again does only what is missing, and goes on where it
     was interrupted. A line with a detector, bands or parameters of its own in --manifest is fitted on itself.

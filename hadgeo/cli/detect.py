@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 @options.seed
 @thresholding.decision
 @options.overwrite
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same settings, if there is one.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with an interrupted run of the same settings, and leave what it had finished."
+)
 @click.option(
     "--north-up",
     is_flag=True,
@@ -107,7 +109,7 @@ def _detect(
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
-    request = _request(context, scenes, output, north_up=north_up, overwrite=overwrite)
+    request = _request(context, scenes, output, north_up=north_up, overwrite=overwrite, resume=resume)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -122,6 +124,9 @@ def _detect(
             target = output_path(source_of(whole), output)
             cube = whole if extent is None else crop(whole, extent)
             recording.check(target)
+            if resume and _is_finished(context, scene, target):
+                report.message(f"{target}: finished by an earlier run, and left as it is")
+                continue
             done = detect(
                 cube,
                 chosen,
@@ -158,8 +163,7 @@ def _detect(
                 facts=_facts(done, decision),
                 seconds=done.seconds,
                 pixels=done.valid,
-                scenes=[str(Path(scene).absolute())],
-                output=done.path,
+                **_names(scene, target),
             )
             if earlier is not None:
                 recording.compare(earlier, made, report)
@@ -170,7 +174,13 @@ def _detect(
 
 
 def _request(
-    context: click.Context, scenes: tuple[str, ...], output: str | None, *, north_up: bool, overwrite: bool
+    context: click.Context,
+    scenes: tuple[str, ...],
+    output: str | None,
+    *,
+    north_up: bool,
+    overwrite: bool,
+    resume: bool,
 ) -> thresholding.Request | None:
     """The decision that was asked for, once it is clear that it can be written; None where only a map is wanted."""
     given = {name: context.params[name] for name in thresholding.NAMES}
@@ -197,8 +207,21 @@ def _request(
         warnings.simplefilter("ignore", CubeWarning)
         source = source_of(open_cube(scenes[0]))
     target = output_path(source, output)
-    request.check([*source.files, target, manifest_path(target)])
+    if not (resume and _is_finished(context, scenes[0], target)):
+        request.check([*source.files, target, manifest_path(target)])
     return request
+
+
+def _names(scene: str, target: Path) -> dict[str, Any]:
+    """The options that name what one run reads and writes, as they turned out."""
+    return {"scenes": [str(Path(scene).absolute())], "output": target}
+
+
+def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
+    """Whether there is nothing left to resume, and all is there that this run would write."""
+    from hadgeo.unfinished import part_path
+
+    return not part_path(target).exists() and recording.is_finished(context, target, **_names(scene, target))
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:

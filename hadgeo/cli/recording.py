@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +56,10 @@ def write(
     """
     from hadgeo.products.manifest import manifest_path, record, write_manifest
 
-    given = {k: v for k, v in context.params.items() if context.get_parameter_source(k) is not ParameterSource.DEFAULT}
-    options = {name: value for name, value in {**given, **resolved}.items() if name not in _MANNERS}
     files = [part for path in outputs for part in (sorted(path.iterdir()) if path.is_dir() else [path])]
     manifest = record(
         context.command.name or "",
-        options={name: _absolute(value) if name in _FILES else value for name, value in options.items()},
+        options=_options(context, resolved),
         inputs=inputs,
         outputs=files,
         facts=facts,
@@ -69,6 +68,37 @@ def write(
     )
     write_manifest(manifest, manifest_path(beside))
     return manifest
+
+
+def is_finished(context: click.Context, beside: Path, **resolved: Any) -> bool:
+    """Whether an earlier run with these options came to its end, and all that it read and wrote is as it was then.
+
+    Args:
+        context: As for `write`.
+        beside: As for `write`.
+        resolved: As for `write`.
+    """
+    from hadgeo import __version__
+    from hadgeo.products.manifest import manifest_path, read_manifest
+
+    try:
+        manifest, _ = read_manifest(manifest_path(beside)), beside.stat()
+    except (CubeError, OSError):
+        return False
+    return (
+        manifest.command == context.command.name
+        and manifest.versions["hadgeo"] == __version__
+        and manifest.options == json.loads(json.dumps(_options(context, resolved)))
+        and not manifest.changed_inputs()
+        and not manifest.changed_outputs()
+    )
+
+
+def _options(context: click.Context, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, and those that turned out, as they are written down."""
+    given = {k: v for k, v in context.params.items() if context.get_parameter_source(k) is not ParameterSource.DEFAULT}
+    options = {name: value for name, value in {**given, **resolved}.items() if name not in _MANNERS}
+    return {name: _absolute(value) if name in _FILES else value for name, value in options.items()}
 
 
 def restore(context: click.Context, path: str) -> Manifest:

@@ -79,6 +79,10 @@ class Manifest(BaseModel):
         """Inputs that are gone, or whose size or time of modification is another than then."""
         return [record.path for record in self.inputs if not _unchanged(record)]
 
+    def changed_outputs(self) -> list[str]:
+        """Outputs that are gone, or are not as the run left them."""
+        return [record.path for record in self.outputs if not _unchanged(record)]
+
     def differing_outputs(self, made: Manifest) -> list[str]:
         """Outputs of a repetition that are not the same bytes as the ones recorded here, in the order of both.
 

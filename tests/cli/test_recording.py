@@ -120,3 +120,27 @@ def test_a_changed_input_is_no_repetition(scene: Path) -> None:
     run("detect", scene, "-d", "rx", "-o", "x.tif")
     os.utime(scene, (1, 1))
     assert "was changed since" in run("detect", "--from", "x.json", "-o", "y.tif", status=2).stderr
+
+
+def test_a_run_over_several_scenes_is_resumed_where_it_stopped(scene: Path) -> None:
+    hadgeo.simulate("next.img", rows=40, cols=40, bands=20, targets=3, seed=1)
+    run("detect", scene, "next.img", "-d", "rx")
+    before = Path("line_anomaly.tif").stat().st_mtime_ns
+    Path("next_anomaly.tif").unlink()
+    run("detect", scene, "next.img", "-d", "rx", "--resume")
+    assert Path("line_anomaly.tif").stat().st_mtime_ns == before
+    assert Path("next_anomaly.tif").exists()
+    again = run("detect", scene, "next.img", "-d", "rx", "-p", "shrinkage=0.1", "--resume", status=2)
+    assert "line_anomaly.tif exists" in again.stderr
+
+
+def test_only_a_run_that_is_whole_and_unchanged_needs_no_resuming(scene: Path) -> None:
+    words = ("detect", scene, "-d", "rx", "--top", "7", "--polygons", "x.gpkg")
+    run(*words)
+    before = Path("x.gpkg").stat().st_mtime_ns
+    run(*words, "--resume")
+    assert Path("x.gpkg").stat().st_mtime_ns == before
+    os.utime(scene, ns=(0, 0))
+    assert "line_anomaly.tif exists" in run(*words[:4], "--resume", status=2).stderr
+    Path("x.gpkg").unlink()
+    assert "line_anomaly.tif exists" in run(*words, "--resume", status=2).stderr
