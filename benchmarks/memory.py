@@ -29,7 +29,7 @@ COLS, BANDS = 700, 224
 
 
 def forget() -> None:
-    """Let the kernel write what it holds and drop it from its cache, where it lets us: a small line would stay in it."""
+    """Empty the cache of the disk, where we may: a small line would stay in it."""
     os.sync()
     with suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("3")
