@@ -411,6 +411,29 @@ def test_a_run_interrupted_later_says_what_it_keeps(number: signal.Signals, time
     assert {name: data for name, data in after.items() if name not in unfinished} == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_interrupted_while_its_map_is_copied_keeps_every_window(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide = np.random.default_rng(0).integers(0, 255, (2, 3500, 3500), dtype=np.uint8)
+    write_tiff(Path("wide.tif"), wide, tags={"wavelength": "500, 600", "wavelength_units": "nm"})
+    options = ("-d", "rx", "--bands", "1-2")
+    process = start("wide.tif", "-o", "map.tif", *options)
+    copy = Path("map.tif.part", "cog.tif")
+    while not copy.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    stderr = interrupt(process, number)
+    kept = re.fullmatch(r"hadgeo: stopped; (\d+) of \1 windows are kept in map\.tif\.part; .*--resume\n", stderr)
+    assert kept, stderr
+    assert not Path("map.tif").exists()
+    result = run("detect", "wide.tif", "-o", "map.tif", *options, "--resume", "--progress", "json")
+    assert json.loads(result.stdout.splitlines()[-1])["windows_kept"] == int(kept[1])
+    assert run("detect", "wide.tif", "-o", "whole.tif", *options, "-q").exit_code == 0
+    assert Path("map.tif").read_bytes() == Path("whole.tif").read_bytes()
+
+
 def interrupt(process: subprocess.Popen[str], number: signal.Signals, times: int = 1) -> str:
     """Send a signal, so many times, and see the process end in time; give what it said."""
     time.sleep(0.2)
