@@ -39,6 +39,8 @@ def _threads(count: int) -> ThreadPoolExecutor:
     begun = threading.Barrier(count + 1)
 
     def begin() -> None:
+        # A thread that torch meets for the first time is given the number of threads that holds for all.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         begun.wait()
 
