@@ -377,7 +377,9 @@ class RemoteScorer:
         try:
             return self._scorer(window)
         except ReadError as error:
-            raise ReadError(f"worker on {host}: {error}") from None
+            told = f"worker on {host}: {error}"
+        # Outside of the handler: dask sends what led to an error along with it, and GDAL's own cannot be sent.
+        raise ReadError(told)
 
 
 def _score(task: tuple[Any, Window]) -> Scored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,14 +21,18 @@ import psutil
 import pytest
 import torch
 import xarray as xr
+from distributed.core import error_message
 
 import hadgeo
 from hadgeo.batch import Unwatched, run_batch
-from hadgeo.cluster import Cluster, connect
+from hadgeo.cluster import Cluster, Recipe, RemoteScorer, connect
 from hadgeo.errors import Cancelled, ClusterError, CubeError, DeviceError, MissingExtraError, ParameterError, ReadError
+from hadgeo.formats import open_source
 from hadgeo.journal import Journal
 from hadgeo.lines import Line, lines_of
 from hadgeo.progress import Progress, Silent
+from hadgeo.scoring import WindowScorer
+from hadgeo.windows import Window
 from tests.conftest import Recorder, background
 
 # Connections that end with their worker are dask's business, and it warns of sockets that it closes late.
@@ -168,6 +174,27 @@ def test_a_worker_that_cannot_see_the_scene_is_named(scheduler: str, line: Path,
         with pytest.raises(ReadError, match=rf"{re.escape(str(line))}: the worker on \S+ cannot see it"):
             hadgeo.detect(line, "rx", window=WINDOW, out=tmp_path / "map.tif", cluster=cluster)
         assert not list(tmp_path.glob("map*"))
+
+
+def test_what_a_worker_may_not_open_comes_back_as_it_was_told(
+    line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hadgeo.scoring.RETRY_PAUSES", ())
+    store = tmp_path / "store.zip"
+    with zipfile.ZipFile(store, "w") as archive:
+        archive.write(line, "x.img")
+        archive.write(line.with_suffix(".hdr"), "x.hdr")
+    model = hadgeo.train([line], "rx", out=tmp_path / "m.hadgeo")
+    source = open_source(f"/vsizip/{store}/x.img")
+    scorer = WindowScorer(source, model.spectrum.indices, model.detector, torch.device("cpu"))
+    remote = RemoteScorer(Recipe.of(scorer, "cpu"))
+    store.unlink()
+    with pytest.raises(ReadError) as caught:
+        remote(Window(0, 0, 9, 9))
+    # What dask sends instead where an error cannot be pickled is an Exception.
+    arrived = pickle.loads(error_message(caught.value)["exception"].data)
+    assert isinstance(arrived, ReadError)
+    assert re.match(r"worker on \S+: /vsizip/\S+: cannot be opened again", str(arrived))
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def _request(
 
 def _names(scene: str, target: Path) -> dict[str, Any]:
     """The options that name what one run reads and writes, as they turned out."""
-    return {"scenes": [str(Path(scene).absolute())], "output": target}
+    return {"scenes": [recording.in_full(scene)], "output": target}
 
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:

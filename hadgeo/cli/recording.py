@@ -98,7 +98,7 @@ def _options(context: click.Context, resolved: Mapping[str, Any]) -> dict[str, A
     """The options that were given, and those that turned out, as they are written down."""
     given = {k: v for k, v in context.params.items() if context.get_parameter_source(k) is not ParameterSource.DEFAULT}
     options = {name: value for name, value in {**given, **resolved}.items() if name not in _MANNERS}
-    return {name: _absolute(value) if name in _FILES else value for name, value in options.items()}
+    return {name: in_full(value) if name in _FILES else value for name, value in options.items()}
 
 
 def restore(context: click.Context, path: str) -> Manifest:
@@ -133,5 +133,10 @@ def compare(earlier: Manifest, made: Manifest, progress: Progress) -> None:
         progress.message(f"{path} differs from the run that was repeated; compare the versions and devices of both")
 
 
-def _absolute(name: Any) -> str | None:
-    return None if name is None else str(Path(name).absolute())
+def in_full(name: Any) -> str | None:
+    """A name that holds in any folder: absolute, unless it is one that GDAL alone understands, such as s3://..."""
+    from hadgeo.formats.gdal import is_no_path
+
+    if name is None:
+        return None
+    return str(name) if is_no_path(name) else str(Path(name).absolute())

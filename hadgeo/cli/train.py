@@ -71,7 +71,7 @@ def command(
             facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
             seconds={"train": time.perf_counter() - start},
             pixels=0,
-            scenes=[str(Path(scene).absolute()) for scene in scenes],
+            scenes=[recording.in_full(scene) for scene in scenes],
         )
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from hadgeo.errors import CubeError, CubeNotFoundError
 from hadgeo.formats.envi import EnviSource
 from hadgeo.formats.envi_header import Header, find_data, find_header, header_names, read_header
-from hadgeo.formats.gdal import exists
+from hadgeo.formats.gdal import exists, is_no_path
 from hadgeo.formats.matlab import MatlabSource, read_truth
 from hadgeo.formats.raster import RasterSource
 from hadgeo.formats.source import BandSubset, Metadata, Source
 
 __all__ = ["BandSubset", "Metadata", "Source", "open_source", "read_truth"]
-
-#: Names that GDAL understands and that are no files: /vsizip/..., NETCDF:"file":variable, s3://bucket/key.
-#: Two letters at least before the colon: C:\\ is a drive.
-_GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9_+.-]+:")
 
 #: First bytes of formats that may lie beside an ENVI header and are not raw.
 _NOT_RAW = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89HDF", b"\x89PNG", b"CDF\x01", b"CDF\x02", b"BM")
@@ -52,9 +47,9 @@ def _open(path: str | os.PathLike[str]) -> Source:
         name.encode()
     except UnicodeEncodeError:
         raise CubeError(f"{name}: the name is not UTF-8, which GDAL cannot open; rename the file") from None
+    if is_no_path(name):
+        return RasterSource(name)
     if not exists(name):
-        if _GDAL_NAME.match(name):
-            return RasterSource(name)
         raise CubeNotFoundError(f"{name}: no such file; check the path")
     file = Path(name)
     if file.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -86,6 +87,16 @@ def georeference(dataset: DatasetReader) -> Georeference:
 
 #: Said of every cube without a coordinate reference system.
 NO_CRS = "no coordinate reference system: the results will carry none; set one with cube.rio.write_crs(...)"
+
+
+#: Names that GDAL understands and that are no files: /vsizip/..., NETCDF:"file":variable, s3://bucket/key.
+#: Two letters at least before the colon: C:\\ is a drive.
+_GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9_+.-]+:")
+
+
+def is_no_path(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is one that GDAL alone understands, and no file or folder of this computer has it."""
+    return not exists(name) and _GDAL_NAME.match(os.fspath(name)) is not None
 
 
 def exists(name: str | os.PathLike[str]) -> bool:

@@ -57,7 +57,8 @@ class RasterSource(Source):
 
     def _describe(self, dataset: DatasetReader, header: Header | None) -> None:
         _check(dataset, self.path)
-        self._files = tuple(Path(name) for name in dataset.files)
+        # Parts of an archive or an object store are named by GDAL too, and nobody else can look at them.
+        self._files = tuple(Path(name) for name in dataset.files if exists(name))
         self.shape = (dataset.count, dataset.height, dataset.width)
         self.block = tuple(dataset.block_shapes[0])
         stored = np.result_type(*set(dataset.dtypes))
@@ -78,7 +79,7 @@ class RasterSource(Source):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that GDAL reads for this dataset; see `Source.files`."""
+        """All on this disk that GDAL reads for this dataset; see `Source.files`."""
         return self._files
 
     def read(
@@ -90,9 +91,9 @@ class RasterSource(Source):
         if 0 in size:
             return np.empty(size, self.dtype)
         window = Window(cols.start, rows.start, size[2], size[1])
+        dataset = self._dataset()
         try:
             with settings():
-                dataset = self._dataset()
                 raw = dataset.read((indices + 1).tolist(), window=window)
                 mask = dataset.read_masks(1, window=window) if self._masked else None
         except RasterioError as error:
@@ -124,7 +125,14 @@ class RasterSource(Source):
     def _dataset(self) -> DatasetReader:
         handle: DatasetReader | None = getattr(self._handles, "dataset", None)
         if handle is None:
-            handle = self._handles.dataset = open_dataset(self._name)
+            try:
+                handle = self._handles.dataset = open_dataset(self._name)
+            except RasterioError as error:
+                # In an object store: a worker may lack the credentials of whoever opened it first.
+                raise ReadError(
+                    f"{self.path}: cannot be opened again ({' '.join(str(error).split())}); "
+                    "was it moved, or does this process lack the rights or the settings to read it?"
+                ) from error
         return handle
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,7 +165,7 @@ def _check(dataset: DatasetReader, path: str) -> None:
         raise CubeError(f"{path}: no bands in it{hint}")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise CubeError(f"{path}: samples are complex; take their magnitude first")
-    if dataset.driver == "GTiff" and Path(dataset.name).is_file():
+    if dataset.driver == "GTiff" and exists(dataset.name):
         _check_whole(dataset, path)
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hadgeo._version import __version__
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputError, OutputExistsError
+from hadgeo.formats.gdal import exists
 
 FORMAT: Final = 1
 
@@ -53,7 +54,7 @@ class Manifest(BaseModel):
         format: Version of this description.
         command: The command of the command line.
         options: Its options by name, complete: defaults included.
-        inputs: Every file that was read.
+        inputs: Every file that was read; what lies in an archive or an object store stands in the options alone.
         outputs: Every file that was written.
         facts: What was found out on the way: bands, device, number of valid pixels, ...
         seconds: Wall time of each stage.
@@ -133,7 +134,7 @@ def record(
     Args:
         command: The command of the command line.
         options: Its options by name, as JSON can hold them.
-        inputs: Files that it read.
+        inputs: What it read; names that are no files of this computer are left out.
         outputs: Files that it wrote, which are hashed.
         facts: What it found out.
         seconds: Wall time of each stage.
@@ -143,7 +144,7 @@ def record(
     return Manifest(
         command=command,
         options=dict(options),
-        inputs=tuple(_describe(path) for path in inputs),
+        inputs=tuple(_describe(path) for path in inputs if exists(path)),
         outputs=tuple(_describe(path, hashed=True) for path in outputs),
         facts=dict(facts),
         seconds={name: round(value, 3) for name, value in seconds.items()},

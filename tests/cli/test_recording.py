@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import hadgeo
 from hadgeo.cli import cli
+from hadgeo.cli.recording import in_full
 
 
 @pytest.fixture
@@ -144,3 +146,24 @@ def test_only_a_run_that_is_whole_and_unchanged_needs_no_resuming(scene: Path) -
     assert "line_anomaly.tif exists" in run(*words[:4], "--resume", status=2).stderr
     Path("x.gpkg").unlink()
     assert "line_anomaly.tif exists" in run(*words, "--resume", status=2).stderr
+
+
+def test_a_scene_that_is_no_file_is_repeated_from_any_folder(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile("line.zip", "w") as archive:
+        archive.write("line.img")
+        archive.write("line.hdr")
+    name = f"/vsizip/{Path('line.zip').absolute()}/line.img"
+    run("train", name, "-d", "rx", "-o", "m.hadgeo")
+    run("detect", name, "--model", "m.hadgeo", "-o", "x.tif", "--top", "3", "--polygons", "x.gpkg")
+    told = manifest("x.json")
+    assert told["options"]["scenes"] == manifest("m.json")["options"]["scenes"] == [name]
+    assert [Path(item["path"]).name for item in told["inputs"]] == ["m.hadgeo"]
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    result = run("detect", "--from", "../x.json", "--overwrite")
+    assert "every output has the same bytes" in result.stderr
+
+
+def test_names_of_gdal_stay_as_they_are(scene: Path) -> None:
+    assert in_full("s3://mission/line.tif") == "s3://mission/line.tif"
+    assert in_full(scene) == str(scene.absolute())

@@ -240,6 +240,7 @@ def test_names_that_are_no_files_go_to_gdal(tmp_path: Path) -> None:
     assert source.metadata.good.tolist() == [True, True, False, True, True]
     assert source.metadata.wavelength is not None
     assert source.metadata.wavelength[-1] == 440
+    assert source.files == ()
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,15 @@ def test_unusable_files_say_so_in_one_line(tmp_path: Path, name: str, kind: type
         open_source(path)
     assert "\n" not in str(caught.value)
     assert path.rstrip("/") in str(caught.value)
+
+
+def test_a_worker_that_may_not_open_it_says_so(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered())
+    sent = pickle.dumps(open_source(path))
+    path.rename(tmp_path / "y.tif")
+    with pytest.raises(ReadError, match=r"x\.tif: cannot be opened again .*the rights or the settings") as caught:
+        pickle.loads(sent).read(slice(0, 2), slice(0, 2))
+    assert "\n" not in str(caught.value)
 
 
 def test_many_threads_and_a_pickle_read_the_same(tmp_path: Path) -> None:
