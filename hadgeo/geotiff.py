@@ -44,6 +44,9 @@ _BLOCK = 512
 
 _SCORES, _COG = "scores.tif", "cog.tif"
 
+#: What GDAL may keep of a map that is copied or read once: its default, 5 % of the machine's memory, would be of no use.
+_CACHE_BYTES = 2**26
+
 
 def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
     """Refuse early what could not be written late.
@@ -276,7 +279,7 @@ def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
 
 
 def _copy_cog(source: Path, cog: Path) -> None:
-    with rasterio.Env():
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
         rasterio.shutil.copy(
             source, cog, driver="COG", compress="deflate", predictor="yes", bigtiff="if_safer", num_threads="all_cpus"
         )
@@ -298,7 +301,7 @@ def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
         OSError: Its overview of this level, 0 being the map itself, does not hold what was written.
     """
     options = {"overview_level": level - 1} if level else {}
-    with rasterio.open(cog, **options) as copied:
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), rasterio.open(cog, **options) as copied:
         same = copied.shape == raster.shape
         for row in range(0, raster.shape[0], raster.strip_rows):
             rows = slice(row, min(row + raster.strip_rows, raster.shape[0]))

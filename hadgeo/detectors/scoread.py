@@ -350,7 +350,7 @@ class ScoreAD(Detector[ScoreADParams]):
 
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""
-        return 4 * (3 * bands + (4 * bands if self.params.condition else 0))
+        return 4 * (4 * bands + (4 * bands if self.params.condition else 0))
 
     def state(self) -> dict[str, Tensor]:
         """Scale, noise and network; see `Detector.state`."""
