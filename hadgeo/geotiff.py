@@ -44,7 +44,7 @@ _BLOCK = 512
 
 _SCORES, _COG = "scores.tif", "cog.tif"
 
-#: What GDAL may keep of a map that is copied or read once: its default, 5 % of the machine's memory, would be of no use.
+#: What GDAL may keep of a map that is copied or read once; its default, 5 % of the memory, would be of no use.
 _CACHE_BYTES = 2**26
 
 
