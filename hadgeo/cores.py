@@ -17,20 +17,25 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
+_CPU = torch.device("cpu")
 
-def map_cores(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Call a function for each item, on as many cores at once as torch may use.
+
+def map_cores(function: Callable[[T], R], items: Iterable[T], device: torch.device = _CPU) -> list[R]:
+    """Call a function for each item, on as many cores at once as torch may use; one after the other on other devices.
 
     Args:
         function: Called from several threads, each of which computes on one core. Torch's modes, such as
             `torch.no_grad`, are a thread's own, so it sets what it needs.
         items: As many pieces of work as is convenient.
+        device: Where the function computes.
 
     Returns:
         Its results, in the order of the items.
     """
     cores = torch.get_num_threads()
-    return [function(item) for item in items] if cores == 1 else list(_threads(cores).map(function, items))
+    if device.type != "cpu" or cores == 1:
+        return [function(item) for item in items]
+    return list(_threads(cores).map(function, items))
 
 
 @cache

@@ -146,8 +146,7 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
         (y, x); NaN where a band is NaN.
     """
     _, rows, cols = block.shape
-    on_cpu = block.device.type == "cpu"
-    step = max(1, _CHUNK_PIXELS[on_cpu] // cols)
+    step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
     # One array for all: small ones kept between large ones that come and go would tear the heap apart.
     distance = torch.empty((rows, cols), dtype=whitening.dtype, device=block.device)
 
@@ -156,11 +155,7 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
         part = slice(row, row + step)
         distance[part] = _mahalanobis(block[:, part], mean, whitening).reshape(-1, cols)
 
-    if on_cpu:
-        map_cores(one, range(0, rows, step))
-    else:
-        for row in range(0, rows, step):
-            one(row)
+    map_cores(one, range(0, rows, step), block.device)
     return distance
 
 

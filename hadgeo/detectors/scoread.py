@@ -414,8 +414,7 @@ def _overlap(length: int, offset: int) -> slice:
 
 def _in_chunks(use: Callable[[Tensor, Tensor | None], Tensor], spectra: Tensor, conditions: Tensor | None) -> Tensor:
     """What `use` makes of spectra (n, band) and their conditions, so many at a time as suits the device."""
-    on_cpu = spectra.device.type == "cpu"
-    chunk = _CHUNK if on_cpu else _GPU_CHUNK
+    chunk = _CHUNK if spectra.device.type == "cpu" else _GPU_CHUNK
 
     def one(start: int) -> Tensor:
         part = slice(start, start + chunk)
@@ -423,5 +422,4 @@ def _in_chunks(use: Callable[[Tensor, Tensor | None], Tensor], spectra: Tensor, 
         padding = (0, 0, 0, -len(x) % _GRAIN)
         return use(F.pad(x, padding), None if condition is None else F.pad(condition, padding))[: len(x)]
 
-    starts = range(0, len(spectra), chunk)
-    return torch.cat(map_cores(one, starts) if on_cpu else [one(start) for start in starts])
+    return torch.cat(map_cores(one, range(0, len(spectra), chunk), spectra.device))
