@@ -28,6 +28,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.formats.gdal import streaming
 from hadgeo.northup import north_up_grid, warp_north_up
 from hadgeo.rawtiff import Pick, RawTiff, create_rawtiff, halve
 from hadgeo.unfinished import PartFolder, part_path
@@ -43,9 +44,6 @@ _DISK_FULL_BYTES = 65536
 _BLOCK = 512
 
 _SCORES, _COG = "scores.tif", "cog.tif"
-
-#: What GDAL may keep of a map that is copied or read once; its default, 5 % of the memory, would be of no use.
-_CACHE_BYTES = 2**26
 
 
 def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
@@ -279,7 +277,7 @@ def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
 
 
 def _copy_cog(source: Path, cog: Path) -> None:
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+    with streaming():
         rasterio.shutil.copy(
             source, cog, driver="COG", compress="deflate", predictor="yes", bigtiff="if_safer", num_threads="all_cpus"
         )
@@ -301,7 +299,7 @@ def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
         OSError: Its overview of this level, 0 being the map itself, does not hold what was written.
     """
     options = {"overview_level": level - 1} if level else {}
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), rasterio.open(cog, **options) as copied:
+    with streaming(), rasterio.open(cog, **options) as copied:
         same = copied.shape == raster.shape
         for row in range(0, raster.shape[0], raster.strip_rows):
             rows = slice(row, min(row + raster.strip_rows, raster.shape[0]))

@@ -13,10 +13,8 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
 
+from hadgeo.formats.gdal import streaming
 from hadgeo.rawtiff import RawTiff
-
-#: Of GDAL's block cache while it reads a map in strips, in bytes.
-_CACHE_BYTES = 2**26
 
 
 def north_up_grid(shape: tuple[int, int], transform: Affine) -> tuple[tuple[int, int], Affine]:
@@ -56,7 +54,7 @@ def warp_north_up(raster: RawTiff, transform: Affine, crs: CRS | None, north_up:
     rows, cols = north_up.shape
     # Both sides have the same system, so any will do where none is known.
     system = crs or CRS.from_epsg(3857)
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), rasterio.open(raster.path) as source:
+    with streaming(), rasterio.open(raster.path) as source:
         for row in range(0, rows, north_up.strip_rows):
             strip = np.full((min(north_up.strip_rows, rows - row), cols), np.nan, dtype=np.float32)
             reproject(

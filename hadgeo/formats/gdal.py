@@ -55,6 +55,11 @@ def settings() -> rasterio.Env:
     return rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO")
 
 
+def streaming() -> rasterio.Env:
+    """GDAL's settings while a raster is copied or read once: a cache of 5 % of the memory is of no use then."""
+    return rasterio.Env(GDAL_CACHEMAX=2**26)
+
+
 #: `warnings.catch_warnings` changes the whole process: two threads in it at once may restore each other's filters.
 _WARNINGS = threading.Lock()
 

@@ -19,13 +19,11 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+from hadgeo.formats.gdal import streaming
 from hadgeo.formats.matlab import read_scores
 
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
-
-#: Blocks that GDAL keeps.
-_CACHE_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -138,8 +136,8 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         except (RasterioError, CPLE_BaseError) as error:
             reason = " ".join(str(error).split())
             raise CubeError(f"{path}: not a raster that GDAL reads ({reason}); give a score map") from None
-    # Strips are whole blocks, read once: what GDAL keeps of them, 5 % of the machine's memory, would be of no use.
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), dataset:
+    # Strips are whole blocks.
+    with streaming(), dataset:
         yield dataset
 
 
