@@ -37,7 +37,7 @@ SURVEY_BYTES = 64 * 2**20
 #: Longest side of a crop where a scene is taken whole: what is computed on a crop is in memory several times over.
 WHOLE_SIDE = 256
 
-#: Spectra whose moments a CPU takes at a time: their float64 copy stays in its cache.
+#: About how many spectra's moments a CPU takes at a time: their float64 copy stays in its cache.
 _CHUNK_PIXELS = 2048
 
 _READ_AHEAD = 3
@@ -330,16 +330,17 @@ def _read(place: _Place) -> Tensor:
 
 
 def _moments(block: Tensor, device: torch.device, *, covariance: bool) -> Statistics | None:
-    """Moments of the valid pixels of a block, a few at a time; None where there are none."""
-    spectra = spectra_of(block.to(device))
-    valid = spectra.sum(dim=1).isfinite()
-    if not valid.all():
-        spectra = spectra[valid]
-    step = _CHUNK_PIXELS if device.type == "cpu" else max(1, len(spectra))
+    """Moments of the valid pixels of a block, a few rows at a time on a CPU; None where there are none."""
+    rows = max(1, _CHUNK_PIXELS // block.shape[2]) if device.type == "cpu" else block.shape[1]
     total: Statistics | None = None
-    for start in range(0, len(spectra), step):
-        part = Statistics.of(spectra[start : start + step], covariance=covariance)
-        total = part if total is None else total.merge(part)
+    for piece in block.split(rows, dim=1):
+        spectra = spectra_of(piece.to(device))
+        valid = spectra.sum(dim=1).isfinite()
+        if not valid.all():
+            spectra = spectra[valid]
+        if len(spectra):
+            part = Statistics.of(spectra, covariance=covariance)
+            total = part if total is None else total.merge(part)
     return total
 
 
