@@ -317,7 +317,7 @@ class _Run:
             raise OutputExistsError(f"{line.map} exists with other settings ({told}); use --overwrite to replace it")
         self._record.begin(name, begun)
         detector = line.detector or common.detector
-        done = detect(
+        detect(
             line.scene,
             detector if model is None else model,
             out=line.map,
@@ -331,10 +331,9 @@ class _Run:
             resume=unfinished or not common.overwrite,
             cluster=common.cluster,
             progress=progress,
+            then=lambda done: self._record.finish(name, wanted, _facts(done), line.map),
         )
-        facts = _facts(done)
-        self._record.finish(name, wanted, facts, line.map)
-        return self._outcome(line, "done", facts)
+        return self._outcome(line, "done", self._record.facts(name))
 
     def _wanted(self, line: Line, model: Model | None) -> dict[str, Any]:
         """What a map of a line depends on."""

@@ -6,7 +6,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -95,6 +95,7 @@ def detect(
     executor: Executor | None = None,
     cluster: Cluster | None = None,
     progress: Progress = SILENT,
+    then: Callable[[Detection], None] | None = None,
 ) -> Detection:
     """Fit a detector to a scene and write the map of its anomaly scores.
 
@@ -117,6 +118,8 @@ def detect(
         cluster: Workers that score, from `hadgeo.cluster.connect`; `memory` is what each of them may take, and `device`
             what each of them uses. The detector is fitted here.
         progress: Follows the run and may cancel it.
+        then: Makes what else belongs to the run, from the finished map. A run that ends in the middle of it goes on
+            there with `resume`.
 
     Returns:
         What was done.
@@ -194,22 +197,25 @@ def detect(
                 take_scores(job, scored, progress)
             with clock.stage("write"):
                 job.finish()
-    pixels = sum(window.pixels for window in plan)
-    if job.valid < pixels:
-        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
-    return Detection(
-        target,
-        chosen,
-        selection,
-        where,
-        source.shape[1:],
-        job.valid,
-        len(plan),
-        windows_kept=len(job.kept),
-        seconds=clock.seconds,
-        pixels_per_second=sum(window.pixels for window in job.left) / clock.seconds["score"],
-        valid_per_second=(job.valid - job.valid_kept) / clock.seconds["score"],
-    )
+        pixels = sum(window.pixels for window in plan)
+        if job.valid < pixels:
+            progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
+        done = Detection(
+            target,
+            chosen,
+            selection,
+            where,
+            source.shape[1:],
+            job.valid,
+            len(plan),
+            windows_kept=len(job.kept),
+            seconds=clock.seconds,
+            pixels_per_second=sum(window.pixels for window in job.left) / clock.seconds["score"],
+            valid_per_second=(job.valid - job.valid_kept) / clock.seconds["score"],
+        )
+        if then is not None:
+            then(done)
+    return done
 
 
 def take_scores(job: Job, scored: Generator[Scored], progress: Progress = SILENT) -> None:

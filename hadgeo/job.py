@@ -108,6 +108,8 @@ class Job:
             with writing(self._writer.out):
                 self._journal.end(self.valid)
         self._writer.place()
+        if self._folder.keep:
+            self._folder.note = f"{self._writer.out} is finished; go on with --resume"
 
     def _note(self) -> None:
         # An array in memory cannot be told from another one tomorrow.

@@ -333,7 +333,7 @@ def _moments(block: Tensor, device: torch.device, *, covariance: bool) -> Statis
     """Moments of the valid pixels of a block, a few rows at a time on a CPU; None where there are none."""
     rows = max(1, _CHUNK_PIXELS // block.shape[2]) if device.type == "cpu" else block.shape[1]
     total: Statistics | None = None
-    for piece in block.split(rows, dim=1):
+    for piece in torch.split(block, rows, dim=1):
         spectra = spectra_of(piece.to(device))
         valid = spectra.sum(dim=1).isfinite()
         if not valid.all():

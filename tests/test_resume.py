@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -101,7 +102,37 @@ def test_a_killed_run_is_finished_to_the_same_bytes(
     done = hadgeo.detect(line, "rx", window=WINDOW, out=out, resume=True)
     assert (done.windows, done.windows_kept) == (WINDOWS, finished)
     assert out.read_bytes() == uninterrupted
-    assert list(tmp_path.iterdir()) == [out]
+    # Of a run that came so far, the manifest is there too.
+    assert {path.name for path in tmp_path.iterdir()} <= {"map.tif", "map.json"}
+
+
+#: As in `MOMENTS`, while what belongs to a finished map is made.
+LATE_MOMENTS = {
+    "map in its place": ("hadgeo.products.decision", "decide", "before", 1),
+    "polygons": ("hadgeo.products.polygons", "write", "after", 1),
+    "spectra half drawn": ("hadgeo.products.spectra", "draw_spectrum", "after", 2),
+    "before the manifest": ("hadgeo.products.manifest", "write_manifest", "before", 1),
+    "after the manifest": ("hadgeo.products.manifest", "write_manifest", "after", 1),
+}
+
+
+@pytest.mark.parametrize("moment", LATE_MOMENTS)
+def test_a_run_killed_over_its_products_makes_those_that_are_missing(
+    moment: str, line: Path, uninterrupted: bytes, tmp_path: Path
+) -> None:
+    module, name, when, nth = LATE_MOMENTS[moment]
+    out, polygons, spectra = tmp_path / "map.tif", tmp_path / "found.geojson", tmp_path / "spectra"
+    words = ["-d", "rx", "--window", WINDOW, "-o", out, "--top", 3, "--polygons", polygons, "--spectra", spectra]
+    killed = run(line, *words, driver=(module, name, when, str(nth)))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert out.read_bytes() == uninterrupted
+    stamp = out.stat().st_mtime_ns
+    resumed = run(line, *words, "--resume", driver=("os", "getpid", "after", "0"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert (out.stat().st_mtime_ns, out.read_bytes()) == (stamp, uninterrupted)
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"map.tif", "map.json", "found.geojson", "spectra"}
+    assert len(json.loads(polygons.read_text())["features"]) == len(list(spectra.iterdir()))
 
 
 def interrupted(line: Path, out: Path, patience: int = 40, **settings: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,13 @@ from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeWarning, ParameterError
 
 if TYPE_CHECKING:
+    from xarray import DataArray
+
     from hadgeo.engine import Detection
+    from hadgeo.model_file import Model
     from hadgeo.products.decision import Decision
     from hadgeo.products.manifest import Manifest
+    from hadgeo.progress import Progress
 
 
 @click.command("detect")
@@ -102,7 +107,6 @@ def _detect(
 ) -> None:
     from hadgeo.cube import crop, open_cube, source_of
     from hadgeo.engine import detect, output_path
-    from hadgeo.products.evidence import gather_evidence
 
     if not scenes:
         raise ParameterError("no SCENE to detect anomalies in; name one, or a run to repeat with --from")
@@ -127,7 +131,7 @@ def _detect(
             if resume and _is_finished(context, scene, target):
                 report.message(f"{target}: finished by an earlier run, and left as it is")
                 continue
-            done = detect(
+            detect(
                 cube,
                 chosen,
                 out=target,
@@ -142,35 +146,63 @@ def _detect(
                 north_up=north_up,
                 cluster=workers,
                 progress=report,
+                then=partial(
+                    _finish,
+                    context=context,
+                    scene=scene,
+                    inputs=[*source_of(whole).files, *([] if model is None else [Path(model)])],
+                    cube=cube,
+                    model=None if model is None else chosen,
+                    request=request,
+                    earlier=earlier,
+                    report=report,
+                ),
             )
-            explain = partial(
-                gather_evidence,
-                cube,
-                chosen if model is not None else done.detector,
-                bands=done.bands.indices,
-                resample_bands=resample_bands,
-                device=device,
-                progress=report,
-            )
-            # The pixels of a warped map are not those of the scene.
-            decision = None if request is None else request.decide(done.path, report, None if north_up else explain)
-            inputs = [*source_of(whole).files, *([] if model is None else [Path(model)])]
-            made = recording.write(
-                context,
-                done.path,
-                inputs=inputs,
-                outputs=[done.path, *(decision.outputs.wanted.values() if decision else ())],
-                facts=_facts(done, decision),
-                seconds=done.seconds,
-                pixels=done.valid,
-                **_names(scene, target),
-            )
-            if earlier is not None:
-                recording.compare(earlier, made, report)
-            if isinstance(report, JsonLines):
-                report.emit("result", **_result(done, decision))
-            elif not quiet:
-                click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
+
+
+def _finish(
+    done: Detection,
+    *,
+    context: click.Context,
+    scene: str,
+    inputs: list[Path],
+    cube: DataArray,
+    model: Model | None,
+    request: thresholding.Request | None,
+    earlier: Manifest | None,
+    report: Progress,
+) -> None:
+    """Decide on a finished map, write down what was done, and say so."""
+    from hadgeo.products.evidence import gather_evidence
+
+    options = context.params
+    explain = partial(
+        gather_evidence,
+        cube,
+        model or done.detector,
+        bands=done.bands.indices,
+        resample_bands=options["resample_bands"],
+        device=options["device"],
+        progress=report,
+    )
+    # The pixels of a warped map are not those of the scene.
+    decision = None if request is None else request.decide(done.path, report, None if options["north_up"] else explain)
+    made = recording.write(
+        context,
+        done.path,
+        inputs=inputs,
+        outputs=[done.path, *(decision.outputs.wanted.values() if decision else ())],
+        facts=_facts(done, decision),
+        seconds=done.seconds,
+        pixels=done.valid,
+        **_names(scene, done.path),
+    )
+    if earlier is not None:
+        recording.compare(earlier, made, report)
+    if isinstance(report, JsonLines):
+        report.emit("result", **_result(done, decision))
+    elif not options["quiet"]:
+        click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
 
 
 def _request(
@@ -188,6 +220,7 @@ def _request(
         return None
     from hadgeo.cube import open_cube, source_of
     from hadgeo.engine import output_path
+    from hadgeo.job import was_completed
     from hadgeo.products.manifest import manifest_path
 
     request = thresholding.request(given, overwrite=overwrite)
@@ -207,6 +240,9 @@ def _request(
         warnings.simplefilter("ignore", CubeWarning)
         source = source_of(open_cube(scenes[0]))
     target = output_path(source, output)
+    if resume and was_completed(target):
+        # What stands there is from the run that is gone on with.
+        request = replace(request, overwrite=True)
     if not (resume and _is_finished(context, scenes[0], target)):
         request.check([*source.files, target, manifest_path(target)])
     return request
