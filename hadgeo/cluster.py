@@ -37,7 +37,7 @@ from hadgeo.errors import (
 )
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
-from hadgeo.memory import default_memory, machine_memory
+from hadgeo.memory import machine_memory
 from hadgeo.scoring import Scored, WindowScorer
 from hadgeo.windows import Window
 
@@ -192,14 +192,11 @@ class Cluster:
         """Windows that can be under way at once."""
         return max(1, sum(map(int, self._client.nthreads().values())))
 
-    def memory(self, asked: int | None) -> int:
-        """Bytes that each worker process may take.
-
-        Args:
-            asked: What the user said.
-        """
+    @property
+    def memory(self) -> int:
+        """Bytes that each worker process may take; where nobody limits them, the memory of a machine like this one."""
         limits = [int(worker["memory_limit"] * _SHARE) for worker in self._workers().values() if worker["memory_limit"]]
-        return min([*limits, asked or default_memory()])
+        return min(limits, default=machine_memory())
 
     def device(self, word: str) -> torch.device:
         """What kind of device the workers score on.

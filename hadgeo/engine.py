@@ -27,6 +27,7 @@ from hadgeo.device import describe_device, free_memory, resolve_device
 from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError, ParameterError
 from hadgeo.estimate import describe, estimate
 from hadgeo.executors import map_ahead
+from hadgeo.formats.gdal import streaming
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import ScoreWriter, check_name, check_output, names_written, writing
@@ -107,8 +108,7 @@ def detect(
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
             bands that are good, outside water vapour, and neither constant nor wholly nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        memory: Bytes that the process may take, the libraries' own included; by default a quarter of the
-            machine's, and no more than 1 GB.
+        memory: Bytes that the process may take, the libraries' own included; by default as much as pays, 1 to 4 GB.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
@@ -154,7 +154,7 @@ def detect(
         overwrite=overwrite or (resume and was_completed(target)),
         pixels=_pixels_written(source, north_up=north_up),
     )
-    with reading_threads(executor) as pool, PartFolder(target) as folder:
+    with reading_threads(executor) as pool, streaming(source.cache_bytes), PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
         with clock.stage("survey"):
             source, selection = _select(source, model, bands, resample=resample_bands)
@@ -166,10 +166,11 @@ def detect(
             chosen,
             selection,
             device=where,
-            memory=memory if cluster is None else cluster.memory(memory),
+            memory=memory,
             window=window,
             fitted=model is not None,
             trial=False if earlier or cluster else None,
+            granted=None if cluster is None else cluster.memory,
         )
         plan = expected.plan
         settings = {**_settings(stamp, source, chosen, selection, scored_on, plan), "north-up": north_up}

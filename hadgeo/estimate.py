@@ -16,10 +16,10 @@ from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import DISK_BYTES_PER_PIXEL
-from hadgeo.memory import LIBRARY_BYTES, default_memory, machine_memory
+from hadgeo.memory import default_memory, machine_memory
 from hadgeo.progress import Silent
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
-from hadgeo.scoring import READERS, WindowScorer, plan_windows, window_bytes
+from hadgeo.scoring import READERS, WindowScorer, fixed_bytes, plan_windows, window_bytes
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -54,34 +54,54 @@ class Estimate:
 
 
 def memory_budget(
-    source: Source, detector: Detector[Any], selection: BandSelection, *, asked: int | None, fit: bool = True
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    *,
+    asked: int | None,
+    fit: bool = True,
+    granted: int | None = None,
 ) -> int:
-    """Bytes that a run may take: as asked, else a quarter of the machine's, and at least what a run takes anyhow.
+    """Bytes that a run may take: as asked, else as much as pays.
 
     Args:
         source: The cube.
         detector: What scores it.
         selection: The bands used.
         asked: What the user said.
-        fit: Whether the detector is still to be fitted.
+        fit: Whether the detector is still to be fitted by whoever scores.
+        granted: What there is; by default this machine's memory.
 
     Raises:
         ParameterError: The user asked for less than a run takes.
-        DeviceError: This machine has less than a run takes.
+        DeviceError: There is less than a run takes.
     """
+    granted = granted or machine_memory()
     smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
-    least = LIBRARY_BYTES + max(smallest, _fit_bytes(source, detector, selection) if fit else 0)
-    if least > machine_memory():
+    with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
+    least = with_fit if fit else fixed_bytes(source) + smallest
+    if least > granted:
         raise DeviceError(
-            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and this machine grants "
-            f"{machine_memory() / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
+            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and a process is granted "
+            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
         )
     if asked is not None and asked < least:
         raise ParameterError(
             f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "
             "libraries included; give at least as much, or use fewer --bands or -d rx"
         )
-    return asked or max(default_memory(), least)
+    # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
+    default = max(default_memory(), with_fit, min(granted // 4, _whole_blocks(source, detector, selection)))
+    return min(asked or default, granted)
+
+
+def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes with which no window cuts a block of its file."""
+    height, width = source.block or (1, 1)
+    high, wide = height + 2 * detector.halo, width + 2 * detector.halo
+    # As `window_size` has it: strips of the scene's width, else squares.
+    pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
+    return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
 
 
 def estimate(
@@ -94,6 +114,7 @@ def estimate(
     window: int | None = None,
     fitted: bool = False,
     trial: bool | None = True,
+    granted: int | None = None,
 ) -> Estimate:
     """What a detection would take; its time from fitting and scoring a small piece, its middle where that holds data.
 
@@ -106,6 +127,7 @@ def estimate(
         window: As for `hadgeo.detect`.
         fitted: Whether the detector is fitted already.
         trial: Whether to measure the time; None for a scene on which that takes no noticeable part of it.
+        granted: Bytes that each worker of a cluster has, where workers score; `memory` is theirs then, too.
 
     Raises:
         FitError: No piece that was looked at holds data to try on.
@@ -113,14 +135,15 @@ def estimate(
         DeviceError: This machine has too little.
     """
     rows, cols = source.shape[1:]
-    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted)
+    fits = not fitted and granted is None
+    budget = memory_budget(source, detector, selection, asked=memory, fit=fits, granted=granted)
     plan = plan_windows(source, detector, selection, memory=budget, window=window)
     held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
     fit = 0 if fitted else _fit_bytes(source, detector, selection)
     if trial is None:
         trial = rows * cols * len(selection.indices) * source.dtype.itemsize >= _WORTH_A_TRIAL
     seconds = _seconds(source, detector, selection, device, fitted=fitted) if trial else None
-    return Estimate(LIBRARY_BYTES + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL), seconds, plan)
+    return Estimate(fixed_bytes(source) + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL), seconds, plan)
 
 
 def _seconds(
@@ -161,7 +184,8 @@ def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection
     """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
     bands = len(selection.indices)
     pixels = source.shape[1] * source.shape[2]
-    passing = 6 * min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
+    piece = min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
+    passing = 2 * READERS * piece * source.sample_bytes // source.dtype.itemsize
     if "steps" not in type(detector.params).model_fields:
         return passing
     whole = min(pixels, WHOLE_SIDE**2)

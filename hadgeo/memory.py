@@ -10,7 +10,7 @@ import psutil
 #: What Python, torch, geospatial libraries, pieces of a file and gaps in the heap take beside windows, in bytes.
 LIBRARY_BYTES = 700 * 10**6
 
-#: Larger windows are no faster.
+#: Larger windows are no faster where they need no halo and cut no blocks.
 _ENOUGH = 10**9
 
 
@@ -20,7 +20,7 @@ def machine_memory() -> int:
 
 
 def default_memory() -> int:
-    """Bytes that a run may take where the user says nothing: a quarter of the machine, and no more than pays."""
+    """Bytes that pay for any detector, or a quarter of the machine."""
     return min(machine_memory() // 4, _ENOUGH)
 
 

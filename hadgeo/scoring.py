@@ -49,15 +49,20 @@ def plan_windows(
     if window is not None:
         size = (window, window)
     else:
-        budget = max(1, (memory - LIBRARY_BYTES) // pixel_bytes)
+        budget = max(1, (memory - fixed_bytes(source)) // pixel_bytes)
         size = window_size(shape, halo=detector.halo, max_pixels=budget, block=source.block)
     return tuple(tile(shape, size, detector.halo))
+
+
+def fixed_bytes(source: Source) -> int:
+    """Bytes that a run takes whatever its windows."""
+    return LIBRARY_BYTES + source.cache_bytes + READERS * source.block_bytes
 
 
 def window_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """Bytes in memory for each pixel of a window while windows are read ahead and one of them is scored."""
     bands = len(selection.indices)
-    return READERS * bands * source.dtype.itemsize + detector.bytes_per_pixel(bands)
+    return READERS * bands * source.sample_bytes + detector.bytes_per_pixel(bands)
 
 
 #: A window, and (y, x) scores of its own pixels, NaN where there is none.

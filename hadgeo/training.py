@@ -17,6 +17,7 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import resolve_device
 from hadgeo.engine import announce, check_alike, reading_threads, usable_bands
 from hadgeo.errors import OutputError
+from hadgeo.formats.gdal import streaming
 from hadgeo.geotiff import check_output
 from hadgeo.model_file import Model, load_model, match_bands, spectrum_of, to_bytes
 from hadgeo.progress import SILENT, Progress
@@ -74,7 +75,7 @@ def train(
         check_alike(source, indices.tolist(), level)
         fitted_on.append(Scene(source, indices.tolist()))
     announce(progress, where, str(selection))
-    with reading_threads(executor) as pool:
+    with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
         chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
     model = Model(
         chosen,

@@ -55,9 +55,17 @@ def settings() -> rasterio.Env:
     return rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO")
 
 
-def streaming() -> rasterio.Env:
-    """GDAL's settings while a raster is copied or read once: a cache of 5 % of the memory is of no use then."""
-    return rasterio.Env(GDAL_CACHEMAX=2**26)
+#: Bytes of blocks that GDAL keeps while a raster is copied, or read once.
+SMALL_CACHE = 2**26
+
+
+def streaming(cache: int = SMALL_CACHE) -> rasterio.Env:
+    """GDAL's settings while a raster is read or copied window by window, in the place of a cache of 5 % of the memory.
+
+    Args:
+        cache: Bytes of blocks that GDAL may keep.
+    """
+    return rasterio.Env(GDAL_CACHEMAX=max(cache, SMALL_CACHE))
 
 
 #: `warnings.catch_warnings` changes the whole process: two threads in it at once may restore each other's filters.

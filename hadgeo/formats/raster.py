@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -19,9 +20,15 @@ from rasterio.windows import Window
 from hadgeo.errors import CubeError, ReadError
 from hadgeo.formats.envi import header_metadata
 from hadgeo.formats.envi_header import Header, normal_key
-from hadgeo.formats.gdal import Georeference, exists, georeference, open_dataset, settings
+from hadgeo.formats.gdal import SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
+
+#: Threads that usually read a scene, each through a handle and with blocks of its own.
+_HANDLES = 3
+
+#: Beyond this, in bytes, reading a block twice is cheaper.
+_LARGE_CACHE = 2**28
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -81,6 +88,24 @@ class RasterSource(Source):
     def files(self) -> tuple[Path, ...]:
         """All on this disk that GDAL reads for this dataset; see `Source.files`."""
         return self._files
+
+    @property
+    def sample_bytes(self) -> int:
+        """A window is read whole before it is decoded; see `Source.sample_bytes`."""
+        return self.metadata.stored_dtype.itemsize + self.dtype.itemsize
+
+    @property
+    def block_bytes(self) -> int:
+        """All bands of it where they are stored together; see `Source.block_bytes`."""
+        bands = self.shape[0] if self.metadata.interleave == "bip" else 1
+        return bands * math.prod(self.block or ()) * self.metadata.stored_dtype.itemsize
+
+    @property
+    def cache_bytes(self) -> int:
+        """A row of blocks for each handle, within limits; see `Source.cache_bytes`."""
+        height, width = self.block or (1, 1)
+        row = self.shape[0] * height * math.ceil(self.shape[2] / width) * width * self.metadata.stored_dtype.itemsize
+        return min(max(_HANDLES * row, SMALL_CACHE), _LARGE_CACHE)
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

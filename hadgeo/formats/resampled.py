@@ -70,6 +70,21 @@ class ResampledSource(Source):
         """The files of the source; see `Source.files`."""
         return self._source.files
 
+    @property
+    def sample_bytes(self) -> int:
+        """What the source holds, and what is made of it; see `Source.sample_bytes`."""
+        return self._source.sample_bytes + self.dtype.itemsize
+
+    @property
+    def block_bytes(self) -> int:
+        """As in the source; see `Source.block_bytes`."""
+        return self._source.block_bytes
+
+    @property
+    def cache_bytes(self) -> int:
+        """As in the source; see `Source.cache_bytes`."""
+        return self._source.cache_bytes
+
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
     ) -> npt.NDArray[np.floating[Any]]:

@@ -121,6 +121,21 @@ class Source(ABC):
         path = Path(self.path)
         return (path,) if path.is_file() else ()
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes in memory for each sample of a window while it is read."""
+        return self.dtype.itemsize
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block as it is stored, which each thread that reads holds; 0 where there are none."""
+        return 0
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of a cache from which blocks that several windows share are read again; 0 where there is none."""
+        return 0
+
     def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[np.floating[Any]]:
         """Read by slices, numbers or index arrays, one for each axis, as dask asks for them."""
         if not isinstance(key, tuple):
@@ -180,6 +195,21 @@ class BandSubset(Source):
     def files(self) -> tuple[Path, ...]:
         """The files of the whole source; see `Source.files`."""
         return self.source.files
+
+    @property
+    def sample_bytes(self) -> int:
+        """As in the whole source; see `Source.sample_bytes`."""
+        return self.source.sample_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        """As in the whole source; see `Source.block_bytes`."""
+        return self.source.block_bytes
+
+    @property
+    def cache_bytes(self) -> int:
+        """As in the whole source; see `Source.cache_bytes`."""
+        return self.source.cache_bytes
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
