@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -28,11 +29,11 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 from hadgeo.engine import usable_bands
+from hadgeo.estimate import estimate
 from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
-from hadgeo.memory import default_memory
 from hadgeo.sampling import Sample, Scene, band_index
-from hadgeo.scoring import READERS, WindowScorer, plan_windows
+from hadgeo.scoring import READERS, WindowScorer
 from hadgeo.windows import Window
 
 CPU = torch.device("cpu")
@@ -73,14 +74,15 @@ def reading_alone(source: Source, bands: tuple[int, ...], windows: list[Window])
     return time.perf_counter() - start
 
 
-def computing_alone(source: Source, bands: tuple[int, ...], detector: Detector) -> tuple[float, float]:
+def computing_alone(
+    source: Source, bands: tuple[int, ...], detector: Detector, plan: Sequence[Window]
+) -> tuple[float, float]:
     """Seconds to fit and to score with every window in memory already."""
     memory = InMemory(source)
-    plan = plan_windows(memory, detector, usable_bands(source, None), memory=default_memory(), window=None)
     scorer = WindowScorer(memory, bands, detector, CPU)
     for window in plan:
         memory.read(window.outer_rows, window.outer_cols, band_index(bands, source.shape[0]))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         sample = Sample(Scene(memory, bands), executor=pool, device=CPU)
         for _, window in sample.places():
             memory.read(window.rows, window.cols, band_index(bands, source.shape[0]))
@@ -109,12 +111,12 @@ def measure(scene: Path, name: str, rounds: int) -> str:
     source = source_of(open_cube(scene))
     bands = usable_bands(source, None).indices
     detector = make_detector(name)
-    plan = plan_windows(source, detector, usable_bands(source, None), memory=default_memory(), window=None)
+    plan = estimate(source, detector, usable_bands(source, None), device=CPU, trial=False).plan
     windows = [*pieces_of_fit(source, bands), *plan]
     whole, read, compute, ratio, peak = [], [], [], [], []
     for _ in range(rounds):
         read.append(reading_alone(source, bands, windows))
-        compute.append(sum(computing_alone(source, bands, detector)))
+        compute.append(sum(computing_alone(source, bands, detector, plan)))
         seconds, memory = detect_as_a_user(scene, name, scene.with_name("scores.tif"))
         whole.append(seconds)
         peak.append(memory)
