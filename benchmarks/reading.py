@@ -81,7 +81,7 @@ def with_rasterio(path: Path, rows: int, height: int) -> None:
 
 
 def with_rasterio_cached(path: Path, rows: int, height: int) -> None:
-    with rasterio.Env(GDAL_CACHEMAX=1024):
+    with rasterio.Env(GDAL_CACHEMAX=2**30):
         with_rasterio(path, rows, height)
 
 

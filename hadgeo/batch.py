@@ -310,6 +310,9 @@ class _Run:
         # Relative, so that the folder may move.
         name = Path(os.path.relpath(line.map, self._folder)).as_posix()
         if self._record.is_finished(name, wanted, line.map):
+            if was_completed(line.map):
+                # Killed in the middle of cleaning up.
+                PartFolder(line.map).discard()
             return self._outcome(line, "kept", self._record.facts(name))
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):

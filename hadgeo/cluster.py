@@ -36,6 +36,7 @@ from hadgeo.errors import (
     ReadError,
 )
 from hadgeo.executors import map_ahead
+from hadgeo.formats.gdal import bound_cache
 from hadgeo.formats.source import Source
 from hadgeo.memory import machine_memory
 from hadgeo.scoring import Scored, WindowScorer
@@ -347,6 +348,7 @@ class RemoteScorer:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        bound_cache(recipe.source.cache_bytes)
         device = resolve_device(recipe.device)
         detector = recipe.detector(recipe.params).load_state(recipe.state, device)
         self._scorer = WindowScorer(recipe.source, recipe.bands, detector, device)

@@ -22,6 +22,7 @@ from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError, CubeWarning
 from hadgeo.formats import Source, open_source
+from hadgeo.formats.gdal import LARGE_CACHE
 from hadgeo.formats.source import Metadata, decode, decoded_dtype
 from hadgeo.formats.wavelengths import Spectral, spectral
 
@@ -182,6 +183,11 @@ class ArraySource(Source):
             offset=_unless(cube, "add_offset", 0.0),
         )
         self.metadata = _metadata_of(cube, stored)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Behind a dask array there may be a file that GDAL reads; see `Source.cache_bytes`."""
+        return 0 if self.block is None else LARGE_CACHE
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

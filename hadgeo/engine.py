@@ -108,7 +108,7 @@ def detect(
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
             bands that are good, outside water vapour, and neither constant nor wholly nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        memory: Bytes that the process may take, the libraries' own included; by default as much as pays, 1 to 4 GB.
+        memory: Bytes that the process may take, the libraries' own included; by default as much as pays.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
@@ -118,8 +118,8 @@ def detect(
         cluster: Workers that score, from `hadgeo.cluster.connect`; `memory` is what each of them may take, and `device`
             what each of them uses. The detector is fitted here.
         progress: Follows the run and may cancel it.
-        then: Makes what else belongs to the run, from the finished map. A run that ends in the middle of it goes on
-            there with `resume`.
+        then: Makes what else belongs to the run, from the finished map. A run over a file that ends in the middle of
+            it goes on there with `resume`.
 
     Returns:
         What was done.
@@ -166,7 +166,7 @@ def detect(
             chosen,
             selection,
             device=where,
-            memory=memory,
+            memory=memory or _kept_budget(earlier),
             window=window,
             fitted=model is not None,
             trial=False if earlier or cluster else None,
@@ -186,7 +186,8 @@ def detect(
                 # What windows may take is planned without what a fit leaves behind.
                 free_memory(where)
         holes = sample.holes() if model is None else None
-        journal = _journal(folder, target, earlier, settings, Model(chosen, spectrum_of(source, selection.indices)))
+        fitted = Model(chosen, spectrum_of(source, selection.indices))
+        journal = _journal(folder, target, earlier, settings, fitted, expected.budget)
         with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
             job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
             with clock.stage("score"):
@@ -289,11 +290,17 @@ def _settings(
         "parameters": detector.params.model_dump(mode="json"),
         "device": device.type,
         "window": f"{plan[0].height} x {plan[0].width}",
+        "grid": [*source.shape[1:], *tuple(source.metadata.transform)[:6]],
     }
 
 
+def _kept_budget(earlier: Journal | None) -> int | None:
+    """The memory for which an earlier run has planned its windows, on whatever machine that was."""
+    return None if earlier is None else earlier.settings.get("budget")
+
+
 def _journal(
-    folder: PartFolder, target: Path, earlier: Journal | None, settings: dict[str, Any], fitted: Model
+    folder: PartFolder, target: Path, earlier: Journal | None, settings: dict[str, Any], fitted: Model, budget: int
 ) -> Journal:
     """The earlier run's journal if it is of this very detector, or a new one."""
     settings = {**settings, "model": model_hash(fitted.detector)}
@@ -301,7 +308,8 @@ def _journal(
         check_same_run(earlier, settings, folder)
         return earlier
     with writing(target):
-        journal = Journal.create(folder.path, settings)
+        # Not compared, since other budgets may give the same windows.
+        journal = Journal.create(folder.path, {**settings, "budget": budget})
         keep_model(folder, fitted)
     return journal
 

@@ -45,12 +45,14 @@ class Estimate:
         disk: Bytes that the map takes while it is made.
         seconds: Wall time, or None where nothing was tried.
         plan: The windows in which the scene would be scored.
+        budget: Bytes that they were planned for.
     """
 
     memory: int
     disk: int
     seconds: float | None
     plan: tuple[Window, ...]
+    budget: int
 
 
 def memory_budget(
@@ -69,30 +71,37 @@ def memory_budget(
         detector: What scores it.
         selection: The bands used.
         asked: What the user said.
-        fit: Whether the detector is still to be fitted by whoever scores.
-        granted: What there is; by default this machine's memory.
+        fit: Whether the detector is still to be fitted here.
+        granted: What each worker of a cluster has, where workers score; by default this machine's memory.
 
     Raises:
         ParameterError: The user asked for less than a run takes.
         DeviceError: There is less than a run takes.
     """
-    granted = granted or machine_memory()
     smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
     with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
-    least = with_fit if fit else fixed_bytes(source) + smallest
-    if least > granted:
-        raise DeviceError(
-            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and a process is granted "
-            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
-        )
+    alone = fixed_bytes(source) + smallest
+    _check_granted(source, detector, with_fit if fit else alone, machine_memory())
+    least = with_fit if fit and granted is None else alone
+    if granted is None:
+        granted = machine_memory()
+    _check_granted(source, detector, least, granted)
     if asked is not None and asked < least:
         raise ParameterError(
             f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "
             "libraries included; give at least as much, or use fewer --bands or -d rx"
         )
     # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
-    default = max(default_memory(), with_fit, min(granted // 4, _whole_blocks(source, detector, selection)))
-    return min(asked or default, granted)
+    pays = max(min(granted // 2, with_fit), min(granted // 4, _whole_blocks(source, detector, selection)))
+    return min(asked or max(default_memory(), least, pays), granted)
+
+
+def _check_granted(source: Source, detector: Detector[Any], least: int, granted: int) -> None:
+    if least > granted:
+        raise DeviceError(
+            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and a process is granted "
+            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
+        )
 
 
 def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
@@ -135,15 +144,16 @@ def estimate(
         DeviceError: This machine has too little.
     """
     rows, cols = source.shape[1:]
-    fits = not fitted and granted is None
-    budget = memory_budget(source, detector, selection, asked=memory, fit=fits, granted=granted)
+    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted, granted=granted)
     plan = plan_windows(source, detector, selection, memory=budget, window=window)
     held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
-    fit = 0 if fitted else _fit_bytes(source, detector, selection)
+    # Beside workers, what is said is theirs.
+    fit = 0 if fitted or granted is not None else _fit_bytes(source, detector, selection)
     if trial is None:
         trial = rows * cols * len(selection.indices) * source.dtype.itemsize >= _WORTH_A_TRIAL
     seconds = _seconds(source, detector, selection, device, fitted=fitted) if trial else None
-    return Estimate(fixed_bytes(source) + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL), seconds, plan)
+    peak, disk = fixed_bytes(source) + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL)
+    return Estimate(peak, disk, seconds, plan, budget)
 
 
 def _seconds(

@@ -152,6 +152,9 @@ class ScoreWriter:
         self._told: dict[str, Any] = {"description": description, "tags": tags}
         try:
             with writing(out):
+                if self._own:
+                    # What a run that was killed has left here may be of another map.
+                    self._folder.clear()
                 part = self._folder.path / _SCORES
                 if not part.exists():
                     fresh = part.with_name("new.tif")

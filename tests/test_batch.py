@@ -192,6 +192,15 @@ def test_an_interrupted_line_is_gone_on_with(
     assert not list(folder.glob("*.part"))
 
 
+def test_what_a_kill_over_the_cleaning_up_left_is_put_away(mission: list[Path], folder: Path) -> None:
+    detect_all(mission, folder)
+    left = PartFolder(folder / "line0_anomaly.tif")
+    Journal.create(left.path, {}).end(1)
+    left.release()
+    assert states(detect_all(mission, folder)) == ["kept"] * 3
+    assert not list(folder.glob("*.part"))
+
+
 def test_two_batches_do_not_share_a_folder(mission: list[Path], folder: Path) -> None:
     folder.mkdir()
     with PartFolder(folder / "batch"), pytest.raises(OutputError, match="written by another run"):

@@ -72,8 +72,10 @@ def test_workers_need_no_memory_for_a_fit_that_is_made_elsewhere(
     source, detector = empty_tiff(tmp_path / "x.tif", interleave="pixel"), make_detector("bs3lnet")
     granted = 10**9
     monkeypatch.setattr("hadgeo.estimate.machine_memory", lambda: granted)
-    with pytest.raises(DeviceError, match=r"bs3lnet takes \d+ MB of memory on it, and a process is granted 1000 MB"):
-        estimate(source, detector, WHOLE, device=CPU, trial=False)
+    for workers in (None, granted):
+        with pytest.raises(DeviceError, match=r"takes \d+ MB of memory on it, and a process is granted 1000 MB"):
+            estimate(source, detector, WHOLE, device=CPU, trial=False, granted=workers)
+    monkeypatch.setattr("hadgeo.estimate.machine_memory", lambda: 4 * granted)
     plan = estimate(source, detector, WHOLE, device=CPU, trial=False, granted=granted).plan
     largest = max(window.outer_shape[0] * window.outer_shape[1] for window in plan)
     assert fixed_bytes(source) + largest * window_bytes(source, detector, WHOLE) <= granted

@@ -39,6 +39,17 @@ def write_map(path: Path, scores: np.ndarray, overviews: Literal["max", "min"] =
         return writer.finish()
 
 
+def test_what_a_kill_left_of_another_map_is_not_gone_on_with(tmp_path: Path) -> None:
+    part = tmp_path / "map.tif.part"
+    left = PartFolder(tmp_path / "map.tif")
+    (part / "scores.tif").write_bytes(b"of another map")
+    left.release()
+    scores = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with rasterio.open(write_map(tmp_path / "map.tif", scores)) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), scores)
+    assert not part.exists()
+
+
 def levels(path: Path) -> list[np.ndarray]:
     with rasterio.open(path) as dataset:
         count = len(dataset.overviews(1))

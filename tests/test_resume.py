@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 import hadgeo
 from hadgeo.errors import Cancelled, OutputError, OutputExistsError, ReadError
 from hadgeo.journal import Journal
+from hadgeo.memory import LIBRARY_BYTES
 from hadgeo.rawtiff import RawTiff
 from tests.conftest import Recorder, background
 
@@ -111,6 +113,7 @@ LATE_MOMENTS = {
     "map in its place": ("hadgeo.products.decision", "decide", "before", 1),
     "polygons": ("hadgeo.products.polygons", "write", "after", 1),
     "spectra half drawn": ("hadgeo.products.spectra", "draw_spectrum", "after", 2),
+    "p-values not yet a map": ("hadgeo.geotiff", "ScoreWriter.complete", "before", 2),
     "before the manifest": ("hadgeo.products.manifest", "write_manifest", "before", 1),
     "after the manifest": ("hadgeo.products.manifest", "write_manifest", "after", 1),
 }
@@ -122,17 +125,30 @@ def test_a_run_killed_over_its_products_makes_those_that_are_missing(
 ) -> None:
     module, name, when, nth = LATE_MOMENTS[moment]
     out, polygons, spectra = tmp_path / "map.tif", tmp_path / "found.geojson", tmp_path / "spectra"
-    words = ["-d", "rx", "--window", WINDOW, "-o", out, "--top", 3, "--polygons", polygons, "--spectra", spectra]
+    words = ["-d", "rx", "--window", WINDOW, "-o", out, "--top", 3, "--p-values", tmp_path / "p.tif"]
+    words += ["--polygons", polygons, "--spectra", spectra]
     killed = run(line, *words, driver=(module, name, when, str(nth)))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert out.read_bytes() == uninterrupted
     stamp = out.stat().st_mtime_ns
+    theirs = tmp_path / "theirs.geojson"
+    theirs.write_text("of another run")
+    others = [theirs if word == polygons else word for word in words]
+    refused = run(line, *others, "--resume", driver=("os", "getpid", "after", "0"))
+    assert (refused.returncode, "theirs.geojson exists" in refused.stderr) == (2, True), refused.stderr
+    assert theirs.read_text() == "of another run"
+    theirs.unlink()
     resumed = run(line, *words, "--resume", driver=("os", "getpid", "after", "0"))
     assert resumed.returncode == 0, resumed.stderr
     assert (out.stat().st_mtime_ns, out.read_bytes()) == (stamp, uninterrupted)
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {"map.tif", "map.json", "found.geojson", "spectra"}
+    assert made == {"map.tif", "map.json", "found.geojson", "spectra", "p.tif"}
     assert len(json.loads(polygons.read_text())["features"]) == len(list(spectra.iterdir()))
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
 
 
 def interrupted(line: Path, out: Path, patience: int = 40, **settings: Any) -> None:
@@ -140,6 +156,19 @@ def interrupted(line: Path, out: Path, patience: int = 40, **settings: Any) -> N
     with pytest.raises(Cancelled) as stopped:
         hadgeo.detect(line, "rx", out=out, progress=Recorder(patience), **{"window": WINDOW, **settings})
     assert "go on with --resume" in stopped.value.__notes__[0]
+
+
+def test_a_run_goes_on_in_its_own_windows_on_a_machine_with_more_memory(
+    line: Path, uninterrupted: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "map.tif"
+    monkeypatch.setattr("hadgeo.estimate._fit_bytes", lambda *_: 0)
+    with monkeypatch.context() as small:
+        small.setattr("hadgeo.estimate.default_memory", lambda: LIBRARY_BYTES + 100_000)
+        interrupted(line, out, patience=8, window=None)
+    done = hadgeo.detect(line, "rx", out=out, resume=True)
+    assert done.windows > done.windows_kept > 0
+    np.testing.assert_allclose(read(out), read(line.with_name("whole.tif")), rtol=1e-6)
 
 
 def test_a_cancelled_run_says_what_is_kept_and_fits_only_once(line: Path, uninterrupted: bytes, tmp_path: Path) -> None:

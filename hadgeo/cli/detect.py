@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from hadgeo.products.decision import Decision
     from hadgeo.products.manifest import Manifest
     from hadgeo.progress import Progress
+
+
+#: In the folder of a run whose map is finished: what else it writes.
+_PRODUCTS = "products.json"
 
 
 @click.command("detect")
@@ -185,6 +190,8 @@ def _finish(
         device=options["device"],
         progress=report,
     )
+    if request is not None:
+        _note(done.path, request)
     # The pixels of a warped map are not those of the scene.
     decision = None if request is None else request.decide(done.path, report, None if options["north_up"] else explain)
     made = recording.write(
@@ -240,12 +247,36 @@ def _request(
         warnings.simplefilter("ignore", CubeWarning)
         source = source_of(open_cube(scenes[0]))
     target = output_path(source, output)
-    if resume and was_completed(target):
+    if resume and was_completed(target) and _noted(target) >= _products(request):
         # What stands there is from the run that is gone on with.
         request = replace(request, overwrite=True)
     if not (resume and _is_finished(context, scenes[0], target)):
         request.check([*source.files, target, manifest_path(target)])
     return request
+
+
+def _products(request: thresholding.Request) -> set[str]:
+    """The files and folders that a request names, in full."""
+    return {str(path.absolute()) for path in request.outputs.wanted.values()}
+
+
+def _note(target: Path, request: thresholding.Request) -> None:
+    """Note what a run is about to write beside its map, where it can be gone on with."""
+    from hadgeo.geotiff import writing
+    from hadgeo.unfinished import part_path
+
+    with writing(target):
+        (part_path(target) / _PRODUCTS).write_text(json.dumps(sorted(_products(request))), "utf-8")
+
+
+def _noted(target: Path) -> set[str]:
+    """What an interrupted run was about to write beside its map."""
+    from hadgeo.unfinished import part_path
+
+    try:
+        return set(json.loads((part_path(target) / _PRODUCTS).read_text("utf-8")))
+    except (OSError, ValueError):
+        return set()
 
 
 def _names(scene: str, target: Path) -> dict[str, Any]:
@@ -255,9 +286,10 @@ def _names(scene: str, target: Path) -> dict[str, Any]:
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     """Whether there is nothing left to resume, and all is there that this run would write."""
+    from hadgeo.journal import Journal
     from hadgeo.unfinished import part_path
 
-    return not part_path(target).exists() and recording.is_finished(context, target, **_names(scene, target))
+    return Journal.read(part_path(target)) is None and recording.is_finished(context, target, **_names(scene, target))
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:

@@ -79,7 +79,7 @@ class ByteSize(click.ParamType[int]):
 memory = click.option(
     "--memory",
     type=ByteSize(),
-    help="What the whole process may take; by default as much as pays, 1 to 4 GB, which `hadgeo info` says.",
+    help="What the whole process may take; by default as much as pays, which `hadgeo info` says.",
 )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
@@ -55,8 +56,13 @@ def settings() -> rasterio.Env:
     return rasterio.Env(CPL_VSIL_GZIP_WRITE_PROPERTIES="NO")
 
 
+_CACHE = "GDAL_CACHEMAX"
+
 #: Bytes of blocks that GDAL keeps while a raster is copied, or read once.
 SMALL_CACHE = 2**26
+
+#: Beyond these, reading a block twice is cheaper.
+LARGE_CACHE = 2**28
 
 
 def streaming(cache: int = SMALL_CACHE) -> rasterio.Env:
@@ -65,7 +71,22 @@ def streaming(cache: int = SMALL_CACHE) -> rasterio.Env:
     Args:
         cache: Bytes of blocks that GDAL may keep.
     """
-    return rasterio.Env(GDAL_CACHEMAX=max(cache, SMALL_CACHE))
+    return rasterio.Env(**_cache_option(cache))
+
+
+def bound_cache(cache: int) -> None:
+    """Bound GDAL's cache for as long as this process lasts, as `streaming` does for a while.
+
+    Args:
+        cache: Bytes of blocks that GDAL may keep.
+    """
+    for name, value in _cache_option(cache).items():
+        set_gdal_config(name, value)
+
+
+def _cache_option(cache: int) -> dict[str, int]:
+    """GDAL's option, unless the user has chosen it in the environment."""
+    return {} if _CACHE in os.environ else {_CACHE: max(cache, SMALL_CACHE)}
 
 
 #: `warnings.catch_warnings` changes the whole process: two threads in it at once may restore each other's filters.

@@ -20,15 +20,12 @@ from rasterio.windows import Window
 from hadgeo.errors import CubeError, ReadError
 from hadgeo.formats.envi import header_metadata
 from hadgeo.formats.envi_header import Header, normal_key
-from hadgeo.formats.gdal import SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
+from hadgeo.formats.gdal import LARGE_CACHE, SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
 
 #: Threads that usually read a scene, each through a handle and with blocks of its own.
 _HANDLES = 3
-
-#: Beyond this, in bytes, reading a block twice is cheaper.
-_LARGE_CACHE = 2**28
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -105,7 +102,7 @@ class RasterSource(Source):
         """A row of blocks for each handle, within limits; see `Source.cache_bytes`."""
         height, width = self.block or (1, 1)
         row = self.shape[0] * height * math.ceil(self.shape[2] / width) * width * self.metadata.stored_dtype.itemsize
-        return min(max(_HANDLES * row, SMALL_CACHE), _LARGE_CACHE)
+        return min(max(_HANDLES * row, SMALL_CACHE), LARGE_CACHE)
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
