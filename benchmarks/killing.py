@@ -68,7 +68,7 @@ def one_round(scene: Path, out: Path, options: list[str]) -> tuple[list[str], in
             killed.append(kill(process, out))
             continue
         told, _ = process.communicate()
-        twice = len(before) - json.loads(told.splitlines()[-1])["windows_kept"]
+        twice = len(before) - json.loads(told.splitlines()[-1]).get("windows_kept", len(before))
     return killed, twice
 
 
