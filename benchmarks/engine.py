@@ -30,10 +30,10 @@ from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 from hadgeo.engine import usable_bands
 from hadgeo.estimate import estimate
-from hadgeo.executors import map_ahead
+from hadgeo.executors import READERS, map_ahead
 from hadgeo.formats.source import Source
 from hadgeo.sampling import Sample, Scene, band_index
-from hadgeo.scoring import READERS, WindowScorer
+from hadgeo.scoring import WindowScorer
 from hadgeo.windows import Window
 
 CPU = torch.device("cpu")

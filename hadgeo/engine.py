@@ -26,7 +26,7 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.device import describe_device, free_memory, resolve_device
 from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError, ParameterError
 from hadgeo.estimate import describe, estimate
-from hadgeo.executors import map_ahead
+from hadgeo.executors import READERS, map_ahead
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
@@ -37,7 +37,7 @@ from hadgeo.model_file import Model, match_bands, model_hash, spectrum_of
 from hadgeo.northup import north_up_grid
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Scene, survey
-from hadgeo.scoring import READERS, Scored, WindowScorer
+from hadgeo.scoring import Scored, WindowScorer
 from hadgeo.unfinished import PartFolder
 from hadgeo.windows import Window
 

@@ -14,12 +14,13 @@ import torch
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ParameterError
+from hadgeo.executors import READERS
 from hadgeo.formats.source import Source
 from hadgeo.geotiff import DISK_BYTES_PER_PIXEL
 from hadgeo.memory import default_memory, machine_memory
 from hadgeo.progress import Silent
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
-from hadgeo.scoring import READERS, WindowScorer, fixed_bytes, plan_windows, window_bytes
+from hadgeo.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -81,11 +82,13 @@ def memory_budget(
     smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
     with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
     alone = fixed_bytes(source) + smallest
-    _check_granted(source, detector, with_fit if fit else alone, machine_memory())
-    least = with_fit if fit and granted is None else alone
+    least = with_fit if fit else alone
+    _check_granted(source, detector, least, machine_memory())
     if granted is None:
         granted = machine_memory()
-    _check_granted(source, detector, least, granted)
+    else:
+        least = alone
+        _check_granted(source, detector, least, granted)
     if asked is not None and asked < least:
         raise ParameterError(
             f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "

@@ -7,6 +7,9 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
+#: Threads that read a scene; one of them scores at any time.
+READERS = 3
+
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -20,13 +20,11 @@ from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
 from hadgeo.device import free_memory, is_out_of_memory
 from hadgeo.errors import DeviceError, ReadError
+from hadgeo.executors import READERS
 from hadgeo.formats.source import Source
 from hadgeo.memory import LIBRARY_BYTES
 from hadgeo.sampling import band_index, valid_pixels
 from hadgeo.windows import Holes, Window, halves, tile, window_size
-
-#: Threads that read; one of them scores at any time.
-READERS = 3
 
 #: Seconds to wait before a window that could not be read is read again.
 RETRY_PAUSES = (0.2, 1.0)

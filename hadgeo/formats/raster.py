@@ -18,14 +18,12 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from hadgeo.errors import CubeError, ReadError
+from hadgeo.executors import READERS
 from hadgeo.formats.envi import header_metadata
 from hadgeo.formats.envi_header import Header, normal_key
 from hadgeo.formats.gdal import LARGE_CACHE, SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
-
-#: Threads that usually read a scene, each through a handle and with blocks of its own.
-_HANDLES = 3
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -99,10 +97,10 @@ class RasterSource(Source):
 
     @property
     def cache_bytes(self) -> int:
-        """A row of blocks for each handle, within limits; see `Source.cache_bytes`."""
+        """A row of blocks for each thread that reads, within limits; see `Source.cache_bytes`."""
         height, width = self.block or (1, 1)
         row = self.shape[0] * height * math.ceil(self.shape[2] / width) * width * self.metadata.stored_dtype.itemsize
-        return min(max(_HANDLES * row, SMALL_CACHE), LARGE_CACHE)
+        return min(max(READERS * row, SMALL_CACHE), LARGE_CACHE)
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

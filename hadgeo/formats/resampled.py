@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import BandError
-from hadgeo.formats.source import Source
+from hadgeo.formats.source import DerivedSource, Source
 
 
-class ResampledSource(Source):
+class ResampledSource(DerivedSource):
     """Another source's samples, interpolated to given wavelengths.
 
     Args:
@@ -48,7 +47,7 @@ class ResampledSource(Source):
         span = np.where(centres[right] > centres[left], centres[right] - centres[left], 1.0)
         self._left, self._right = usable[left], usable[right]
         self._weight = (wavelength - centres[left]) / span
-        self._source = source
+        self.source = source
         self.path = source.path
         self.shape = (wavelength.size, *source.shape[1:])
         self.dtype = source.dtype
@@ -66,24 +65,9 @@ class ResampledSource(Source):
         )
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of the source; see `Source.files`."""
-        return self._source.files
-
-    @property
     def sample_bytes(self) -> int:
         """What the source holds, and what is made of it; see `Source.sample_bytes`."""
-        return self._source.sample_bytes + self.dtype.itemsize
-
-    @property
-    def block_bytes(self) -> int:
-        """As in the source; see `Source.block_bytes`."""
-        return self._source.block_bytes
-
-    @property
-    def cache_bytes(self) -> int:
-        """As in the source; see `Source.cache_bytes`."""
-        return self._source.cache_bytes
+        return super().sample_bytes + self.dtype.itemsize
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
@@ -91,7 +75,7 @@ class ResampledSource(Source):
         """Read and interpolate a window; see `Source.read`."""
         left, right, weight = self._left[bands], self._right[bands], self._weight[bands]
         needed = np.unique(np.concatenate([left, right]))
-        block = self._source.read(rows, cols, needed)
+        block = self.source.read(rows, cols, needed)
         out = np.empty((left.size, *block.shape[1:]), dtype=self.dtype)
         for to, (i, j, w) in enumerate(
             zip(np.searchsorted(needed, left), np.searchsorted(needed, right), weight, strict=True)

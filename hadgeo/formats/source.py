@@ -173,7 +173,37 @@ def _hull(key: Any, size: int) -> tuple[Any, Any]:
     return slice(low, high + 1), index - low
 
 
-class BandSubset(Source):
+class DerivedSource(Source):
+    """A source that is made of another one while it is read.
+
+    Attributes:
+        source: The other one.
+    """
+
+    source: Source
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of the other source; see `Source.files`."""
+        return self.source.files
+
+    @property
+    def sample_bytes(self) -> int:
+        """As in the other source; see `Source.sample_bytes`."""
+        return self.source.sample_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        """As in the other source; see `Source.block_bytes`."""
+        return self.source.block_bytes
+
+    @property
+    def cache_bytes(self) -> int:
+        """As in the other source; see `Source.cache_bytes`."""
+        return self.source.cache_bytes
+
+
+class BandSubset(DerivedSource):
     """Some of the bands of another source, which reads no others."""
 
     def __init__(self, source: Source, bands: Sequence[int]) -> None:
@@ -190,26 +220,6 @@ class BandSubset(Source):
         self.dtype = source.dtype
         self.block = source.block
         self.metadata = source.metadata.take(indices)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of the whole source; see `Source.files`."""
-        return self.source.files
-
-    @property
-    def sample_bytes(self) -> int:
-        """As in the whole source; see `Source.sample_bytes`."""
-        return self.source.sample_bytes
-
-    @property
-    def block_bytes(self) -> int:
-        """As in the whole source; see `Source.block_bytes`."""
-        return self.source.block_bytes
-
-    @property
-    def cache_bytes(self) -> int:
-        """As in the whole source; see `Source.cache_bytes`."""
-        return self.source.cache_bytes
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
