@@ -24,7 +24,6 @@ from pathlib import Path
 from dask.utils import parse_bytes
 
 import hadgeo
-from hadgeo.memory import default_memory
 
 COLS, BANDS = 700, 224
 
@@ -63,7 +62,6 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=["rx", "bs3lnet", "scoread"])
     parser.add_argument("--option", action="append", default=[], help="handed on to `hadgeo detect`; repeatable")
     options = parser.parse_args()
-    print(f"--memory by default: {default_memory() / 1e6:.0f} MB\n")
     print("| line | interleave | detector | peak MB | announced | fit s | score s | write s | s/GB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for size, interleave in product(options.sizes, options.interleaves):

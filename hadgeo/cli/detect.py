@@ -190,10 +190,11 @@ def _finish(
         device=options["device"],
         progress=report,
     )
+    decision = None
     if request is not None:
         _note(done.path, request)
-    # The pixels of a warped map are not those of the scene.
-    decision = None if request is None else request.decide(done.path, report, None if options["north_up"] else explain)
+        # The pixels of a warped map are not those of the scene.
+        decision = request.decide(done.path, report, None if options["north_up"] else explain)
     made = recording.write(
         context,
         done.path,
