@@ -21,7 +21,7 @@ import torch
 from distributed import Client, LocalCluster
 
 import hadgeo
-from hadgeo.cluster import ENVIRONMENT, Cluster, worker_environment
+from hadgeo.run.cluster import ENVIRONMENT, Cluster, worker_environment
 
 #: Small enough that each worker gets many.
 WINDOW = 128

@@ -25,15 +25,15 @@ import numpy as np
 import torch
 
 import hadgeo
+from hadgeo.compute.executors import READERS, map_ahead
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
-from hadgeo.engine import usable_bands
-from hadgeo.estimate import estimate
-from hadgeo.executors import READERS, map_ahead
 from hadgeo.formats.source import Source
+from hadgeo.run.engine import usable_bands
+from hadgeo.run.estimate import estimate
+from hadgeo.run.scoring import WindowScorer
 from hadgeo.sampling import Sample, Scene, band_index
-from hadgeo.scoring import WindowScorer
 from hadgeo.windows import Window
 
 CPU = torch.device("cpu")

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from hadgeo.products.scores import open_scores
-from hadgeo.products.threshold import Calibration, Rule, calibrate
+from hadgeo.decisions.calibration import Calibration, Rule, calibrate
+from hadgeo.maps.reader import open_scores
 
 RATES = (1e-3, 1e-4, 1e-5)
 TARGETS = (0, 200)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import hadgeo
-from hadgeo.unfinished import JOURNAL, part_path
+from hadgeo.maps.part_folder import JOURNAL, part_path
 
 
 def start(scene: Path, out: Path, options: list[str]) -> subprocess.Popen[str]:

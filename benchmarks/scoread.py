@@ -21,9 +21,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
+from hadgeo.compute.device import describe_device, resolve_device
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.scoread import ScoreAD, ScoreADParams
-from hadgeo.device import describe_device, resolve_device
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene
 

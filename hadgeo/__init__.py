@@ -16,17 +16,17 @@ from hadgeo import errors
 from hadgeo._version import __version__
 
 if TYPE_CHECKING:
-    from hadgeo.batch import run_batch
     from hadgeo.cube import open_cube
     from hadgeo.detectors.registry import list_detectors, make_detector
-    from hadgeo.engine import Detection, detect
+    from hadgeo.evaluation.comparison import compare
+    from hadgeo.evaluation.evaluate_maps import evaluate
+    from hadgeo.evidence.spectra import gather_evidence
+    from hadgeo.mission.batch import run_batch
     from hadgeo.model_file import Model, load_model
-    from hadgeo.products.comparison import compare
-    from hadgeo.products.evaluation import evaluate
-    from hadgeo.products.evidence import gather_evidence
-    from hadgeo.products.quicklook import quicklook
+    from hadgeo.pictures.quicklook import quicklook
+    from hadgeo.run.engine import Detection, detect
+    from hadgeo.run.training import train
     from hadgeo.simulation import simulate
-    from hadgeo.training import train
 
 __all__ = [
     "Detection",
@@ -49,20 +49,20 @@ __all__ = [
 
 # Loaded on first use: torch alone takes longer to import than most of our commands to run.
 _HOME = {
-    "Detection": "hadgeo.engine",
-    "detect": "hadgeo.engine",
+    "Detection": "hadgeo.run.engine",
+    "detect": "hadgeo.run.engine",
     "Model": "hadgeo.model_file",
-    "compare": "hadgeo.products.comparison",
-    "evaluate": "hadgeo.products.evaluation",
+    "compare": "hadgeo.evaluation.comparison",
+    "evaluate": "hadgeo.evaluation.evaluate_maps",
     "list_detectors": "hadgeo.detectors.registry",
     "make_detector": "hadgeo.detectors.registry",
     "open_cube": "hadgeo.cube",
     "load_model": "hadgeo.model_file",
-    "gather_evidence": "hadgeo.products.evidence",
-    "quicklook": "hadgeo.products.quicklook",
-    "run_batch": "hadgeo.batch",
+    "gather_evidence": "hadgeo.evidence.spectra",
+    "quicklook": "hadgeo.pictures.quicklook",
+    "run_batch": "hadgeo.mission.batch",
     "simulate": "hadgeo.simulation",
-    "train": "hadgeo.training",
+    "train": "hadgeo.run.training",
 }
 
 

@@ -23,8 +23,10 @@ from rasterio.crs import CRS
 from hadgeo.errors import CubeError, CubeWarning
 from hadgeo.formats import Source, open_source
 from hadgeo.formats.gdal import LARGE_CACHE
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, decode, decoded_dtype
 from hadgeo.formats.wavelengths import Spectral, spectral
+from hadgeo.grid import Grid
 
 #: Decoded bytes of a chunk that nobody asked for otherwise.
 CHUNK_BYTES = 64 * 2**20
@@ -41,6 +43,7 @@ def open_cube(
     *,
     chunks: str | int | tuple[Any, ...] | dict[int, Any] = "auto",
     bands: Sequence[int] | None = None,
+    reading: Reading = AS_IT_SAYS,
 ) -> xr.DataArray:
     """Open a hyperspectral cube without reading its samples.
 
@@ -49,6 +52,7 @@ def open_cube(
         chunks: Dask chunks of (band, y, x). By default whole strips of raw files and whole blocks of tiled ones, of
             about 64 MB.
         bands: 0-based indices of the bands to keep, as in `hadgeo.bands.select_bands`; all by default.
+        reading: What you say of a file that does not say it itself, or says it wrong.
 
     Returns:
         Floating-point array (band, y, x) in physical units, nodata as NaN. On ``band``: 1-based numbers, ``wavelength``
@@ -67,8 +71,8 @@ def open_cube(
         >>> cube = open_cube("line.img")
         >>> cube.sel(y=slice(4483600, 4483000)).isel(band=20).plot()
     """
-    source = open_source(path, bands)
-    for line in source.metadata.warnings:
+    source = open_source(path, bands, reading=reading)
+    for line in (*source.metadata.warnings, *source.metadata.assumed):
         warnings.warn(f"{source.path}: {line}", CubeWarning, stacklevel=2)
     data = dask.array.from_array(  # type: ignore[no-untyped-call]
         source,
@@ -178,6 +182,7 @@ class ArraySource(Source):
         stored = Metadata(
             driver=str(cube.attrs.get("driver", "array")),
             stored_dtype=cube.dtype,
+            grid=Grid((rows, cols)),
             nodata=None if fill is None else float(fill),
             scale=_unless(cube, "scale_factor", 1.0),
             offset=_unless(cube, "add_offset", 0.0),
@@ -219,11 +224,8 @@ def _same(one: Metadata, other: Metadata) -> bool:
     def equal(a: Any, b: Any) -> bool:
         return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
 
-    return (
-        one.crs == other.crs
-        and one.transform == other.transform
-        and one.georeferenced == other.georeferenced
-        and all(equal(getattr(one, name), getattr(other, name)) for name in ("wavelength", "fwhm", "good"))
+    return one.grid == other.grid and all(
+        equal(getattr(one, name), getattr(other, name)) for name in ("wavelength", "fwhm", "good")
     )
 
 
@@ -309,13 +311,10 @@ def _metadata_of(cube: xr.DataArray, base: Metadata) -> Metadata:
     """What a cube's coordinates tell, on top of how its samples are stored."""
     known = _spectral_of(cube)
     names = [str(name) for name in cube["band_name"].values] if "band_name" in cube.coords else None
-    transform = _transform_of(cube)
     crs = cube.rio.crs
     return replace(
         base,
-        crs=CRS.from_user_input(crs) if crs else None,
-        transform=transform or Affine.identity(),
-        georeferenced=transform is not None,
+        grid=Grid((cube.sizes["y"], cube.sizes["x"]), CRS.from_user_input(crs) if crs else None, _transform_of(cube)),
         wavelength=known.wavelength,
         fwhm=known.fwhm,
         good=known.good if known.good is not None else np.ones(cube.shape[0], dtype=bool),

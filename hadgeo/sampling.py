@@ -18,9 +18,9 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from hadgeo.device import double_device
+from hadgeo.compute.device import double_device
+from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
-from hadgeo.executors import map_ahead
 from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress
 from hadgeo.windows import Holes, Window, tile, window_size

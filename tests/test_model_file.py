@@ -21,8 +21,8 @@ from hadgeo.detectors.registry import list_detectors
 from hadgeo.errors import BandError, CubeWarning, ModelError, OutputError, OutputExistsError
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.model_file import Model, Spectrum, load_model, match_bands, to_bytes
-from tests.conftest import background, memory_source
 from tests.detectors.test_conformance import fitted, quick, scored_in_windows
+from tests.support import background, memory_source
 
 SPECTRUM = Spectrum(indices=(0, 1, 2), total=3, wavelength=(500.0, 510.0, 520.0), fwhm=(12.0, 12.0, 12.0))
 

@@ -11,7 +11,7 @@ import torch
 from hadgeo import sampling
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Scene, Statistics, survey
-from tests.conftest import background, memory_source
+from tests.support import background, memory_source
 
 CPU = torch.device("cpu")
 

@@ -14,8 +14,8 @@ from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.batch import Batch
-    from hadgeo.lines import Line
+    from hadgeo.mission.batch import Batch
+    from hadgeo.mission.flight_lines import Line
 
 
 @click.command("batch")
@@ -73,7 +73,7 @@ def command(
       hadgeo batch --manifest lines.csv -o maps --model mission.hadgeo
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
     """  # noqa: D301
-    from hadgeo.batch import run_batch
+    from hadgeo.mission.batch import run_batch
 
     _check_model(context, model)
     parameters = options.with_seed(detector, parameters, seed)
@@ -111,7 +111,7 @@ def _check_model(context: click.Context, model: str | None) -> None:
 def _lines(
     scenes: Sequence[str], manifest: str | None, folder: Path, detector: str, parameters: dict[str, str]
 ) -> list[Line]:
-    from hadgeo.lines import lines_of, read_lines
+    from hadgeo.mission.flight_lines import lines_of, read_lines
 
     if manifest is None:
         return lines_of(scenes, folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from hadgeo.cluster import Cluster
+    from hadgeo.run.cluster import Cluster
 
 cluster = click.option(
     "--cluster",
@@ -27,7 +27,7 @@ def connected(where: str | None) -> Iterator[Cluster | None]:
         return
     import logging
 
-    from hadgeo.cluster import connect
+    from hadgeo.run.cluster import connect
 
     # Workers that come and go are dask's business; what ends a run is said in one line.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

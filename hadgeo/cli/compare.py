@@ -15,7 +15,7 @@ from hadgeo.cli.tables import show_table, with_interval
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hadgeo.products.comparison import Entry
+    from hadgeo.evaluation.comparison import Entry
 
 #: Metrics of the leaderboard; JSON has all.
 _SHOWN = ("auc_d_f", "ap", "pd_at_1e-3")
@@ -90,8 +90,8 @@ def command(
       hadgeo compare scene.tif --truth scene_truth.tif
       hadgeo compare scene.tif --truth vehicles.gpkg -d rx,bs3lnet:steps=200 -o maps --plot roc.png
     """
-    from hadgeo.products.comparison import Contender, compare
-    from hadgeo.products.roc_plot import check_plot, plot_roc
+    from hadgeo.evaluation.comparison import Contender, compare
+    from hadgeo.evaluation.roc_plot import check_plot, plot_roc
 
     picture = None if plot is None else check_plot(plot, overwrite=overwrite, inputs=(scene, truth))
     contenders = [Contender(name, options.with_seed(name, values, seed)) for name, values in detectors]

@@ -18,11 +18,11 @@ from hadgeo.errors import CubeWarning, ParameterError
 if TYPE_CHECKING:
     from xarray import DataArray
 
-    from hadgeo.engine import Detection
+    from hadgeo.decisions.decision import Decision
+    from hadgeo.manifest import Manifest
     from hadgeo.model_file import Model
-    from hadgeo.products.decision import Decision
-    from hadgeo.products.manifest import Manifest
     from hadgeo.progress import Progress
+    from hadgeo.run.engine import Detection
 
 
 #: In the folder of a run whose map is finished: what else it writes.
@@ -111,7 +111,7 @@ def _detect(
     **_: Any,
 ) -> None:
     from hadgeo.cube import crop, open_cube, source_of
-    from hadgeo.engine import detect, output_path
+    from hadgeo.run.engine import detect, output_path
 
     if not scenes:
         raise ParameterError("no SCENE to detect anomalies in; name one, or a run to repeat with --from")
@@ -178,7 +178,7 @@ def _finish(
     report: Progress,
 ) -> None:
     """Decide on a finished map, write down what was done, and say so."""
-    from hadgeo.products.evidence import gather_evidence
+    from hadgeo.evidence.spectra import gather_evidence
 
     options = context.params
     explain = partial(
@@ -227,9 +227,9 @@ def _request(
     if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
     from hadgeo.cube import open_cube, source_of
-    from hadgeo.engine import output_path
-    from hadgeo.job import was_completed
-    from hadgeo.products.manifest import manifest_path
+    from hadgeo.manifest import manifest_path
+    from hadgeo.run.engine import output_path
+    from hadgeo.run.score_job import was_completed
 
     request = thresholding.request(given, overwrite=overwrite)
     if not request.outputs.wanted:
@@ -263,8 +263,8 @@ def _products(request: thresholding.Request) -> set[str]:
 
 def _note(target: Path, request: thresholding.Request) -> None:
     """Note what a run is about to write beside its map, where it can be gone on with."""
-    from hadgeo.geotiff import writing
-    from hadgeo.unfinished import part_path
+    from hadgeo.maps.part_folder import part_path
+    from hadgeo.maps.writer import writing
 
     with writing(target):
         (part_path(target) / _PRODUCTS).write_text(json.dumps(sorted(_products(request))), "utf-8")
@@ -272,7 +272,7 @@ def _note(target: Path, request: thresholding.Request) -> None:
 
 def _noted(target: Path) -> set[str]:
     """What an interrupted run was about to write beside its map."""
-    from hadgeo.unfinished import part_path
+    from hadgeo.maps.part_folder import part_path
 
     try:
         return set(json.loads((part_path(target) / _PRODUCTS).read_text("utf-8")))
@@ -287,8 +287,8 @@ def _names(scene: str, target: Path) -> dict[str, Any]:
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     """Whether there is nothing left to resume, and all is there that this run would write."""
-    from hadgeo.journal import Journal
-    from hadgeo.unfinished import part_path
+    from hadgeo.maps.journal import Journal
+    from hadgeo.maps.part_folder import part_path
 
     return Journal.read(part_path(target)) is None and recording.is_finished(context, target, **_names(scene, target))
 

@@ -14,7 +14,7 @@ from hadgeo.cli.tables import show_table, with_interval
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hadgeo.products.evaluation import Evaluation
+    from hadgeo.evaluation.evaluate_maps import Evaluation
 
 #: False-alarm rates of pixels whose objects the table shows; JSON has all.
 _SHOWN = (1e-3, 1e-4)
@@ -52,8 +52,8 @@ def command(
       hadgeo evaluate rx.tif vehicles.gpkg roofs.gpkg --map bs3lnet.tif --plot roc.png
       hadgeo evaluate published.mat scene.mat --bootstrap 0 --json
     """
-    from hadgeo.products.evaluation import evaluate, labels
-    from hadgeo.products.roc_plot import check_plot, plot_roc
+    from hadgeo.evaluation.evaluate_maps import evaluate, labels
+    from hadgeo.evaluation.roc_plot import check_plot, plot_roc
 
     inputs = (scores, *others, *truths)
     picture = None if plot is None else check_plot(plot, overwrite=overwrite, inputs=inputs)

@@ -32,11 +32,11 @@ def command(
     memory: int | None,
 ) -> None:
     """Show the shape, georeference, bands and nodata of FILE, and the time and memory that `detect` would need."""
+    from hadgeo.compute.device import describe_device, resolve_device
     from hadgeo.cube import open_cube, source_of
     from hadgeo.detectors.registry import make_detector
-    from hadgeo.device import describe_device, resolve_device
-    from hadgeo.engine import usable_bands
-    from hadgeo.estimate import estimate
+    from hadgeo.run.engine import usable_bands
+    from hadgeo.run.estimate import estimate
 
     chosen = make_detector(detector, parameters)
     where = resolve_device(device)

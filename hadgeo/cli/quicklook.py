@@ -75,7 +75,7 @@ def command(
       hadgeo quicklook line.img --rgb 860,640,550 --size 4000
       hadgeo quicklook line.img line_anomaly.tif --polygons line_anomaly.gpkg
     """
-    from hadgeo.products.quicklook import quicklook
+    from hadgeo.pictures.quicklook import quicklook
 
     if output is None:
         output = str(Path(scene).with_name(f"{Path(scene).stem}_quicklook.png")) if Path(scene).name else ""

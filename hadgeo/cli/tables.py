@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hadgeo.products.evaluation import Evaluation
+    from hadgeo.evaluation.evaluate_maps import Evaluation
 
 #: Columns that no table fills.
 _NO_MARGIN = 10_000

@@ -15,7 +15,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeError, ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.products.decision import Explain
+    from hadgeo.decisions.decision import Explain
     from hadgeo.progress import Progress
 
 
@@ -88,9 +88,9 @@ def command(
 def _explain(scores: str, scene: str, model: str | None, device: str, progress: Progress) -> Explain:
     """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
     from hadgeo.cube import open_cube
+    from hadgeo.evidence.spectra import gather_evidence
+    from hadgeo.maps.reader import open_scores
     from hadgeo.model_file import load_model
-    from hadgeo.products.evidence import gather_evidence
-    from hadgeo.products.scores import open_scores
 
     cube = open_cube(scene)
     if open_scores(scores).shape != cube.shape[1:]:

@@ -12,8 +12,8 @@ import click
 from hadgeo.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.products.decision import Decision, Explain, Grouping, Outputs
-    from hadgeo.products.threshold import Rule
+    from hadgeo.decisions.calibration import Rule
+    from hadgeo.decisions.decision import Decision, Explain, Grouping, Outputs
     from hadgeo.progress import Progress
 
 #: One pixel of a thousand: few enough to look at in a scene of a million, and counted rather than extrapolated there.
@@ -85,14 +85,14 @@ class Request:
     overwrite: bool
 
     def check(self, inputs: list[Path]) -> None:
-        """Refuse early what could not be written late; see `hadgeo.products.decision.check_outputs`."""
-        from hadgeo.products.decision import check_outputs
+        """Refuse early what could not be written late; see `hadgeo.decisions.decision.check_outputs`."""
+        from hadgeo.decisions.decision import check_outputs
 
         check_outputs(self.outputs, self.grouping, inputs, explained=True, overwrite=self.overwrite)
 
     def decide(self, scores: str | Path, progress: Progress, explain: Explain | None) -> Decision:
-        """Decide; see `hadgeo.products.decision.decide`."""
-        from hadgeo.products.decision import decide
+        """Decide; see `hadgeo.decisions.decision.decide`."""
+        from hadgeo.decisions.decision import decide
 
         return decide(
             scores,
@@ -116,8 +116,8 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
         ParameterError: Several rules are given, or an option is out of bounds.
         OutputError: An output's name is empty.
     """
-    from hadgeo.products.decision import Grouping, Outputs
-    from hadgeo.products.threshold import Rule
+    from hadgeo.decisions.calibration import Rule
+    from hadgeo.decisions.decision import Grouping, Outputs
 
     rules = {name: given[name] for name in _RULE_NAMES if given[name] is not None}
     if len(rules) > 1:

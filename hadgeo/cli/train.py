@@ -48,7 +48,7 @@ def command(
       hadgeo train line1.img line5.img -d rx -o mission.hadgeo
       hadgeo detect line2.img line3.img --model mission.hadgeo
     """  # noqa: D301
-    from hadgeo.training import train
+    from hadgeo.run.training import train
 
     recording.check(Path(output))
     start = time.perf_counter()

@@ -32,8 +32,8 @@ def _facts() -> dict[str, Any]:
     import torch
 
     from hadgeo._version import __version__
+    from hadgeo.compute.device import describe_device, resolve_device
     from hadgeo.detectors.registry import list_detectors
-    from hadgeo.device import describe_device, resolve_device
 
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from hadgeo.batch import Outcome, Watch
-    from hadgeo.lines import Line
+    from hadgeo.mission.batch import Outcome, Watch
+    from hadgeo.mission.flight_lines import Line
 
 #: Lines on the screen that the table needs beside its rows.
 _FRAME = 7
@@ -220,7 +220,7 @@ def watching(style: str, lines: Sequence[Line], *, quiet: bool) -> Iterator[Watc
         lines: The lines of the batch.
         quiet: Show nothing, whatever the style.
     """
-    from hadgeo.batch import Unwatched
+    from hadgeo.mission.batch import Unwatched
 
     if style == "json":
         yield JsonWatch()

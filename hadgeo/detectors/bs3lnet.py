@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hadgeo.compute.device import fast_dtype, free_memory
 from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.rx import mahalanobis, whitening
-from hadgeo.device import fast_dtype, free_memory
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_pixels

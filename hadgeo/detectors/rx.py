@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hadgeo.cores import map_cores
+from hadgeo.compute.cores import map_cores
+from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector, Params
-from hadgeo.device import double_device
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, valid_pixels

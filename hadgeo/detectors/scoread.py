@@ -21,11 +21,11 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from hadgeo.cores import map_cores
+from hadgeo.compute.cores import map_cores
+from hadgeo.compute.device import fast_dtype
 from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
-from hadgeo.device import fast_dtype
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels

@@ -2,7 +2,7 @@
 
 GDAL transposes every raw file to BSQ. Here a raw file is read piece by piece, decoded in the order of its bytes and
 handed on as a view.
-Compressed files are not raw: `hadgeo.formats.raster` reads them, with the metadata of this module.
+Compressed files are not raw: `hadgeo.formats.raster` reads them, with the metadata of their header.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 from rasterio.errors import RasterioError
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
-from hadgeo.formats.envi_header import LAYOUT, Header, find_header, header_names, read_header
+from hadgeo.formats.envi_header import LAYOUT, Header, find_data, find_header, header_names, read_header
+from hadgeo.formats.envi_metadata import header_metadata
 from hadgeo.formats.gdal import NO_CRS, Georeference, georeference, open_dataset
+from hadgeo.formats.raster import RasterSource
 from hadgeo.formats.raw import GAP_BYTES, RawFile
-from hadgeo.formats.source import Metadata, Source, decode_bands, decoded_dtype
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS, numbers
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
+from hadgeo.formats.source import Source, decode_bands, decoded_dtype
+from hadgeo.formats.wavelengths import numbers
+from hadgeo.grid import Grid
 
 #: Stored bytes that a reading thread holds at a time, where a line is not longer.
 READ_BYTES = 2**20
@@ -38,19 +41,28 @@ class EnviSource(Source):
     both would end the process.
     """
 
-    def __init__(self, path: str | os.PathLike[str], header: Header | None = None, data: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: Header | None = None,
+        data: Path | None = None,
+        *,
+        reading: Reading = AS_IT_SAYS,
+    ) -> None:
         """Open a cube; only its header is read.
 
         Args:
             path: The file as the user named it.
             header: Its header; looked for beside the file by default.
             data: The data file, where `path` is the header.
+            reading: What the user says of it.
 
         Raises:
             CubeNotFoundError: There is no header.
             CubeError: The header cannot be used, or promises more bytes than there are.
         """
         self.path = os.fspath(path)
+        self._reading = reading
         # Absolute, because a worker may reopen it from another directory.
         self._file = Path(data or path).absolute()
         if header is None:
@@ -66,7 +78,7 @@ class EnviSource(Source):
         self._skip = header.integer("header offset", 0)
         self._band_axis, self._to_bsq = LAYOUT[header.interleave]
         self.dtype = decoded_dtype(self._stored)
-        self.metadata = header_metadata(header, _locate(self._file))
+        self.metadata = header_metadata(header, _locate(self._file, header.shape[1:]))
         if self.metadata.nodata is None:
             self._look_for_fill()
 
@@ -188,39 +200,52 @@ class EnviSource(Source):
             )
 
 
-def header_metadata(header: Header, place: Georeference) -> Metadata:
-    """Metadata of an ENVI cube.
-
-    Args:
-        header: Its header, which has the last word on everything but the place.
-        place: Where it lies, as GDAL understands ``map info``.
-    """
-    bands = header.shape[0]
-    known = header.spectral
-    scale, offset, notes = header.scaling
-    missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
-    return Metadata(
-        driver="ENVI",
-        stored_dtype=header.dtype,
-        interleave=header.interleave,
-        crs=place.crs,
-        transform=place.transform,
-        georeferenced=place.georeferenced,
-        wavelength=known.wavelength,
-        fwhm=known.fwhm,
-        good=known.good if known.good is not None else np.ones(bands, dtype=bool),
-        nodata=header.number("data ignore value"),
-        scale=scale,
-        offset=offset,
-        band_names=header.band_names,
-        warnings=(*place.warnings, *known.warnings, *missing, *notes),
-    )
-
-
-def _locate(file: Path) -> Georeference:
+def _locate(file: Path, shape: tuple[int, int]) -> Georeference:
     try:
         with open_dataset(str(file)) as dataset:
             return georeference(dataset)
     except RasterioError as error:
         reason = " ".join(str(error).split())
-        return Georeference(None, Affine.identity(), False, (f"GDAL cannot tell where it lies ({reason})", NO_CRS))
+        return Georeference(Grid(shape), (f"GDAL cannot tell where it lies ({reason})", NO_CRS))
+
+
+#: First bytes of formats that may lie beside an ENVI header and are not raw.
+_NOT_RAW = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89HDF", b"\x89PNG", b"CDF\x01", b"CDF\x02", b"BM")
+
+
+class EnviFormat:
+    """ENVI, named by its header or by the data beside it; see `hadgeo.formats.registry.Format`."""
+
+    title = "ENVI"
+
+    def claims(self, name: str) -> bool:
+        """Whether it is a header, or a file with a header beside it and no mark of another format."""
+        file = Path(name)
+        if not file.is_file():
+            return False
+        return file.suffix.lower() == ".hdr" or (find_header(file) is not None and not _starts_otherwise(file))
+
+    def open(self, name: str, reading: Reading) -> Source:
+        """Open a raw cube, or through GDAL one that is compressed or has its samples in a TIFF; see `Format.open`."""
+        file = Path(name)
+        if file.suffix.lower() == ".hdr":
+            header, data = read_header(file), find_data(file)
+        else:
+            found = find_header(file)
+            assert found is not None  # since `claims` has found it
+            header, data = read_header(found), file
+        if header.compressed or header.fields.get("file type", "").upper().startswith("TIFF"):
+            return RasterSource(name, header, data, reading=reading)
+        return EnviSource(name, header, data, reading=reading)
+
+
+def _starts_otherwise(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(8).startswith(_NOT_RAW)
+    except OSError:
+        # Whoever opens it will say why.
+        return False
+
+
+ENVI = EnviFormat()

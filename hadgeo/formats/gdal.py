@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import rasterio
 from affine import Affine
-from rasterio.crs import CRS
 from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
+
+from hadgeo.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,11 @@ class Georeference:
     """Where a scene lies.
 
     Attributes:
-        crs: Coordinate reference system, or None.
-        transform: Full affine from column and row to coordinates; the identity where the file carries none.
-        georeferenced: Whether the file carries a transform.
+        grid: Its pixels and their place.
         warnings: One line for each thing that is missing.
     """
 
-    crs: CRS | None
-    transform: Affine
-    georeferenced: bool
+    grid: Grid
     warnings: tuple[str, ...]
 
 
@@ -116,7 +113,7 @@ def georeference(dataset: DatasetReader) -> Georeference:
         missing.append("no transform: rows and columns stand for coordinates")
     if not crs:
         missing.append(NO_CRS)
-    return Georeference(crs or None, transform, georeferenced, tuple(missing))
+    return Georeference(Grid(dataset.shape, crs or None, transform if georeferenced else None), tuple(missing))
 
 
 #: Said of every cube without a coordinate reference system.

@@ -22,8 +22,10 @@ from rasterio.errors import RasterioError
 
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError, ReadError
 from hadgeo.formats.gdal import NO_CRS, exists, open_dataset, settings
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
+from hadgeo.grid import Grid
 
 _CUBES = ("data", "image")
 _TRUTHS = ("map", "mask", "groundtruth", "ground_truth", "gt", "truth")
@@ -47,17 +49,19 @@ class _Array:
 class MatlabSource(Source):
     """The cube of a MATLAB file of either version."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, reading: Reading = AS_IT_SAYS) -> None:
         """Find the cube and what belongs to it.
 
         Args:
             path: The file.
+            reading: What the user says of it.
 
         Raises:
             CubeError: There is no array of three dimensions, or more than one and none called ``data`` or ``image``.
             MissingExtraError: The file is of version 7.3, and h5py is not installed.
         """
         self.path = os.fspath(path)
+        self._reading = reading
         self._file = str(Path(path).absolute())
         self._lock = threading.Lock()
         self._cube: npt.NDArray[Any] | None = None
@@ -75,6 +79,7 @@ class MatlabSource(Source):
         self.metadata = Metadata(
             driver="MATLAB 7.3" if self._v73 else "MATLAB 5",
             stored_dtype=stored,
+            grid=Grid((rows, cols)),
             wavelength=known.wavelength,
             good=np.ones(bands, dtype=bool),
             warnings=(NO_CRS, *missing, *known.warnings),
@@ -274,3 +279,20 @@ def _cube_name(arrays: Mapping[str, _Array], path: str) -> str:
 
 def _listing(arrays: Mapping[str, _Array]) -> str:
     return ", ".join(f"{a.name} {'x'.join(map(str, a.shape))}" for a in arrays.values()) or "no arrays"
+
+
+class MatlabFormat:
+    """MATLAB files of either version, by their suffix; see `hadgeo.formats.registry.Format`."""
+
+    title = "MATLAB"
+
+    def claims(self, name: str) -> bool:
+        """Whether it is a file called ``.mat``."""
+        return Path(name).suffix.lower() == ".mat" and Path(name).is_file()
+
+    def open(self, name: str, reading: Reading) -> Source:
+        """Open its cube; see `Format.open`."""
+        return MatlabSource(name, reading=reading)
+
+
+MATLAB = MatlabFormat()

@@ -17,11 +17,12 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from hadgeo.errors import CubeError, ReadError
-from hadgeo.executors import READERS
-from hadgeo.formats.envi import header_metadata
-from hadgeo.formats.envi_header import Header, normal_key
+from hadgeo.compute.executors import READERS
+from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+from hadgeo.formats.envi_header import Header, header_names, normal_key
+from hadgeo.formats.envi_metadata import header_metadata
 from hadgeo.formats.gdal import LARGE_CACHE, SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
 
@@ -31,18 +32,27 @@ _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 class RasterSource(Source):
     """A cube read through GDAL, with one handle for each thread that reads."""
 
-    def __init__(self, path: str | os.PathLike[str], header: Header | None = None, data: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: Header | None = None,
+        data: Path | None = None,
+        *,
+        reading: Reading = AS_IT_SAYS,
+    ) -> None:
         """Open a raster; only its metadata is read.
 
         Args:
             path: The file as the user named it, or anything else that GDAL opens.
             header: The ENVI header of a compressed file.
             data: The data file, where `path` is its header.
+            reading: What the user says of it.
 
         Raises:
             CubeError: GDAL cannot open it, it holds no bands, or its metadata contradict each other.
         """
         self.path = os.fspath(path)
+        self._reading = reading
         name = os.fspath(data or path)
         # Absolute, because a worker may reopen it from another directory.
         self._name = str(Path(name).absolute()) if exists(name) else name
@@ -215,9 +225,7 @@ def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any]
         driver=dataset.driver,
         stored_dtype=stored,
         interleave=_INTERLEAVE.get(dataset.interleaving.value.lower()) if dataset.interleaving else None,
-        crs=place.crs,
-        transform=place.transform,
-        georeferenced=place.georeferenced,
+        grid=place.grid,
         wavelength=known.wavelength,
         fwhm=known.fwhm,
         good=known.good if known.good is not None else np.ones(dataset.count, dtype=bool),
@@ -341,3 +349,36 @@ def _stac_fields(item: Any, filename: str) -> dict[str, list[str]]:
         if all(value is not None for value in values):
             fields[key] = [str(value) for value in values]
     return fields
+
+
+#: What raw data is called; such a file that GDAL does not know may lack its header.
+_RAW_SUFFIXES = {"", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".envi", ".cube"}
+
+
+class GdalFormat:
+    """Whatever else GDAL opens, asked last; see `hadgeo.formats.registry.Format`."""
+
+    title = "GDAL"
+
+    def claims(self, name: str) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Whatever nobody else has claimed."""
+        return True
+
+    def open(self, name: str, reading: Reading) -> Source:
+        """Open a raster; see `Format.open`."""
+        try:
+            return RasterSource(name, reading=reading)
+        except CubeError as error:
+            file = Path(name)
+            if exists(name) and file.is_dir():
+                # Some formats are folders (Zarr, Sentinel-2 .SAFE), and GDAL does not know this one.
+                raise CubeError(f"{name}: a folder, not a cube; give a file in it") from None
+            if exists(name) and file.suffix.lower() in _RAW_SUFFIXES and "not a raster" in str(error):
+                expected = " or ".join(dict.fromkeys(h.name for h in header_names(file) if h.suffix == ".hdr"))
+                raise CubeNotFoundError(
+                    f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} beside it"
+                ) from error
+            raise
+
+
+GDAL = GdalFormat()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import BandError
+from hadgeo.grid import Grid
 
 #: Stored bytes decoded at a time: with their decoded counterpart and a mask they stay in a core's own cache.
 PIECE_BYTES = 2**18
@@ -30,11 +31,9 @@ class Metadata:
 
     Attributes:
         driver: Name of the format, for people ("ENVI", "GTiff", "MATLAB 5").
-        interleave: "bsq", "bil" or "bip", or None where the format has no such notion.
         stored_dtype: The type in which samples are stored, before decoding.
-        crs: Coordinate reference system, or None.
-        transform: Full affine, rotation and shear included; the identity where there is none.
-        georeferenced: Whether the file itself carries a transform.
+        grid: Rows, columns and their place on the ground, rotation and shear included.
+        interleave: "bsq", "bil" or "bip", or None where the format has no such notion.
         wavelength: Band centres in nm, float64, or None.
         fwhm: Full widths at half maximum in nm, float64, or None.
         good: The sensor's own list of good bands (bbl), one bool a band; all True where there is none.
@@ -44,14 +43,13 @@ class Metadata:
         offset: Offset added after scaling, a band each, or None for 0.
         band_names: Band descriptions, or None.
         warnings: One line for each thing that is missing or odd, for the log.
+        assumed: One line for each thing that the file does not say and that was guessed.
     """
 
     driver: str
     stored_dtype: np.dtype[Any]
+    grid: Grid
     interleave: str | None = None
-    crs: CRS | None = None
-    transform: Affine = field(default_factory=Affine.identity)
-    georeferenced: bool = False
     wavelength: npt.NDArray[np.float64] | None = None
     fwhm: npt.NDArray[np.float64] | None = None
     good: npt.NDArray[np.bool_] | None = None
@@ -61,6 +59,22 @@ class Metadata:
     offset: npt.NDArray[np.float64] | None = None
     band_names: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def crs(self) -> CRS | None:
+        """Coordinate reference system of the grid."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Affine:
+        """Full affine of the grid; the identity where it has none."""
+        return self.grid.affine
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the file itself carries a transform."""
+        return self.grid.georeferenced
 
     def take(self, indices: npt.NDArray[np.intp]) -> Metadata:
         """Metadata of some of the bands.

@@ -1,6 +1,6 @@
 """How well a score map separates known targets from the background: the 3-D ROC family, objects, and confidence.
 
-Arithmetic alone: arrays in, numbers out. Reading maps and truths is `hadgeo.products.evaluation`'s.
+Arithmetic alone: arrays in, numbers out. Reading maps and truths is `hadgeo.evaluation.evaluate_maps`'s.
 """
 
 from hadgeo.metrics.bootstrap import interval, resample

@@ -27,10 +27,10 @@ from rasterio.errors import NotGeoreferencedWarning
 
 import hadgeo
 from hadgeo.cli import cli
-from hadgeo.geotiff import ScoreWriter
+from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import tile
-from tests.conftest import background
 from tests.formats.envi_files import write_envi
+from tests.support import background
 
 ROOT = Path(__file__).parents[2]
 

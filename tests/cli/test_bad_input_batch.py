@@ -9,8 +9,8 @@ import pytest
 
 import hadgeo
 from tests.cli.test_bad_input import Bad, check, write_tiff
-from tests.conftest import background
-from tests.products.maps import write_map
+from tests.maps.made import write_map
+from tests.support import background
 
 TABLES = {
     "empty.csv": "",

@@ -22,7 +22,7 @@ from tests.cli.test_bad_input import (
     small_disk,
     write_tiff,
 )
-from tests.conftest import background
+from tests.support import background
 
 # Fixtures that this module shares with the table of `hadgeo detect`.
 __all__ = ["here", "scenes", "small_disk"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.cli.test_bad_input import Bad, assert_one_line, check, cut, listing, run, write_tiff
-from tests.conftest import background
-from tests.products.maps import write_map
+from tests.maps.made import write_map
+from tests.support import background
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_an_output_without_a_name_is_refused(option: str, here: Path) -> None:
 def test_polygons_without_their_libraries_name_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.delitem(sys.modules, "hadgeo.products.polygons", raising=False)
-    monkeypatch.delattr("hadgeo.products.polygons", raising=False)
+    monkeypatch.delitem(sys.modules, "hadgeo.decisions.polygons", raising=False)
+    monkeypatch.delattr("hadgeo.decisions.polygons", raising=False)
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     before = listing(here)
     result = run("threshold", "scores.tif", "--polygons", "x.gpkg")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hadgeo.cli import cli
 from tests.cli.test_bad_input import write_tiff
-from tests.conftest import background
+from tests.support import background
 
 ROOT = Path(__file__).parents[2]
 

@@ -139,7 +139,7 @@ def test_several_scenes_are_each_decided(scene: Path, tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_are_counted_and_not_grouped(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hadgeo.products.decision.MAX_PIXELS", 10)
+    monkeypatch.setattr("hadgeo.decisions.decision.MAX_PIXELS", 10)
     output = run("threshold", scores, "--top", "11", "--progress", "none").stdout
     assert "groups  not counted: too many pixels" in output
 

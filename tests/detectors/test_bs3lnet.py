@@ -17,7 +17,7 @@ from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeWarning, ParameterError
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene
-from tests.conftest import Recorder, background, memory_source
+from tests.support import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
 

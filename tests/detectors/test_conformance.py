@@ -14,7 +14,7 @@ from hadgeo.detectors.registry import detector_class, list_detectors, make_detec
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Scene
 from hadgeo.windows import tile
-from tests.conftest import background, memory_source
+from tests.support import background, memory_source
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from hadgeo.detectors.rx import RX, rao_blackwell_ledoit_wolf, whitening
 from hadgeo.errors import CubeWarning
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene, Statistics
-from tests.conftest import Recorder, background, memory_source
+from tests.support import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
 

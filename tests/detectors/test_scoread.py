@@ -19,7 +19,7 @@ from hadgeo.detectors.scoread import ScoreAD, ScoreADParams, nearest_neighbours
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene
-from tests.conftest import Recorder, background, memory_source
+from tests.support import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Where arithmetic runs: devices, cores, threads, and how much memory there is."""

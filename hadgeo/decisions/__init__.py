@@ -1,0 +1,1 @@
+"""From scores to decisions: calibration, thresholds, groups of pixels, polygons."""

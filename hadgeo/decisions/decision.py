@@ -1,0 +1,287 @@
+"""From a score map to a decision: its threshold, how many pixels reach it; on request polygons, p-values, evidence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
+from hadgeo.decisions.groups import MAX_PIXELS, gather, label, pixels_above
+from hadgeo.decisions.tail import Tail
+from hadgeo.errors import MissingExtraError, OutputError, ParameterError
+from hadgeo.evidence.spectra import Anomaly, top_bands, write_evidence
+from hadgeo.maps.reader import ScoreMap, open_scores
+from hadgeo.maps.writer import ScoreWriter, check_output, names_written
+from hadgeo.progress import SILENT, Progress
+from hadgeo.windows import Window
+
+if TYPE_CHECKING:
+    from hadgeo.decisions.polygons import Anomalies
+
+#: Compares anomalies with the background: `gather_evidence` for a scene and what found them there.
+Explain: TypeAlias = Callable[[Sequence[Anomaly]], xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How pixels that stand out become anomalies.
+
+    Attributes:
+        connectivity: 4, neighbours share a side, or 8, they may touch at a corner.
+        min_pixels: Smaller anomalies are left out, after merging.
+        merge_distance: Groups whose outlines are at most so far apart are one anomaly, in metres; in the units of the
+            grid where the map has no coordinate system. For polygons only.
+    """
+
+    connectivity: int = 8
+    min_pixels: int = 1
+    merge_distance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.connectivity not in (4, 8):
+            raise ParameterError(f"connectivity must be 4 or 8, not {self.connectivity}")
+        if self.min_pixels < 1:
+            raise ParameterError(f"min_pixels must be at least 1, not {self.min_pixels}")
+        if not 0 <= self.merge_distance < np.inf:
+            raise ParameterError(f"merge_distance must be at least 0, not {self.merge_distance:g}")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write of a decision; None for what is not wanted.
+
+    Attributes:
+        polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
+        p_values: A GeoTIFF of each pixel's p-value.
+        evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.evidence.spectra`.
+        spectra: A folder for a picture of each anomaly's spectrum.
+    """
+
+    polygons: Path | None = None
+    p_values: Path | None = None
+    evidence: Path | None = None
+    spectra: Path | None = None
+
+    @property
+    def wanted(self) -> dict[str, Path]:
+        """Those that are."""
+        return {name: path for name, path in vars(self).items() if path is not None}
+
+    @property
+    def anomalies(self) -> bool:
+        """Whether any of them needs the anomalies one by one."""
+        return bool(self.polygons or self.evidence or self.spectra)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a rule makes of a map.
+
+    Attributes:
+        scores: The score map.
+        rule: The rule.
+        threshold: The score from which on, itself included, pixels stand out.
+        pixels: How many pixels do.
+        valid: How many pixels have a score.
+        expected_false_alarms: How many background pixels of such a scene would.
+        tail: The tail that was fitted, or None.
+        groups: How many anomalies they form; None where they are too many to be grouped.
+        outputs: What was written.
+    """
+
+    scores: Path
+    rule: Rule
+    threshold: float
+    pixels: int
+    valid: int
+    expected_false_alarms: float
+    tail: Tail | None
+    groups: int | None
+    outputs: Outputs
+
+    def facts(self) -> dict[str, Any]:
+        """What a program wants to know, ready for JSON."""
+        tail = None if self.tail is None else {**asdict(self.tail), "quality": self.tail.quality}
+        return {
+            "scores": str(self.scores),
+            "rule": {name: value for name, value in asdict(self.rule).items() if value is not None},
+            "threshold": self.threshold,
+            "pixels": self.pixels,
+            "valid_pixels": self.valid,
+            "expected_false_alarms": self.expected_false_alarms,
+            "tail": tail,
+            "groups": self.groups,
+            **{name: None if path is None else str(path) for name, path in vars(self.outputs).items()},
+        }
+
+
+def decide(
+    scores: str | os.PathLike[str],
+    rule: Rule,
+    outputs: Outputs | None = None,
+    *,
+    grouping: Grouping | None = None,
+    explain: Explain | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Decision:
+    """Find what stands out in a score map.
+
+    Args:
+        scores: The map, such as `hadgeo.detect` writes.
+        rule: Which pixels stand out.
+        outputs: What to write; nothing where it is None.
+        grouping: How pixels become anomalies; by the defaults of `Grouping` where it is None.
+        explain: Compares anomalies with the background; polygons then name the bands that stand out.
+        overwrite: Whether outputs may be replaced.
+        progress: Follows the run and may cancel it.
+
+    Raises:
+        CubeNotFoundError: There is no such map.
+        CubeError: It is no map of scores, or holds none.
+        ParameterError: The rule asks for what the map cannot tell, or evidence is wanted without `explain`.
+        MissingExtraError: An output needs a library that is not installed.
+        OutputError: An output cannot be written.
+        Cancelled: `progress` asked for it; nothing is left behind.
+    """
+    grouping, outputs = grouping or Grouping(), outputs or Outputs()
+    source = open_scores(scores)
+    check_outputs(outputs, grouping, [source.path], explained=explain is not None, overwrite=overwrite)
+    calibration = calibrate(source, progress=progress)
+    threshold = calibration.threshold(rule)
+    pixels = _count(source, threshold, progress)
+    if outputs.anomalies:
+        found = _polygons().find(source, threshold, calibration, progress=progress, **asdict(grouping))
+        _write_anomalies(found, outputs, explain, overwrite=overwrite)
+        groups: int | None = len(found)
+    else:
+        groups = _count_groups(source, threshold, grouping, progress) if pixels <= MAX_PIXELS else None
+    if outputs.p_values is not None:
+        _write_p_values(outputs.p_values, source, calibration, overwrite=overwrite, progress=progress)
+    return Decision(
+        source.path,
+        rule,
+        threshold,
+        pixels,
+        calibration.count,
+        calibration.expected_false_alarms(threshold),
+        calibration.tail,
+        groups,
+        outputs,
+    )
+
+
+def check_outputs(
+    outputs: Outputs, grouping: Grouping, inputs: list[Path], *, explained: bool, overwrite: bool
+) -> None:
+    """Refuse early what could not be written late.
+
+    Args:
+        outputs: What shall be written.
+        grouping: How pixels become anomalies.
+        inputs: Files that must not be replaced, whether they exist or are about to be made.
+        explained: Whether anomalies can be compared with the background.
+        overwrite: Whether what is there may be replaced.
+
+    Raises:
+        ParameterError: The name of the vector file says no known format, groups shall be merged without need, or
+            evidence cannot be had.
+        MissingExtraError: An output needs a library that is not installed.
+        OutputError: An output is an input or another one, exists, is read-only or open elsewhere, or its folder is
+            missing.
+    """
+    if (outputs.evidence or outputs.spectra) and not explained:
+        raise ParameterError("evidence and spectra are taken from the scene; add --scene, or leave them out")
+    if not outputs.anomalies and grouping.merge_distance:
+        raise ParameterError("groups are merged for polygons only; add --polygons, or leave --merge-distance out")
+    taken = list(inputs)
+    for name in ("polygons", "p_values", "evidence"):
+        out = getattr(outputs, name)
+        if out is not None:
+            _check_place(out, f"--{name.replace('_', '-')}", taken, overwrite=overwrite)
+    if outputs.anomalies:
+        polygons = _polygons()
+        if outputs.polygons is not None:
+            polygons.check_suffix(outputs.polygons)
+    if outputs.spectra is not None:
+        _spectra().check_folder(outputs.spectra, overwrite=overwrite)
+
+
+def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) -> None:
+    check_output(out, overwrite=overwrite, option=option)
+    for written in names_written(out):
+        for other in taken:
+            if written.absolute() == other.absolute() or (
+                written.exists() and other.exists() and written.samefile(other)
+            ):
+                raise OutputError(f"{out} is {other}, which is needed; give another name with {option}")
+    if out.exists() and not out.stat().st_mode & 0o222:
+        raise OutputError(f"{out} is read-only; make it writable, or use {option} to write elsewhere")
+    if out.with_name(out.name + "-wal").exists():
+        raise OutputError(f"{out} is open in another program; close it there, or use {option} to write elsewhere")
+    taken.append(out)
+
+
+def _polygons() -> ModuleType:
+    try:
+        from hadgeo.decisions import polygons
+    except ImportError as error:
+        raise MissingExtraError(f'polygons need {error.name}; install it with pip install "hadgeo[vector]"') from error
+    return polygons
+
+
+def _spectra() -> ModuleType:
+    try:
+        from hadgeo.evidence import spectrum_plots as spectra
+    except ImportError as error:
+        raise MissingExtraError(f'pictures need {error.name}; install it with pip install "hadgeo[report]"') from error
+    return spectra
+
+
+def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
+    return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, "count"))
+
+
+def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progress: Progress) -> int:
+    pixels = pixels_above(scores, threshold, progress=progress)
+    return len(gather(pixels, label(pixels, grouping.connectivity), min_pixels=grouping.min_pixels))
+
+
+def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
+    bands: dict[int, str] = {}
+    if explain is not None:
+        evidence = explain([Anomaly(group.id, group.rows, group.cols) for group in found.groups])
+        bands = dict(zip(evidence.id.values.tolist(), top_bands(evidence), strict=True))
+        if outputs.evidence is not None:
+            write_evidence(evidence, outputs.evidence, overwrite=overwrite)
+        if outputs.spectra is not None:
+            _spectra().spectra_plots(evidence, outputs.spectra, overwrite=overwrite)
+    if outputs.polygons is not None:
+        _polygons().write(found, outputs.polygons, bands=lambda group: bands.get(group.id) or None)
+
+
+def _write_p_values(
+    out: Path, scores: ScoreMap, calibration: Calibration, *, overwrite: bool, progress: Progress
+) -> None:
+    writer = ScoreWriter(
+        out,
+        shape=scores.shape,
+        crs=scores.crs,
+        transform=scores.transform,
+        description="p-value of the anomaly score",
+        tags={**{k: v for k, v in scores.tags.items() if k.startswith("HADGEO_")}, "HADGEO_SCORES": scores.path.name},
+        overwrite=overwrite,
+        overviews="min",
+    )
+    with writer:
+        for rows, strip in followed(scores, progress, "p-values"):
+            p_values = calibration.p_values(strip).astype(np.float32)
+            writer.write(Window(rows.start, 0, rows.stop - rows.start, scores.shape[1]), p_values)
+        writer.finish()

@@ -1,0 +1,300 @@
+"""Anomalies as polygons with attributes: GeoPackage, GeoJSON or GeoParquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+import pyogrio.raw
+import pyproj
+import shapely
+
+from hadgeo.decisions.calibration import Calibration
+from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, gather, joined, label, pixels_above
+from hadgeo.decisions.place import Place
+from hadgeo.errors import CubeWarning, MissingExtraError, OutputError, ParameterError
+from hadgeo.maps.reader import ScoreMap
+from hadgeo.progress import SILENT, Progress
+
+#: (group,) array of shapely geometries.
+Geometries = npt.NDArray[np.object_]
+
+#: The layer's name in a GeoPackage.
+LAYER = "anomalies"
+
+_DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """What stands out in a map, the largest score first.
+
+    Attributes:
+        groups: The pixels of each.
+        outlines: (group,) multi-polygons along the edges of the pixels, in the map's coordinate system; in columns and
+            rows where it has none.
+        place: The map's coordinate system and grid.
+        p_values: The share of background pixels that reach each one's largest score.
+        expected_false_alarms: How many background pixels of such a scene do.
+        detector: The detector's name, or an empty text.
+    """
+
+    groups: Groups
+    outlines: Geometries
+    place: Place
+    p_values: npt.NDArray[np.float64]
+    expected_false_alarms: npt.NDArray[np.float64]
+    detector: str
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+def find(
+    scores: ScoreMap,
+    threshold: float,
+    calibration: Calibration,
+    *,
+    connectivity: int = 8,
+    min_pixels: int = 1,
+    merge_distance: float = 0.0,
+    progress: Progress = SILENT,
+) -> Anomalies:
+    """Find the connected groups of the pixels that reach a threshold.
+
+    Args:
+        scores: The map.
+        threshold: From which score on, itself included, pixels stand out.
+        calibration: The map's, for p-values.
+        connectivity: 4, neighbours share a side, or 8, they may touch at a corner.
+        min_pixels: Smaller anomalies are left out, after merging.
+        merge_distance: Groups whose outlines are at most so far apart are one anomaly: metres, or the units of the grid
+            where the map has no coordinate system.
+        progress: Follows the reading and may cancel it.
+
+    Raises:
+        ParameterError: An option is out of bounds, or more than `hadgeo.decisions.groups.MAX_PIXELS` stand out.
+        ReadError: The file is damaged.
+        Cancelled: `progress` asked for it.
+    """
+    if not 0 <= merge_distance < np.inf:
+        raise ParameterError(f"merge_distance must be at least 0, not {merge_distance:g}")
+    place = Place(scores)
+    pixels = pixels_above(scores, threshold, progress=progress)
+    labels = label(pixels, connectivity)
+    if merge_distance and len(pixels):
+        labels = _merge(pixels, labels, place, merge_distance)
+    groups = gather(pixels, labels, min_pixels=min_pixels)
+    members = np.repeat(np.arange(len(groups)), groups.sizes)
+    p_values = calibration.p_values(groups.max_scores)
+    return Anomalies(
+        groups, _outlines(groups.pixels, members, place), place, p_values, calibration.count * p_values, scores.detector
+    )
+
+
+def check_suffix(out: Path) -> str:
+    """The format that a file's name asks for.
+
+    Raises:
+        ParameterError: It asks for none that is known.
+        MissingExtraError: It is GeoParquet, and pyarrow is not installed.
+    """
+    driver = _DRIVERS.get(out.suffix.lower())
+    if driver is None:
+        raise ParameterError(f"{out}: polygons are written as {', '.join(_DRIVERS)}; give one of these suffixes")
+    if driver == "Parquet":
+        _pyarrow()
+    return driver
+
+
+def write(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | None] | None = None) -> Path:
+    """Write anomalies as a vector file, beside its place first and then under its name, replacing what was there.
+
+    GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system.
+
+    Args:
+        anomalies: What `find` found; none make an empty layer.
+        out: The file; its suffix names the format.
+        bands: Says which bands made a group stand out; nothing is said by default.
+
+    Raises:
+        ParameterError: The suffix is unknown.
+        MissingExtraError: It is GeoParquet, and pyarrow is not installed.
+        OutputError: The file cannot be written.
+    """
+    driver = check_suffix(out)
+    if anomalies.place.crs is None:
+        warnings.warn(
+            f"{out}: the scene has no coordinate system, so neither have the polygons; areas and longitudes are empty",
+            CubeWarning,
+            stacklevel=2,
+        )
+    table = _table(anomalies)
+    table["bands"] = np.array([bands(group) if bands else None for group in anomalies.groups], dtype=object)
+    # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
+    content = _parquet(anomalies, table) if driver == "Parquet" else _ogr(driver, anomalies, table)
+    part = out.with_name(out.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}; make room, or write elsewhere") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return out
+
+
+def _merge(pixels: Pixels, labels: Integers, place: Place, distance: float) -> Integers:
+    """Number the groups anew, those alike whose outlines are near each other."""
+    order = np.argsort(labels, kind="stable")
+    sorted_pixels = Pixels(
+        pixels.rows[order], pixels.cols[order], pixels.scores[order], pixels.shifts[order], pixels.width
+    )
+    outlines = shapely.transform(_outlines(sorted_pixels, labels[order], place), place.metres())
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=distance)
+    return joined(len(outlines), pairs)[labels]
+
+
+def _outlines(pixels: Pixels, members: Integers, place: Place) -> Geometries:
+    """Multi-polygons along the edges of each group's pixels.
+
+    Args:
+        pixels: Pixels, group by group, and row by row in each.
+        members: The group of each, rising from 0 without a gap.
+        place: Where they lie.
+    """
+    if not len(pixels):
+        return np.empty(0, dtype=object)
+    # Runs of pixels side by side make fewer rectangles than pixels.
+    begins = np.ones(len(pixels), dtype=bool)
+    begins[1:] = (np.diff(members) != 0) | (np.diff(pixels.rows) != 0) | (np.diff(pixels.cols) != 1)
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(pixels)) - 1
+    top = pixels.rows[first]
+    boxes = shapely.box(pixels.cols[first], top, pixels.cols[last] + 1, top + 1)
+    groups = np.split(boxes, np.flatnonzero(np.diff(members[first])) + 1)
+    joint = np.array([own[0] if len(own) == 1 else shapely.union_all(own) for own in groups], dtype=object)
+    # Corners between runs that make a straight edge go.
+    parts, owner = shapely.get_parts(shapely.simplify(joint, 0), return_index=True)
+    outlines: Geometries = shapely.transform(shapely.multipolygons(parts, indices=owner), place.coordinates)
+    return outlines
+
+
+def _table(anomalies: Anomalies) -> dict[str, npt.NDArray[Any]]:
+    """The attributes, column by column; NaN and None are unknown."""
+    groups, place = anomalies.groups, anomalies.place
+    count = len(groups)
+    members = np.repeat(np.arange(count), groups.sizes)
+    centres = np.stack(
+        [
+            np.bincount(members, weights=groups.pixels.cols + 0.5, minlength=count),
+            np.bincount(members, weights=groups.pixels.rows + 0.5, minlength=count),
+        ],
+        axis=1,
+    )
+    lonlat = place.wgs84(place.coordinates(centres / groups.sizes[:, None]))
+    peak = place.coordinates(groups.peaks[:, ::-1] + 0.5)
+    return {
+        "id": np.arange(1, count + 1),
+        "pixels": groups.sizes.astype(np.int64),
+        "area_m2": _areas(anomalies),
+        "max_score": groups.max_scores.astype(np.float64),
+        "mean_score": groups.mean_scores,
+        "p_value": anomalies.p_values,
+        "expected_false_alarms": anomalies.expected_false_alarms,
+        "lon": lonlat[:, 0],
+        "lat": lonlat[:, 1],
+        "peak_x": peak[:, 0],
+        "peak_y": peak[:, 1],
+        "peak_row": groups.peaks[:, 0],
+        "peak_col": groups.peaks[:, 1],
+        "detector": np.full(count, anomalies.detector or None, dtype=object),
+    }
+
+
+def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
+    """Areas in m²: on the plane of a projection, else on the ellipsoid; NaN where neither is known."""
+    place, sizes = anomalies.place, anomalies.groups.sizes
+    if place.metre is not None:
+        return np.asarray(sizes * (abs(place.transform.determinant) / place.metre**2), dtype=np.float64)
+    if not place.on_earth:
+        return np.full(len(sizes), np.nan)
+    geod = pyproj.Geod(ellps="WGS84")
+    outlines = shapely.transform(anomalies.outlines, place.wgs84)
+    return np.array([abs(geod.geometry_area_perimeter(outline)[0]) for outline in outlines], dtype=np.float64)
+
+
+def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
+    outlines, crs = anomalies.outlines, anomalies.place.crs
+    options, content = {}, io.BytesIO()
+    # The newest version makes older GIS warn, and holds nothing that is needed here.
+    dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
+    if driver == "GeoJSON" and anomalies.place.on_earth:
+        outlines, crs = shapely.transform(outlines, anomalies.place.wgs84), pyproj.CRS("EPSG:4326")
+        options["RFC7946"] = "YES"
+    # The date in a GeoPackage: the same run gives the same bytes.
+    date = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
+    try:
+        with warnings.catch_warnings():
+            # That there is no coordinate system has been said.
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+            pyogrio.raw.write(
+                content,
+                shapely.to_wkb(outlines),
+                list(table.values()),
+                list(table),
+                layer=LAYER,
+                driver=driver,
+                geometry_type="MultiPolygon",
+                crs=None if crs is None else crs.to_wkt(),
+                layer_options=options,
+                dataset_options=dataset_options,
+            )
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})
+    return content.getvalue()
+
+
+def _parquet(anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
+    """GeoParquet 1.1.0 (https://geoparquet.org/releases/v1.1.0), which GDAL's wheels cannot."""
+    pyarrow = _pyarrow()
+    types = {"b": pyarrow.bool_(), "i": pyarrow.int64(), "f": pyarrow.float64(), "O": pyarrow.string()}
+    columns = {k: pyarrow.array(v, types[v.dtype.kind], from_pandas=True) for k, v in table.items()}
+    columns["geometry"] = pyarrow.array(shapely.to_wkb(anomalies.outlines), pyarrow.binary())
+    crs = anomalies.place.crs
+    geometry: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["MultiPolygon"] if len(anomalies) else [],
+        "crs": None if crs is None else crs.to_json_dict(),
+    }
+    if len(anomalies):
+        geometry["bbox"] = shapely.total_bounds(anomalies.outlines).tolist()
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
+    layer = pyarrow.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(layer, content)
+    return content.getvalue()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError(
+            "GeoParquet needs pyarrow: pip install 'hadgeo[vector]', or write .gpkg or .geojson"
+        ) from error
+    return pyarrow

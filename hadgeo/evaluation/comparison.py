@@ -1,0 +1,155 @@
+"""Several detectors on one scene with a truth: who finds most, how surely, and in what time."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hadgeo.compute.device import resolve_device
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.registry import make_detector
+from hadgeo.errors import OutputError, ParameterError, TruthError
+from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
+from hadgeo.evaluation.truth import TARGET, open_truth
+from hadgeo.formats.source import Source
+from hadgeo.maps.reader import ScoreMap
+from hadgeo.maps.writer import check_output
+from hadgeo.progress import SILENT, Progress
+from hadgeo.run.engine import detect
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A detector as it shall run.
+
+    Attributes:
+        name: Its name in the registry.
+        parameters: What differs from the defaults.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What tells it apart: ``bs3lnet:steps=200``."""
+        return ":".join([self.name, ",".join(f"{key}={value}" for key, value in self.parameters.items())]).rstrip(":")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the leaderboard.
+
+    Attributes:
+        contender: The detector.
+        evaluation: How well it did; the map that this names is gone unless a folder was given.
+        seconds: Wall time of each stage of its run.
+    """
+
+    contender: Contender
+    evaluation: Evaluation
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            "detector": self.contender.name,
+            "parameters": dict(self.contender.parameters),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            **self.evaluation.to_dict(),
+        }
+
+
+def compare(
+    scene: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
+    contenders: Sequence[Contender],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    bands: str | Sequence[int] | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> list[Entry]:
+    """Run detectors on a scene, one after the other, and rank them by AUC(D,F), then AP.
+
+    Args:
+        scene: The cube.
+        truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
+        contenders: The detectors, no two alike.
+        folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
+        bands: As for `hadgeo.detect`.
+        device: As for `hadgeo.detect`.
+        memory: As for `hadgeo.detect`.
+        resamples: Bootstrap resamples; 0 leaves intervals out. All detectors are judged on the same ones.
+        seed: Makes the resamples repeatable; a detector's own seed is a parameter of it.
+        overwrite: Whether existing maps may be replaced.
+        progress: Follows the runs and may cancel them.
+
+    Raises:
+        ParameterError: Two detectors are alike, there is none, or a parameter is out of bounds.
+        DeviceError: The device is not there.
+        TruthError: The truth does not fit the scene, or holds no target.
+        OutputError: A map cannot be written.
+        HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
+    """
+    _check(contenders)
+    resolve_device(device)
+    source = source_of(open_cube(scene))
+    _check_truth(truth, source)
+    entries = []
+    with ExitStack() as stack:
+        place = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
+        maps = [_map_path(place, scene, contender) for contender in contenders]
+        for path in maps:
+            check_output(path, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
+            if path.exists() and path.samefile(truth):
+                raise OutputError(f"{path} is the truth itself; keep the maps in another folder with -o")
+        for contender, path in zip(contenders, maps, strict=True):
+            progress.message(f"detector: {contender.label}")
+            done = detect(
+                scene,
+                contender.name,
+                parameters=dict(contender.parameters),
+                out=path,
+                bands=bands,
+                device=device,
+                memory=memory,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            entries.append(Entry(contender, evaluate(path, truth, resamples=resamples, seed=seed), done.seconds))
+    return sorted(entries, key=lambda e: (e.evaluation.values["auc_d_f"], e.evaluation.values["ap"]), reverse=True)
+
+
+def _check(contenders: Sequence[Contender]) -> None:
+    if not contenders:
+        raise ParameterError("no detector to compare; name some with -d rx,bs3lnet")
+    seen = set()
+    for contender in contenders:
+        make_detector(contender.name, dict(contender.parameters))
+        if contender.label in seen:
+            raise ParameterError(f"-d {contender.label} is given twice; leave one out, or set another parameter")
+        seen.add(contender.label)
+
+
+def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
+    """Refuse a truth before hours are spent on scores."""
+    metadata = source.metadata
+    place = metadata.transform if metadata.georeferenced else None
+    known = open_truth(truth, ScoreMap(Path(source.path), source.shape[1:], metadata.crs, place))
+    if not (known == TARGET).any():
+        raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
+
+
+def _map_path(folder: Path, scene: str | os.PathLike[str], contender: Contender) -> Path:
+    return folder / re.sub(r"[^\w.=-]+", "_", f"{Path(scene).stem}_{contender.label}.tif")

@@ -1,0 +1,1 @@
+"""What was measured at an anomaly, and what was expected there."""

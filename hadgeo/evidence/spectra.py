@@ -1,0 +1,353 @@
+"""Why a pixel stands out: what was measured there, what was expected instead, and how unusual the difference is.
+
+Each anomaly costs one small window around it, so memory depends neither on the scene nor on the anomalies' number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.warp
+import torch
+import xarray as xr
+from scipy.ndimage import binary_dilation
+
+from hadgeo._version import __version__
+from hadgeo.compute.device import resolve_device
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.base import Detector
+from hadgeo.errors import Cancelled, CubeError
+from hadgeo.evidence.chip import SIDE, read_chip
+from hadgeo.files import check_product, written_beside
+from hadgeo.formats.source import Source
+from hadgeo.model_file import Model
+from hadgeo.pictures.composite import colour_bands
+from hadgeo.progress import SILENT, Progress
+from hadgeo.run.engine import scene_of_model, usable_bands
+from hadgeo.sampling import band_index
+from hadgeo.windows import Window, pad
+
+#: Pixels to each side of an anomaly in which its usual surroundings are sought.
+SURROUNDINGS = 10
+
+#: Of an anomaly that is wider or higher than this, the part around its middle is looked at.
+LARGEST_SIDE = 64
+
+#: Bands named in `top_bands`.
+NAMED_BANDS = 5
+
+#: Ratio of the standard deviation of a normal distribution to the median of its absolute value.
+_NORMAL = 1.4826
+
+#: Fewer surrounding pixels do not tell what is usual.
+_FEWEST_AROUND = 8
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A group of pixels that stands out.
+
+    Attributes:
+        id: Its number, unique in its scene.
+        rows: Rows of its pixels, at least one.
+        cols: Columns of its pixels, in the same order.
+    """
+
+    id: int
+    rows: npt.NDArray[np.intp]
+    cols: npt.NDArray[np.intp]
+
+
+def gather_evidence(
+    scene: str | os.PathLike[str] | xr.DataArray,
+    detector: Detector[Any] | Model | None,
+    anomalies: Sequence[Anomaly],
+    *,
+    bands: Sequence[int] | None = None,
+    resample_bands: bool = False,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> xr.Dataset:
+    """Compare the spectrum of each anomaly with the background that was expected there.
+
+    Args:
+        scene: The file, or the cube, in which they were found.
+        detector: What found them: fitted, or a model. With None, or one that cannot explain itself, the median
+            spectrum of the surroundings is expected.
+        anomalies: Groups of pixels, in the order in which they are reported.
+        bands: 0-based indices of the bands that a fitted detector takes, `Detection.bands.indices`; a model knows its
+            own. By default those that `hadgeo.detect` would choose.
+        resample_bands: Interpolate the scene to a model's wavelengths, where they differ, instead of refusing.
+        device: Where to compute; see `hadgeo.detect`.
+        progress: Follows the work and may cancel it.
+
+    Returns:
+        A dataset of the dimensions ``anomaly`` and ``band``:
+
+        - ``spectrum``, the mean over the anomaly's pixels; ``expected``, the mean of the background there;
+          ``difference``, the former less the latter: in the units of the scene.
+        - ``spread``, the usual size of the difference over the surroundings, 1.4826 times the median of its absolute
+          value, which is the standard deviation where it is normal and its mean is 0. NaN with too few pixels around.
+        - ``chip``, the 25 x 25 pixels around its middle as red, green, blue and opacity, 0 to 255; true colour where
+          the cube sees it.
+        - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
+
+        Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
+        ``col`` (0-based, of the centre), ``x``, ``y``, ``longitude``, ``latitude`` where the scene has a place.
+
+    Raises:
+        CubeError: The scene cannot be used, or an anomaly lies outside of it.
+        BandError: Fewer than two bands are left.
+        ModelError: A model's bands are not in the scene.
+        Cancelled: `progress` asked for it.
+    """
+    cube = scene if isinstance(scene, xr.DataArray) else open_cube(scene)
+    source = source_of(cube)
+    fitted: Detector[Any] | None
+    if isinstance(detector, Model):
+        source, selection = scene_of_model(source, detector, resample=resample_bands)
+        bands, fitted = selection.indices, detector.detector
+    else:
+        bands, fitted = bands if bands is not None else usable_bands(source, None).indices, detector
+    _check_inside(anomalies, source)
+    where = resolve_device(device)
+    if fitted is not None:
+        fitted.load_state(fitted.state(), where)
+    looker = _Looker(source, bands, fitted, where, anomalies)
+    colours = colour_bands(source.metadata, source.shape[0])
+    looks: dict[int, _Look] = {}
+    # Classic NetCDF has no uint8.
+    chips = np.zeros((len(anomalies), SIDE, SIDE, 4), dtype=np.int16)
+    progress.stage("evidence", len(anomalies))
+    # By their place, so that neighbours find each other's blocks of the file still in a cache.
+    for i in sorted(range(len(anomalies)), key=lambda i: (anomalies[i].rows.min(), anomalies[i].cols.min())):
+        if progress.cancelled():
+            raise Cancelled("stopped on request")
+        looks[i] = looker.look(anomalies[i])
+        chips[i] = read_chip(source, colours, *_middle(anomalies[i]))
+        progress.advance()
+    evidence = _dataset(source, bands, fitted, anomalies, [looks[i] for i in range(len(anomalies))])
+    return evidence.assign(chip=(("anomaly", "chip_row", "chip_col", "rgba"), chips, {"long_name": colours.label}))
+
+
+def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
+    rows, cols = source.shape[1:]
+    for anomaly in anomalies:
+        if min(anomaly.rows.min(), anomaly.cols.min()) < 0 or anomaly.rows.max() >= rows or anomaly.cols.max() >= cols:
+            raise CubeError(
+                f"{source.path}: {rows} x {cols} pixels, and anomaly {anomaly.id} has some outside; "
+                "give the scene in which it was found"
+            )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Spectra (band) of one anomaly, NaN where unknown, and the number of its pixels that were averaged."""
+
+    spectrum: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+    pixels: int
+
+
+class _Looker:
+    """Reads the surroundings of one anomaly after the other."""
+
+    def __init__(
+        self,
+        source: Source,
+        bands: Sequence[int],
+        detector: Detector[Any] | None,
+        device: torch.device,
+        anomalies: Sequence[Anomaly],
+    ) -> None:
+        self._source = source
+        self._bands = band_index(bands, source.shape[0])
+        self._detector = detector
+        self._device = device
+        rows = np.concatenate([anomaly.rows for anomaly in anomalies]) if anomalies else np.empty(0, np.intp)
+        cols = np.concatenate([anomaly.cols for anomaly in anomalies]) if anomalies else np.empty(0, np.intp)
+        order = np.argsort(rows, kind="stable")
+        self._rows, self._cols = rows[order], cols[order]
+
+    def look(self, anomaly: Anomaly) -> _Look:
+        halo = 0 if self._detector is None else self._detector.halo
+        window = pad(_surroundings(anomaly, self._source.shape[1:]), halo, self._source.shape[1:])
+        block = self._source.read(window.outer_rows, window.outer_cols, self._bands)
+        measured = block[(slice(None), *window.inner)].astype(np.float64)
+        valid = np.isfinite(measured).all(axis=0)
+        here = _mask(window, anomaly.rows, anomaly.cols) & valid
+        # A pixel that touches an anomaly may hold a part of it.
+        around = valid & ~binary_dilation(self._anomalous(window), np.ones((3, 3), dtype=bool))
+        expected = self._expected(block, window, measured, around)
+        difference = measured - expected
+        return _Look(
+            _mean(measured[:, here]), _mean(expected[:, here]), _usual_size(difference[:, around]), int(here.sum())
+        )
+
+    def _anomalous(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Where a window holds any anomaly."""
+        part = slice(*np.searchsorted(self._rows, (window.rows.start, window.rows.stop)))
+        return _mask(window, self._rows[part], self._cols[part])
+
+    def _expected(
+        self,
+        block: npt.NDArray[np.floating[Any]],
+        window: Window,
+        measured: npt.NDArray[np.float64],
+        around: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float64]:
+        if self._detector is not None:
+            # Apple's GPUs have no float64.
+            dtype = torch.float32 if self._device.type == "mps" else None
+            explained = self._detector.explain(torch.from_numpy(block).to(self._device, dtype))
+            if explained is not None:
+                inner = explained[(slice(None), *window.inner)].cpu().numpy()
+                return inner.astype(np.float64)
+        if not around.any():
+            return np.full_like(measured, np.nan)
+        return np.broadcast_to(np.median(measured[:, around], axis=1)[:, None, None], measured.shape)
+
+
+def _surroundings(anomaly: Anomaly, shape: tuple[int, ...]) -> Window:
+    """The window of an anomaly, of its middle where it is large, and of what lies around."""
+    sides = []
+    middle = _middle(anomaly)
+    for places, at, length in zip((anomaly.rows, anomaly.cols), middle, shape, strict=True):
+        low = max(int(places.min()), at - LARGEST_SIDE // 2)
+        high = min(int(places.max()) + 1, at + LARGEST_SIDE // 2)
+        sides.append((max(0, low - SURROUNDINGS), min(length, high + SURROUNDINGS)))
+    (top, bottom), (left, right) = sides
+    return Window(top, left, bottom - top, right - left)
+
+
+def _middle(anomaly: Anomaly) -> tuple[int, int]:
+    """The pixel of an anomaly that is nearest to its centroid, which may lie outside."""
+    rows, cols = anomaly.rows, anomaly.cols
+    nearest = int(np.hypot(rows - rows.mean(), cols - cols.mean()).argmin())
+    return int(rows[nearest]), int(cols[nearest])
+
+
+def _mask(window: Window, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Which of a window's pixels are among those given."""
+    mask = np.zeros((window.height, window.width), dtype=bool)
+    down, right = rows - window.row, cols - window.col
+    inside = (down >= 0) & (down < window.height) & (right >= 0) & (right < window.width)
+    mask[down[inside], right[inside]] = True
+    return mask
+
+
+def _mean(spectra: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean of (band, pixel), NaN without pixels."""
+    return spectra.mean(axis=1) if spectra.shape[1] else np.full(spectra.shape[0], np.nan)
+
+
+def _usual_size(difference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How large the differences (band, pixel) of the background are; see `gather_evidence`."""
+    if difference.shape[1] < _FEWEST_AROUND:
+        return np.full(difference.shape[0], np.nan)
+    size: npt.NDArray[np.float64] = _NORMAL * np.median(np.abs(difference), axis=1)
+    return size
+
+
+def _dataset(
+    source: Source,
+    bands: Sequence[int],
+    detector: Detector[Any] | None,
+    anomalies: Sequence[Anomaly],
+    looks: Sequence[_Look],
+) -> xr.Dataset:
+    index = np.asarray(bands, dtype=np.intp)
+    shape = (len(looks), index.size)
+    spectrum, expected, spread = (
+        np.array([getattr(look, name) for look in looks], dtype=np.float64).reshape(shape)
+        for name in ("spectrum", "expected", "spread")
+    )
+    known = source.metadata.take(index)
+    of_scene = {"units": "of the scene"}
+    values = {
+        "spectrum": (("anomaly", "band"), spectrum, {"long_name": "mean spectrum", **of_scene}),
+        "expected": (("anomaly", "band"), expected, {"long_name": "mean expected background", **of_scene}),
+        "difference": (("anomaly", "band"), spectrum - expected, {"long_name": "spectrum - expected", **of_scene}),
+        "spread": (("anomaly", "band"), spread, {"long_name": "usual size of the difference around", **of_scene}),
+    }
+    coords: dict[str, Any] = {"band": index + 1, **_places(source, anomalies)}
+    coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))
+    coords["pixels"] = ("anomaly", np.array([look.pixels for look in looks], dtype=np.int32))
+    for name in ("wavelength", "fwhm"):
+        if getattr(known, name) is not None:
+            coords[name] = ("band", getattr(known, name), {"units": "nm"})
+    attrs = {
+        "title": "spectral evidence of anomalies",
+        "scene": Path(source.path).name,
+        "detector": "" if detector is None else detector.name,
+        "crs": known.crs.to_wkt() if known.crs is not None else "",
+        "history": f"hadgeo {__version__}",
+    }
+    dataset = xr.Dataset(values, coords=coords, attrs=attrs)
+    return dataset.assign(top_bands=("anomaly", np.array(top_bands(dataset), dtype=object)))
+
+
+def _places(source: Source, anomalies: Sequence[Anomaly]) -> dict[str, Any]:
+    """Coordinates of the anomalies' centres, as far as they are known."""
+    rows = np.array([anomaly.rows.mean() for anomaly in anomalies], dtype=np.float64)
+    cols = np.array([anomaly.cols.mean() for anomaly in anomalies], dtype=np.float64)
+    places: dict[str, Any] = {"row": ("anomaly", rows), "col": ("anomaly", cols)}
+    metadata = source.metadata
+    if not metadata.georeferenced:
+        return places
+    a, b, c, d, e, f = metadata.transform[:6]
+    x, y = c + a * (cols + 0.5) + b * (rows + 0.5), f + d * (cols + 0.5) + e * (rows + 0.5)
+    places |= {"x": ("anomaly", x), "y": ("anomaly", y)}
+    if metadata.crs is not None:
+        longitude, latitude = rasterio.warp.transform(metadata.crs, "EPSG:4326", x, y) if anomalies else ([], [])
+        places["longitude"] = ("anomaly", np.array(longitude, dtype=np.float64), {"units": "degrees_east"})
+        places["latitude"] = ("anomaly", np.array(latitude, dtype=np.float64), {"units": "degrees_north"})
+    return places
+
+
+def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
+    """The bands in which each anomaly differs most from what was expected, in units of the usual difference.
+
+    Args:
+        evidence: Of `gather_evidence`.
+        count: How many to name.
+
+    Returns:
+        Such as ``1650 nm (+8.2σ), 1660 nm (+8.0σ)``, band numbers where wavelengths are not known; empty where no
+        spread is known.
+    """
+    names = [f"band {number}" for number in evidence.band.values]
+    if "wavelength" in evidence.coords:
+        names = [f"{wavelength:.0f} nm" for wavelength in evidence.wavelength.values]
+    spread = evidence.spread.where(evidence.spread > 0)
+    deviation = (evidence.difference / spread).values
+    order = np.argsort(-np.abs(deviation), axis=1)[:, :count]
+    return [
+        ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))
+        for row, best in zip(deviation, order, strict=True)
+    ]
+
+
+def write_evidence(evidence: xr.Dataset, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write evidence as NetCDF (classic, which every reader of NetCDF knows).
+
+    Args:
+        evidence: Of `gather_evidence`.
+        out: The file.
+        overwrite: Whether a file there may be replaced.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    target = Path(out)
+    check_product(target, (), overwrite=overwrite)
+    with written_beside(target) as part:
+        evidence.to_netcdf(part, engine="scipy")
+    return target

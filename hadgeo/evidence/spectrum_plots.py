@@ -1,0 +1,151 @@
+"""One small picture of each anomaly's spectrum: what was measured, what was expected, and the difference shaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.pictures.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NAME = re.compile(r"anomaly_\d+\.png")
+
+#: A step between bands that is so many times the usual one is a gap.
+_GAP_STEPS = 3.0
+
+_MEASURED, _EXPECTED = "#b2182b", "#2166ac"
+
+
+def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+    """Draw the spectrum of each anomaly.
+
+    Args:
+        evidence: Of `hadgeo.evidence.spectra.gather_evidence`.
+        folder: Where to; made if it is missing. The pictures are called ``anomaly_<id>.png``.
+        overwrite: Whether the folder may hold something already; pictures of an earlier run are then replaced.
+
+    Returns:
+        The pictures, in the order of the anomalies.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OutputError: They cannot be written; see `check_folder`.
+    """
+    home = Path(folder)
+    check_folder(home, overwrite=overwrite)
+    old = {path for path in home.glob("*.png") if _NAME.fullmatch(path.name)}
+    pictures = []
+    for i in range(evidence.sizes["anomaly"]):
+        figure = draw_spectrum(evidence.isel(anomaly=i))
+        home.mkdir(exist_ok=True)
+        out = home / f"anomaly_{int(evidence.id[i])}.png"
+        save_figure(figure, out, "png")
+        pictures.append(out)
+    for path in old - set(pictures):
+        path.unlink()
+    return pictures
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse early a folder that could not be filled late.
+
+    Raises:
+        OutputExistsError: Something is in it, and `overwrite` is false.
+        OutputError: It is a file, or cannot be made or written into.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; name a folder for the pictures")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first, or name another")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise OutputError(f"{folder}: no permission to write there; name another folder")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise OutputExistsError(f"{folder} is not empty; use --overwrite to write into it, or name another folder")
+
+
+def draw_spectrum(anomaly: xr.Dataset) -> Figure:
+    """Draw one anomaly.
+
+    Args:
+        anomaly: Evidence of a single one, without the dimension ``anomaly``.
+
+    Returns:
+        A figure of 800 x 360 pixels.
+    """
+    figure = new_figure(800, 360)
+    axes = figure.add_axes((0.09, 0.15, 0.63, 0.62))
+    known = "wavelength" in anomaly.coords
+    position = (anomaly.wavelength if known else anomaly.band).values.astype(np.float64)
+    lines = {
+        name: _with_gaps(anomaly[name].values, position, anomaly.band.values)
+        for name in ("spectrum", "expected", "spread")
+    }
+    at = _with_gaps(position, position, anomaly.band.values)
+    measured, expected = lines["spectrum"], lines["expected"]
+    axes.fill_between(
+        at, expected - lines["spread"], expected + lines["spread"], color=_EXPECTED, alpha=0.18, lw=0, label="usual"
+    )
+    axes.fill_between(at, expected, measured, color=_MEASURED, alpha=0.22, lw=0, label="difference")
+    axes.plot(at, expected, color=_EXPECTED, lw=1.4, label="expected background")
+    axes.plot(at, measured, color=_MEASURED, lw=1.6, label="measured")
+    axes.set_xlabel("wavelength (nm)" if known else "band")
+    axes.margins(x=0.01)
+    axes.grid(color="0.9", lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9, color="0.6")
+    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=4)
+    _head(figure, anomaly)
+    _draw_chip(figure, anomaly.chip)
+    return figure
+
+
+def _draw_chip(figure: Figure, chip: xr.DataArray) -> None:
+    """The anomaly in its surroundings, between four marks that leave it to be seen."""
+    axes = figure.add_axes((0.745, 0.2, 0.235, 0.52))
+    axes.imshow(chip.values.astype(np.uint8), interpolation="nearest")
+    middle = chip.shape[0] // 2
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        near, far = ((middle + down * away, middle + right * away) for away in (3, 6))
+        axes.plot([near[1], far[1]], [near[0], far[0]], color=_MEASURED, lw=1.4)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor("0.88")
+    axes.set_xlabel(chip.attrs["long_name"].replace(", ", "\n"), fontsize=8, color="0.35")
+
+
+def _head(figure: Figure, anomaly: xr.Dataset) -> None:
+    pixels = int(anomaly.pixels)
+    figure.text(0.02, 0.93, f"Anomaly {int(anomaly.id)}", fontsize=12, fontweight="bold")
+    facts = [anomaly.attrs.get("scene", ""), f"{pixels} pixel{'s' if pixels != 1 else ''}", _place(anomaly)]
+    figure.text(
+        0.98, 0.93, ", ".join(fact for fact in facts if fact), fontsize=9, color="0.35", ha="right", parse_math=False
+    )
+    best = str(anomaly.top_bands.values) if "top_bands" in anomaly else ""
+    if best:
+        figure.text(0.02, 0.86, f"Stands out at {best}", fontsize=8)
+
+
+def _place(anomaly: xr.Dataset) -> str:
+    if "longitude" in anomaly.coords:
+        return f"{float(anomaly.latitude):.5f}°, {float(anomaly.longitude):.5f}°"
+    return f"row {float(anomaly.row):.0f}, column {float(anomaly.col):.0f}"
+
+
+def _with_gaps(
+    values: npt.NDArray[np.floating[Any]], position: npt.NDArray[np.float64], band: npt.NDArray[np.integer[Any]]
+) -> npt.NDArray[np.float64]:
+    """Put a NaN wherever bands are left out, so that no line is drawn across."""
+    step = np.diff(position)
+    usual = np.median(np.abs(step)) if step.size else 0.0
+    gaps = np.flatnonzero((np.diff(band) > 1) | (np.abs(step) > _GAP_STEPS * usual)) + 1
+    return np.insert(values.astype(np.float64), gaps, np.nan)

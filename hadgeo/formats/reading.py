@@ -1,0 +1,37 @@
+"""How a file is to be read where it does not say so itself, or says it wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: What `Reading.quality` may name; a product has some of them.
+QUALITY = ("cloud", "cirrus", "shadow", "water", "snow", "haze", "saturation", "defect")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a user says of a file, for its format to follow.
+
+    A format that has no use for one of these ignores it; what it had to guess goes to `Metadata.assumed`.
+
+    Attributes:
+        variable: Name of the array that is the cube, where a file or folder holds several.
+        band_axis: Axis of that array that counts bands, 0 the first as the file's own messages show its shape; None
+            finds it from names of dimensions, a wavelength array of that length, or the product's documentation.
+        place: Whether ``map info`` of an ENVI header is placed as the header defines it, or as GDAL does, which turns
+            it about another point.
+        fill: A fill value in stored units; ``"find"`` looks for one where the file names none; ``"none"`` believes the
+            file alone.
+        quality: Names out of `QUALITY`: pixels that a product's own quality layers mark so become nodata.
+    """
+
+    variable: str | None = None
+    band_axis: int | None = None
+    place: Literal["header", "gdal"] = "header"
+    fill: float | Literal["find", "none"] = "find"
+    quality: tuple[str, ...] = ()
+
+
+#: A file as it says itself.
+AS_IT_SAYS = Reading()

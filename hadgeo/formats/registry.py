@@ -1,0 +1,115 @@
+"""Families of files, and the choice between them: hadgeo's own, and those that other packages announce."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from hadgeo.errors import CubeError, CubeNotFoundError
+from hadgeo.formats.gdal import exists, is_no_path
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
+from hadgeo.formats.source import BandSubset, Source
+
+#: Where other packages announce formats of theirs: ``name = "package.module:FORMAT"``.
+ENTRY_POINT_GROUP = "hadgeo.formats"
+
+#: hadgeo's own, in the order in which they are asked: what knows one product before what knows its container.
+BUILT_IN = {
+    "envi": "hadgeo.formats.envi:ENVI",
+    "matlab": "hadgeo.formats.matlab:MATLAB",
+    "gdal": "hadgeo.formats.raster:GDAL",
+}
+
+
+class Format(Protocol):
+    """A family of files.
+
+    Attributes:
+        title: What it is called, for people, such as "EMIT L2A reflectance".
+    """
+
+    title: str
+
+    def claims(self, name: str) -> bool:
+        """Whether a file or folder is of this family, from its name and its first bytes; cheap, and never raises.
+
+        Args:
+            name: A path that exists, or a name that GDAL alone understands.
+        """
+
+    def open(self, name: str, reading: Reading) -> Source:
+        """Open a cube without reading its samples.
+
+        Args:
+            name: As for `claims`, which has said yes.
+            reading: What the user says of it.
+
+        Raises:
+            CubeNotFoundError: A part of it does not exist.
+            CubeError: It cannot be used as a cube.
+            MissingExtraError: It needs an optional dependency.
+        """
+
+
+@cache
+def _known() -> dict[str, str]:
+    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    # Other packages' come first: they are narrower than ours, which ask GDAL in the end.
+    return {**{name: target for name, target in sorted(found.items()) if name not in BUILT_IN}, **BUILT_IN}
+
+
+def list_formats() -> list[str]:
+    """Names of all formats, in the order in which they are asked. Loads none of them."""
+    return list(_known())
+
+
+@cache
+def get_format(name: str) -> Format:
+    """Load the format behind a name of `list_formats`."""
+    module, _, attribute = _known()[name].partition(":")
+    loaded: Format = getattr(import_module(module), attribute)
+    return loaded
+
+
+def open_source(
+    path: str | os.PathLike[str], bands: Sequence[int] | None = None, *, reading: Reading = AS_IT_SAYS
+) -> Source:
+    """Open a cube of any known format, without reading its samples.
+
+    Args:
+        path: A file (for ENVI the data file or its header), a folder of a format that is one, or a name that GDAL
+            opens.
+        bands: 0-based indices of the bands to keep, in order; all by default.
+        reading: What the user says of the file.
+
+    Raises:
+        CubeNotFoundError: The file, or its ENVI header or data file, does not exist.
+        CubeError: The file cannot be used as a cube.
+        BandError: `bands` holds an index that the cube does not have.
+        MissingExtraError: The format needs an optional dependency.
+    """
+    name = os.fspath(path)
+    _check_name(name)
+    chosen = next(known for known in map(get_format, list_formats()) if known.claims(name))
+    source = chosen.open(name, reading)
+    return source if bands is None else BandSubset(source, bands)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise CubeNotFoundError("the path of the cube is empty; give a file")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise CubeError(f"{name}: the name is not UTF-8, which GDAL cannot open; rename the file") from None
+    if is_no_path(name):
+        return
+    if not exists(name):
+        raise CubeNotFoundError(f"{name}: no such file; check the path")
+    if not Path(name).exists():
+        raise CubeNotFoundError(f"{name}: a link to a file that does not exist; restore its target")

@@ -1,0 +1,334 @@
+"""The one writer: a score map grows in a folder beside its place and becomes a cloud-optimised GeoTIFF by a rename.
+
+At every moment the output is either what stood there before or the finished map.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where it closes a file
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.formats.gdal import streaming
+from hadgeo.maps.north_up import north_up_grid, warp_north_up
+from hadgeo.maps.part_folder import PartFolder, part_path
+from hadgeo.maps.raw_tiff import Pick, RawTiff, create_rawtiff, halve
+from hadgeo.windows import Window
+
+#: Bytes of disk that a pixel takes while scores, overviews and the map with its own overviews exist together.
+DISK_BYTES_PER_PIXEL = 2 * 4 * 4 / 3
+
+#: With less than this left, a failure to write needs no other explanation.
+_DISK_FULL_BYTES = 65536
+
+#: Side of the blocks of a map; a raster of one block needs no overview.
+_BLOCK = 512
+
+_SCORES, _COG = "scores.tif", "cog.tif"
+
+
+def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
+    """Refuse early what could not be written late.
+
+    Args:
+        out: Where the map shall stand.
+        overwrite: Whether a file there may be replaced.
+        pixels: Pixels of the map, for the space that it takes.
+        option: What names it on the command line.
+
+    Raises:
+        OutputExistsError: A file stands there, and `overwrite` is false.
+        OutputError: The folder is missing or not writable, or the disk too full.
+    """
+    check_name(out, option)
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
+    if not out.parent.is_dir():
+        what = "is a file" if out.parent.exists() else "does not exist; make it first"
+        raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
+    if os.path.lexists(out) and not overwrite:
+        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or {option} to write elsewhere")
+    if out.exists() and not out.is_file():
+        raise OutputError(
+            f"{out} is a device or a pipe, not a file that could be replaced; use {option} to write elsewhere"
+        )
+    if not os.access(out.parent, os.W_OK):
+        raise OutputError(f"{out}: no permission to write into {out.parent}; use {option} to write elsewhere")
+    needed = int(pixels * DISK_BYTES_PER_PIXEL) + 65536
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise OutputError(
+            f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
+            f"make room, or use {option} to write elsewhere"
+        )
+
+
+def check_name(out: Path, option: str = "-o") -> None:
+    """Refuse a name that no file can have.
+
+    Raises:
+        OutputError: It holds a zero, is not UTF-8, or is too long, the names included under which a map grows.
+    """
+    try:
+        # GDAL takes UTF-8 alone.
+        str(out).encode()
+        # Neither a folder nor a root has a name.
+        (part_path(out) if out.name else out).lstat()
+    except ValueError as error:
+        raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
+
+
+def names_written(out: Path) -> list[Path]:
+    """The names under which a map grows and ends: whatever stood there before is lost."""
+    return [out, part_path(out)] if out.name else [out]
+
+
+class ScoreWriter:
+    """Writes windows of one float32 map, in any order. Use it as a context manager.
+
+    Overviews keep the extreme of the pixels that they stand for, so that a lone hot pixel is seen at every zoom level.
+
+    Args:
+        out: Where the map shall stand.
+        shape: Rows and columns.
+        crs: Coordinate reference system, or None.
+        transform: Full affine of the input, or None where it has none.
+        description: What the band holds.
+        tags: Dataset tags.
+        overwrite: Whether a file at `out` may be replaced.
+        overviews: Which of the pixels an overview keeps: "max", or "min" where small values matter, as p-values do.
+        north_up: Whether the finished map is warped to a north-up grid; see `hadgeo.maps.north_up`. Windows are of the
+            grid as it is. Needs a transform.
+        folder: Where the map grows, if the caller holds it; what stands in it is gone on with, and its fate is the
+            caller's business. By default the folder is made here, and removed whatever happens.
+
+    Raises:
+        OutputError: See `check_output` and `PartFolder`.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        shape: tuple[int, int],
+        crs: CRS | None,
+        transform: Affine | None,
+        description: str,
+        tags: Mapping[str, str],
+        overwrite: bool = False,
+        overviews: Literal["max", "min"] = "max",
+        north_up: bool = False,
+        folder: PartFolder | None = None,
+    ) -> None:
+        if folder is None:
+            check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
+        self.out = out
+        self._pick: Pick = np.fmax if overviews == "max" else np.fmin
+        self._own = folder is None
+        self._folder = folder or PartFolder(out)
+        self._crs, self._transform, self._north_up = crs, transform, north_up
+        self._told: dict[str, Any] = {"description": description, "tags": tags}
+        try:
+            with writing(out):
+                if self._own:
+                    # What a run that was killed has left here may be of another map.
+                    self._folder.clear()
+                part = self._folder.path / _SCORES
+                if not part.exists():
+                    fresh = part.with_name("new.tif")
+                    self._create(fresh, shape, transform)
+                    fresh.replace(part)
+                self._part = RawTiff(part)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _create(self, path: Path, shape: tuple[int, int], transform: Affine | None) -> None:
+        place = {"crs": self._crs} if transform is None else {"crs": self._crs, "transform": transform}
+        create_rawtiff(path, shape, **self._told, **place)
+
+    def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
+        """Write one window.
+
+        Args:
+            window: Where.
+            scores: (y, x) of the window's own pixels, NaN where there is no score.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        with writing(self.out):
+            self._part.write(window.row, window.col, scores)
+
+    def read(self, window: Window) -> npt.NDArray[np.float32]:
+        """Read back what was written, (y, x) of the window's own pixels."""
+        with writing(self.out):
+            return self._part.read(window.rows, window.cols)
+
+    def complete(self) -> None:
+        """Turn what was written into the finished map, beside its place.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        cog = self._folder.path / _COG
+        with writing(self.out), ExitStack() as opened:
+            levels = self._overviews(self._warped(opened) if self._north_up else self._part, opened)
+            source = _with_overviews(levels[0].path, [level.path for level in levels[1:]])
+            # GDAL would remove an older file together with whatever it takes for a part of it.
+            cog.unlink(missing_ok=True)
+            _in_background(lambda: _copy_cog(source, cog))
+            for number, level in enumerate(levels):
+                _check_same(level, cog, number)
+            with cog.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @property
+    def completed(self) -> bool:
+        """Whether the finished map stands beside its place, checked and on the disk, if it was ever said to be."""
+        return (self._folder.path / _COG).exists()
+
+    def place(self) -> Path:
+        """Put the finished map in its place, which is one rename; nothing is done where that has happened before."""
+        with writing(self.out), suppress(FileNotFoundError):
+            (self._folder.path / _COG).replace(self.out)
+        return self.out
+
+    def finish(self) -> Path:
+        """Turn what was written into the map and put it in its place.
+
+        Raises:
+            OutputError: The disk is full, or fails.
+        """
+        self.complete()
+        self.place()
+        self._discard()
+        return self.out
+
+    def _warped(self, opened: ExitStack) -> RawTiff:
+        assert self._transform is not None
+        shape, grid = north_up_grid(self._part.shape, self._transform)
+        path = self._folder.path / "north_up.tif"
+        self._create(path, shape, grid)
+        warped = opened.enter_context(closing(RawTiff(path)))
+        warp_north_up(self._part, self._transform, self._crs, warped, grid)
+        return warped
+
+    def _overviews(self, whole: RawTiff, opened: ExitStack) -> list[RawTiff]:
+        """A map, and every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
+        levels = [whole]
+        while max(levels[-1].shape) > _BLOCK:
+            path = self._folder.path / f"overview{len(levels)}.tif"
+            levels.append(opened.enter_context(closing(halve(levels[-1], path, self._pick))))
+        return levels
+
+    def _discard(self) -> None:
+        if self._own:
+            self._folder.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # What a full disk keeps from being flushed is thrown away all the same.
+        with suppress(OSError):
+            self._part.close()
+        self._discard()
+
+
+def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
+    """A virtual raster beside others that gives one of them the rest as overviews.
+
+    GDAL makes overviews by averages, medians and the like, but by no maximum; what a source brings along it copies.
+    """
+    path = raster.with_name("map.vrt")
+    path.unlink(missing_ok=True)
+    rasterio.shutil.copy(raster, path, driver="VRT")
+    tree = ElementTree.parse(path)  # noqa: S314 - written by GDAL a line above
+    band = tree.getroot().find("VRTRasterBand")
+    assert band is not None
+    for overview in overviews:
+        element = ElementTree.SubElement(band, "Overview")
+        ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = overview.name
+        ElementTree.SubElement(element, "SourceBand").text = "1"
+    tree.write(path)
+    return path
+
+
+def _copy_cog(source: Path, cog: Path) -> None:
+    with streaming():
+        rasterio.shutil.copy(
+            source, cog, driver="COG", compress="deflate", predictor="yes", bigtiff="if_safer", num_threads="all_cpus"
+        )
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    """Do something long beside the main thread, which hears of no signal while GDAL computes in it."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        pool.submit(work).result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
+    """Read a finished map back: a full disk can leave a file that GDAL does not complain about.
+
+    Raises:
+        OSError: Its overview of this level, 0 being the map itself, does not hold what was written.
+    """
+    options = {"overview_level": level - 1} if level else {}
+    with streaming(), rasterio.open(cog, **options) as copied:
+        same = copied.shape == raster.shape
+        for row in range(0, raster.shape[0], raster.strip_rows):
+            rows = slice(row, min(row + raster.strip_rows, raster.shape[0]))
+            strip = RasterWindow.from_slices(rows, slice(0, raster.shape[1]))
+            same = same and np.array_equal(raster.read(rows), copied.read(1, window=strip), equal_nan=True)
+    if not same:
+        raise OSError(errno.EIO, "the map differs from what was written", str(cog))
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turn failures of the disk into one clear error."""
+    try:
+        with warnings.catch_warnings():
+            # A map without a georeference is all that a scene without one can have; its reader was warned.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        full = shutil.disk_usage(out.parent).free < _DISK_FULL_BYTES
+        reason = "the disk is full" if full else _last_line(error)
+        raise OutputError(f"{out} cannot be written: {reason}; make room, or use -o to write elsewhere") from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What the deepest cause says, on one line."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return " ".join(str(cause).split())

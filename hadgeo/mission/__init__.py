@@ -1,0 +1,1 @@
+"""Many flight lines: one model, one summary."""

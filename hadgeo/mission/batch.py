@@ -1,0 +1,434 @@
+"""Many flight lines, one summary: detect on each, keep going where one fails, and do only what is missing next time.
+
+Beside the maps stands ``batch.json``, which says with which settings each of them was begun and finished. That, and the
+size of the map, is how a line is known to be done; what an interrupted line has finished is gone on with.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from hadgeo._version import __version__
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
+from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
+from hadgeo.maps.part_folder import PartFolder
+from hadgeo.mission.batch_record import Record, describe_difference
+from hadgeo.mission.flight_lines import Line
+from hadgeo.mission.summary import Row, write_csv, write_html
+from hadgeo.model_file import Model, load_model
+from hadgeo.pictures.quicklook import quicklook
+from hadgeo.progress import SILENT, Progress, Stoppable
+from hadgeo.run.cluster import Cluster
+from hadgeo.run.engine import Detection, detect
+from hadgeo.run.score_job import stamp_of, was_completed
+from hadgeo.run.training import train
+
+FitOn = Literal["first", "each", "sample-of-all"]
+
+RECORD, MODEL, CSV, HTML, THUMBNAILS = "batch.json", "model.hadgeo", "summary.csv", "summary.html", "thumbnails"
+
+#: Lines that share a cluster, so that its workers have windows of the next one while a map is finished.
+_LINES_AT_ONCE = 2
+
+#: Seconds for lines that are stopped to put away what they have.
+_PATIENCE = 1.5
+
+#: Pixels that a thumbnail's map may be wide and high.
+_THUMBNAIL_SIZE = 480
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a line.
+
+    Attributes:
+        line: The line.
+        state: "done" now, "kept" from an earlier run, or "failed".
+        error: Why it failed.
+        facts: Of its map: detector, bands, rows, cols, valid, seconds, pixels_per_second.
+        thumbnail: A small picture of it, or None.
+    """
+
+    line: Line
+    state: Literal["done", "kept", "failed"]
+    error: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    thumbnail: Path | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch did.
+
+    Attributes:
+        folder: Where maps and summary are.
+        outcomes: One a line, in order.
+        model: The model of all lines, or None where each was fitted on itself.
+        mosaic: The mosaic, or None.
+    """
+
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+    model: Model | None
+    mosaic: Mosaic | None = None
+
+    @property
+    def failed(self) -> int:
+        """Number of lines that failed."""
+        return sum(outcome.state == "failed" for outcome in self.outcomes)
+
+
+class Watch(Protocol):
+    """What a caller hands in to follow a batch. On a cluster it is called from several threads."""
+
+    def fitting(self) -> Progress:
+        """The model of all lines is fitted now."""
+
+    def begun(self, number: int, line: Line) -> Progress:
+        """A line, counted from 0, is begun; what is returned follows it."""
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        """A line has ended."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line in the log."""
+
+
+class Unwatched:
+    """A watch for nobody."""
+
+    def fitting(self) -> Progress:
+        """Follow nothing."""
+        return SILENT
+
+    def begun(self, number: int, line: Line) -> Progress:  # noqa: ARG002 - the protocol's signature
+        """Follow nothing."""
+        return SILENT
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        """Ignore it."""
+
+    def message(self, text: str) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What holds for all lines."""
+
+    detector: str
+    parameters: Mapping[str, str]
+    bands: str | None
+    device: str
+    memory: int | None
+    resample_bands: bool
+    overwrite: bool
+    cluster: Cluster | None
+
+
+def run_batch(
+    lines: Sequence[Line],
+    folder: str | os.PathLike[str],
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    parameters: Mapping[str, str] | None = None,
+    model: str | os.PathLike[str] | None = None,
+    fit_on: FitOn = "first",
+    bands: str | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    resample_bands: bool = False,
+    mosaic: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    cluster: Cluster | None = None,
+    watch: Watch | None = None,
+) -> Batch:
+    """Detect on flight lines, with one model for all of them: one after the other, or on a cluster two at a time.
+
+    A line whose map is there already, made of the same scene with the same settings, is left as it is. A line that was
+    interrupted is gone on with. A line with a detector, bands or parameters of its own is fitted on itself.
+
+    Args:
+        lines: The lines, from `hadgeo.mission.flight_lines.lines_of` or `read_lines`.
+        folder: Where the maps go by default, the model, the summary as CSV, and with matplotlib and jinja2 as HTML with
+            thumbnails. It is made where its parent exists.
+        detector: The detector to fit.
+        parameters: Its hyper-parameters.
+        model: A model file of `train`, instead of fitting one.
+        fit_on: Fit on the "first" line that can be opened, on a "sample-of-all", or on "each" for itself alone.
+        bands: As for `hadgeo.detect`.
+        device: As for `hadgeo.detect`.
+        memory: As for `hadgeo.detect`.
+        resample_bands: As for `hadgeo.detect`.
+        mosaic: A virtual raster (``.vrt``) of all maps.
+        overwrite: Whether maps and a model of other settings may be replaced.
+        cluster: As for `hadgeo.detect`.
+        watch: Follows the batch.
+
+    Returns:
+        What became of each line.
+
+    Raises:
+        ParameterError: There are no lines, or settings are wrong.
+        ModelError: `model` cannot be used.
+        OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
+        OutputExistsError: A summary stands in the folder that no batch has written.
+        HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
+    """
+    if not lines:
+        raise ParameterError("no line to detect on; name some, or give a table with --manifest")
+    make_detector(detector, dict(parameters or {}))
+    given = None if model is None else load_model(model)
+    where = Path(folder)
+    _check_folder(where, overwrite=overwrite)
+    settings = _Settings(detector, parameters or {}, bands, device, memory, resample_bands, overwrite, cluster)
+    with _folder_made(where), PartFolder(where / "batch"):
+        if mosaic is not None:
+            check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
+        run = _Run(where, settings, watch or Unwatched())
+        return run.all(lines, given, fit_on, None if mosaic is None else Path(mosaic))
+
+
+class _Run:
+    """A batch in a folder that no other batch writes into."""
+
+    def __init__(self, folder: Path, settings: _Settings, watch: Watch) -> None:
+        self._folder, self._settings, self._watch = folder, settings, watch
+        self._record = Record(folder / RECORD)
+        self._stopped = threading.Event()
+        self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
+        if not self._pictures:
+            watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
+
+    def all(self, lines: Sequence[Line], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
+        shared = [line for line in lines if not line.apart]
+        if model is None and fit_on != "each" and shared:
+            model = self._fit(shared, fit_on)
+        models = [None if line.apart else model for line in lines]
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(self._each(lines, models))
+        except (KeyboardInterrupt, Cancelled) as stop:
+            over = sum(outcome.state != "failed" for outcome in outcomes)
+            stop.__notes__ = [
+                f"{over} of {len(lines)} lines are finished in {self._folder}; the same command goes on with the rest"
+            ]
+            raise
+        self._summarise(outcomes)
+        return Batch(self._folder, tuple(outcomes), model, None if mosaic is None else self._mosaic(outcomes, mosaic))
+
+    def _each(self, lines: Sequence[Line], models: Sequence[Model | None]) -> Iterator[Outcome]:
+        """What becomes of each line, in order."""
+        if self._settings.cluster is None:
+            yield from map(self._one, count(), lines, models)
+            return
+        pool = ThreadPoolExecutor(_LINES_AT_ONCE, thread_name_prefix="hadgeo-line")
+        running = [pool.submit(self._one, *line) for line in zip(count(), lines, models, strict=False)]
+        try:
+            for line in running:
+                yield line.result()
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(running, timeout=_PATIENCE)
+
+    def _fit(self, lines: Sequence[Line], fit_on: FitOn) -> Model:
+        """The model of all lines: the one in the folder if it is of these settings, or a new one."""
+        scenes, stamps = [], []
+        for line in lines:
+            try:
+                stamp = stamp_of(source_of(open_cube(line.scene)))
+            except HadgeoError:
+                # It will fail in its turn.
+                continue
+            scenes.append(line.scene)
+            stamps.append(stamp)
+            if fit_on == "first":
+                break
+        if not scenes:
+            raise ParameterError(f"none of the {len(lines)} lines can be opened, such as {lines[0].scene}")
+        common = self._settings
+        wanted = {
+            "detector": common.detector,
+            "parameters": _complete(common.detector, common.parameters),
+            "bands": common.bands,
+            "scenes": stamps,
+        }
+        path = self._folder / MODEL
+        if path.exists() and self._record.is_fitted(wanted):
+            return load_model(path)
+        if path.exists() and not common.overwrite:
+            raise OutputExistsError(
+                f"{path} was fitted with other settings ({describe_difference(self._record.model, wanted)}); use "
+                "--overwrite to fit anew and replace the maps too, or -o for another folder"
+            )
+        self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} lines")
+        fitted = train(
+            scenes,
+            common.detector,
+            out=path,
+            parameters=dict(common.parameters),
+            bands=common.bands,
+            device=common.device,
+            overwrite=True,
+            progress=self._watch.fitting(),
+        )
+        self._record.fitted(wanted)
+        return fitted
+
+    def _one(self, number: int, line: Line, model: Model | None) -> Outcome:
+        progress = Stoppable(self._watch.begun(number, line), self._stopped)
+        try:
+            outcome = self._detect(line, model, progress)
+        except Cancelled:
+            raise
+        except HadgeoError as error:
+            outcome = Outcome(line, "failed", str(error))
+        except Exception as error:
+            # Whatever is wrong with one line, tomorrow the others shall be there.
+            outcome = Outcome(line, "failed", f"unexpected {type(error).__name__}: {error}")
+        self._watch.ended(number, outcome)
+        return outcome
+
+    def _detect(self, line: Line, model: Model | None, progress: Progress) -> Outcome:
+        common = self._settings
+        wanted = self._wanted(line, model)
+        begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}
+        # Relative, so that the folder may move.
+        name = Path(os.path.relpath(line.map, self._folder)).as_posix()
+        if self._record.is_finished(name, wanted, line.map):
+            if was_completed(line.map):
+                # Killed in the middle of cleaning up.
+                PartFolder(line.map).discard()
+            return self._outcome(line, "kept", self._record.facts(name))
+        unfinished = self._record.is_begun(name, begun)
+        if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
+            told = describe_difference(self._record.settings(name), wanted)
+            raise OutputExistsError(f"{line.map} exists with other settings ({told}); use --overwrite to replace it")
+        self._record.begin(name, begun)
+        detector = line.detector or common.detector
+        detect(
+            line.scene,
+            detector if model is None else model,
+            out=line.map,
+            parameters=None if model else line.parameters_with(common.detector, common.parameters),
+            bands=None if model else line.bands or common.bands,
+            device=common.device,
+            memory=common.memory,
+            resample_bands=common.resample_bands and model is not None,
+            overwrite=common.overwrite or unfinished,
+            # Otherwise what other settings have left would be refused, although it may be replaced.
+            resume=unfinished or not common.overwrite,
+            cluster=common.cluster,
+            progress=progress,
+            then=lambda done: self._record.finish(name, wanted, _facts(done), line.map),
+        )
+        return self._outcome(line, "done", self._record.facts(name))
+
+    def _wanted(self, line: Line, model: Model | None) -> dict[str, Any]:
+        """What a map of a line depends on."""
+        common = self._settings
+        scene = {"scene": stamp_of(source_of(open_cube(line.scene)))}
+        if model is not None:
+            return {**scene, "model": model.hash, "resample_bands": common.resample_bands}
+        detector = line.detector or common.detector
+        parameters = line.parameters_with(common.detector, common.parameters)
+        return {
+            **scene,
+            "detector": detector,
+            "parameters": _complete(detector, parameters),
+            "bands": line.bands or common.bands,
+        }
+
+    def _outcome(self, line: Line, state: Literal["done", "kept"], facts: Mapping[str, Any]) -> Outcome:
+        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, anew=state == "done"))
+
+    def _thumbnail(self, line: Line, *, anew: bool) -> Path | None:
+        if not self._pictures:
+            return None
+        picture = self._folder / THUMBNAILS / f"{line.map.stem}.png"
+        if picture.exists() and not anew:
+            return picture
+        try:
+            picture.parent.mkdir(exist_ok=True)
+            quicklook(line.scene, line.map, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
+        except (HadgeoError, OSError) as error:
+            self._watch.message(f"{line.scene}: no thumbnail ({error})")
+            return None
+        return picture
+
+    def _summarise(self, outcomes: Sequence[Outcome]) -> None:
+        rows = [
+            Row(one.line.scene, one.state, str(one.line.map), one.facts, one.error, one.thumbnail) for one in outcomes
+        ]
+        write_csv(rows, self._folder / CSV)
+        if self._pictures:
+            write_html(rows, self._folder / HTML)
+
+    def _mosaic(self, outcomes: Sequence[Outcome], path: Path) -> Mosaic:
+        maps = [one.line.map for one in outcomes if one.state != "failed"]
+        if not maps:
+            raise OutputError(f"{path}: no line has a map that could be in it; the summary says why")
+        made = make_mosaic(maps, path, overwrite=self._settings.overwrite)
+        for left_out, reason in made.left_out.items():
+            self._watch.message(f"{left_out} is not in the mosaic: {reason}")
+        return made
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    if not folder.name and not folder.is_dir():
+        raise OutputError("the output folder's name is empty; give one with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder with -o")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise OutputError(f"{folder}: no permission to write into it; use -o to write elsewhere")
+    for name in (CSV, HTML, MODEL):
+        if (folder / name).exists() and not (folder / RECORD).exists() and not overwrite:
+            raise OutputExistsError(f"{folder / name} exists and is not from a batch; use --overwrite, or another -o")
+
+
+@contextmanager
+def _folder_made(folder: Path) -> Iterator[None]:
+    """Make a folder, which is not left behind by a batch that put nothing into it."""
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _complete(detector: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """All of a detector's parameters, defaults included."""
+    complete: dict[str, Any] = make_detector(detector, dict(parameters)).params.model_dump(mode="json")
+    return complete
+
+
+def _facts(done: Detection) -> dict[str, Any]:
+    return {
+        "detector": done.detector.name,
+        "bands": len(done.bands.indices),
+        "rows": done.shape[0],
+        "cols": done.shape[1],
+        "valid": done.valid,
+        "seconds": round(sum(done.seconds.values()), 3),
+        "pixels_per_second": round(done.pixels_per_second),
+    }

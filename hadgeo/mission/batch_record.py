@@ -1,0 +1,110 @@
+"""What is known of a batch from one run to the next: with which settings its maps and model were begun and finished.
+
+One JSON file beside the maps. Maps are named relative to it, so that the folder may move.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hadgeo.errors import OutputError
+from hadgeo.files import written_beside
+from hadgeo.maps.journal import differences
+
+
+class Record:
+    """The record of a batch, which several threads may write.
+
+    Args:
+        path: Its file, which is read where it is there.
+
+    Attributes:
+        model: With what the model of all lines was fitted; empty where none was.
+
+    Raises:
+        OutputError: The file is damaged, or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._maps: dict[str, dict[str, Any]] = {}
+        self.model: dict[str, Any] = {}
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            known = json.loads(self._path.read_text("utf-8"))
+            self.model, self._maps = dict(known["model"]), {name: dict(one) for name, one in known["maps"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise OutputError(
+                f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
+                "maps anew"
+            ) from None
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """What a map was finished with."""
+        settings: dict[str, Any] = self._maps.get(name, {}).get("settings", {})
+        return settings
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What was found out on the way to a map."""
+        facts: dict[str, Any] = self._maps[name]["facts"]
+        return facts
+
+    def is_finished(self, name: str, wanted: Mapping[str, Any], path: Path) -> bool:
+        """Whether a map is there as it was finished with these settings."""
+        known = self._maps.get(name, {})
+        return path.is_file() and _same(known.get("settings"), wanted) and known.get("bytes") == path.stat().st_size
+
+    def is_begun(self, name: str, begun: Mapping[str, Any]) -> bool:
+        """Whether a map was begun with these settings, and not finished."""
+        return _same(self._maps.get(name, {}).get("begun"), begun)
+
+    def begin(self, name: str, begun: Mapping[str, Any]) -> None:
+        """Note that a map is begun; with what an older one of that name was finished stays."""
+        with self._lock:
+            self._maps[name] = {**self._maps.get(name, {}), "begun": dict(begun)}
+            self._write()
+
+    def finish(self, name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
+        """Note that a map is finished."""
+        with self._lock:
+            self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
+            self._write()
+
+    def is_fitted(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether the model was fitted with these settings."""
+        return _same(self.model, wanted)
+
+    def fitted(self, settings: Mapping[str, Any]) -> None:
+        """Note with what the model was fitted."""
+        with self._lock:
+            self.model = _plain(settings)
+            self._write()
+
+    def _write(self) -> None:
+        with written_beside(self._path) as part:
+            part.write_text(json.dumps({"model": self.model, "maps": self._maps}, indent=1), "utf-8")
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def describe_difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """How settings differ, for people."""
+    if not known:
+        return "no batch has made it"
+    return differences(known, _plain(wanted)) or "it was changed since"
+
+
+def _same(known: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    return known is not None and _plain(known) == _plain(wanted)

@@ -1,0 +1,79 @@
+"""The summary of a batch: a table as CSV for programs, and as one HTML page with thumbnails for people."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hadgeo._version import __version__
+from hadgeo.errors import MissingExtraError
+from hadgeo.files import written_beside
+
+#: Columns that say something of a finished map.
+FACTS = ("detector", "bands", "rows", "cols", "valid", "seconds", "pixels_per_second")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the summary.
+
+    Attributes:
+        scene: The scene's file.
+        state: "done", "kept" from an earlier run, or "failed".
+        map: The score map.
+        facts: Of a finished map, by the names in `FACTS`; valid counts pixels that have a score.
+        error: Why it failed.
+        thumbnail: A picture of it, or None.
+    """
+
+    scene: str
+    state: str
+    map: str
+    facts: Mapping[str, Any]
+    error: str
+    thumbnail: Path | None
+
+
+def write_csv(rows: Sequence[Row], out: Path) -> None:
+    """Write the table, one row a line.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with written_beside(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["scene", "state", "map", *FACTS, "error"])
+        for row in rows:
+            # A line that failed has no map, whatever stands in its place.
+            finished = row.map if row.state != "failed" else ""
+            writer.writerow([row.scene, row.state, finished, *(row.facts.get(name, "") for name in FACTS), row.error])
+
+
+def write_html(rows: Sequence[Row], out: Path) -> None:
+    """Write the page, which refers to maps and thumbnails by relative links.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+        OutputError: It cannot be written.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader
+    except ImportError as error:
+        raise MissingExtraError('the page needs jinja2; install it with pip install "hadgeo[report]"') from error
+    environment = Environment(loader=PackageLoader("hadgeo.mission"), autoescape=True, trim_blocks=True)
+    environment.filters["link"] = lambda path: _link(path, out.parent)
+    counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "failed")}
+    text = environment.get_template("summary.html").render(rows=rows, counts=counts, version=__version__)
+    with written_beside(out) as part:
+        part.write_text(text, "utf-8")
+
+
+def _link(path: str | Path, folder: Path) -> str:
+    """How the page refers to a file: relative to itself, so that the folder may move."""
+    from urllib.parse import quote
+
+    return quote(Path(os.path.relpath(path, folder)).as_posix())

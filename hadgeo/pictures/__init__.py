@@ -1,0 +1,1 @@
+"""Scenes and scores as pictures for people."""

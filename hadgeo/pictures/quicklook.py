@@ -1,0 +1,185 @@
+"""One picture of a scene for people: composite, scores, outlines, scale bar and north arrow. Constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hadgeo.cube import open_cube, source_of
+from hadgeo.errors import CubeError, OutputError, ParameterError
+from hadgeo.files import check_product
+from hadgeo.formats.source import Source
+from hadgeo.maps.reader import ScoreMap, open_scores
+from hadgeo.pictures.cartography import ground_of
+from hadgeo.pictures.composite import colour_bands, read_colours, stretched
+from hadgeo.pictures.figures import save_figure
+from hadgeo.pictures.layout import Layout, lay_out
+from hadgeo.pictures.outlines import Outlines, read_outlines
+from hadgeo.pictures.overlay import grown, laid_over, pooled_scores, ramp_of
+from hadgeo.pictures.page import Sheet, ramp_colours
+from hadgeo.progress import SILENT, Progress
+
+#: Width and height in pixels that a map may have, if the user says nothing.
+DEFAULT_SIZE = 2000
+
+#: Fewer pixels show nothing, and more take gigabytes of memory.
+SMALLEST_SIZE, LARGEST_SIZE = 100, 5000
+
+#: Formats by suffix.
+FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+
+
+@dataclass(frozen=True)
+class Quicklook:
+    """What was drawn.
+
+    Attributes:
+        path: The picture.
+        colours: The bands of the composite, for people.
+        step: Rows and columns of the scene in one cell of the picture.
+        panels: Into how many panels the scene was cut.
+    """
+
+    path: Path
+    colours: str
+    step: int
+    panels: int
+
+
+def quicklook(
+    scene: str | os.PathLike[str] | xr.DataArray,
+    scores: str | os.PathLike[str] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    polygons: str | os.PathLike[str] | None = None,
+    rgb: str | None = None,
+    stretch: tuple[float, float] = (2.0, 98.0),
+    size: int = DEFAULT_SIZE,
+    title: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Quicklook:
+    """Draw a scene in the colours of three of its bands, with what stands out.
+
+    The composite takes every n-th pixel of a large scene. Scores are the highest of all pixels that a cell of the
+    picture covers, so that a single hot pixel stays visible. A scene much longer than wide is cut into panels.
+
+    Args:
+        scene: A file, or a cube (band, y, x).
+        scores: Its map of anomaly scores, to lay over. The least anomalous cells, 95 % or 99 %, stay clear.
+        out: The picture, ``.png`` or ``.jpg``.
+        polygons: Vector file whose outlines are drawn, in any coordinate reference system.
+        rgb: Red, green and blue, such as ``860,640,550`` (nm) or ``30,20,10`` (band numbers); true colour by default.
+        stretch: Percentiles of each band, over the pixels drawn, that become dark and bright.
+        size: Width and height that the map may have, in pixels.
+        title: Instead of the scene's name.
+        overwrite: Whether an existing picture may be replaced.
+        progress: Follows the reading and may cancel it.
+
+    Returns:
+        What was drawn.
+
+    Raises:
+        CubeError: The scene or the scores cannot be used, or do not belong together.
+        BandError: `rgb` asks for what the scene does not have.
+        ParameterError: `stretch` or `size` is out of bounds.
+        MissingExtraError: matplotlib, or for polygons pyogrio, is not installed.
+        OutputError: The picture cannot be written.
+        Cancelled: `progress` asked for it.
+    """
+    _check_numbers(stretch, size)
+    source = source_of(scene if isinstance(scene, xr.DataArray) else open_cube(scene))
+    target = Path(out)
+    inputs = [*source.files, *(Path(path) for path in (scores, polygons) if path is not None)]
+    kind = _check_out(target, inputs, overwrite=overwrite)
+    known = source.metadata
+    colours = colour_bands(known, source.shape[0], rgb)
+    shape = source.shape[1:]
+    score_map = None if scores is None else _scores_of(source, scores)
+    outlines = None if polygons is None else read_outlines(polygons, known)
+    ground = ground_of(shape, known.transform if known.georeferenced else None, known.crs)
+    layout = lay_out(shape, ground.aspect, size)
+    about = _about(colours.label, layout, score_map, outlines)
+    sheet = Sheet(layout, shape, title if title is not None else Path(source.path).name, about)
+
+    progress.stage("composite", -(-shape[0] // layout.step))
+    picture = stretched(read_colours(source, colours, layout.step, progress=progress), stretch)
+    heights = np.zeros(picture.shape[:2], dtype=np.float32)
+    if score_map is not None:
+        progress.stage("scores", shape[0])
+        pooled = pooled_scores(score_map, layout.step, progress=progress)
+        ramp = ramp_of(pooled, layout.cell)
+        if ramp is not None:
+            heights = grown(ramp(pooled), layout.cell)
+            sheet.draw_ramp(ramp)
+    image = laid_over(picture, heights, ramp_colours())
+    for panel in layout.panels:
+        sheet.draw_panel(panel, image, outlines)
+    sheet.draw_ground(ground)
+    save_figure(sheet.figure, target, kind)
+    return Quicklook(target, colours.label, layout.step, len(layout.panels))
+
+
+def _check_numbers(stretch: tuple[float, float], size: int) -> None:
+    low, high = stretch
+    if not 0 <= low < high <= 100:
+        raise ParameterError(f"stretch {low:g},{high:g}: two percentiles from 0 to 100 are needed, the lower one first")
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise ParameterError(f"size {size}: {SMALLEST_SIZE} to {LARGEST_SIZE} pixels are possible")
+
+
+def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
+    """The picture's format, once it is sure that it can be written."""
+    check_product(target, inputs, overwrite=overwrite)
+    kind = FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{target}: a picture ends in {', '.join(FORMATS)}; name it so")
+    return kind
+
+
+def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
+    """Open a map and make sure that it is this scene's.
+
+    Raises:
+        CubeError: It is of another shape or grid.
+    """
+    scores = open_scores(path)
+    rows, cols = source.shape[1:]
+    if scores.shape != (rows, cols):
+        raise CubeError(
+            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, and {source.path} has {rows} x {cols}; "
+            "give the score map of this scene"
+        )
+    known = source.metadata
+    if scores.transform is not None and known.georeferenced:
+        corners = [(0, 0), (cols, 0), (0, rows), (cols, rows)]
+        # Half a pixel: resampled or rounded grids are the same place.
+        apart = max(
+            float(np.hypot(*np.subtract(~known.transform * (scores.transform * corner), corner))) for corner in corners
+        )
+        if apart > 0.5 or (scores.crs and known.crs and scores.crs != known.crs):
+            raise CubeError(f"{path}: another grid than that of {source.path}; give the score map of this scene")
+    return scores
+
+
+def _about(colours: str, layout: Layout, scores: ScoreMap | None, outlines: Outlines | None) -> str:
+    """The line below the title."""
+    facts = [colours]
+    if layout.step > 1:
+        facts.append(f"every {_ordinal(layout.step)} pixel")
+    if scores is not None:
+        score = f"{scores.detector} score" if scores.detector else "score"
+        facts.append(score if layout.step == 1 else f"highest {score} of {layout.step} x {layout.step}")
+    if outlines is not None:
+        facts.append(f"{outlines.count} polygon{'s' if outlines.count != 1 else ''}")
+    return "  ·  ".join(facts)
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"

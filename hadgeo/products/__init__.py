@@ -1,1 +1,0 @@
-"""From scores to decisions: thresholds, polygons, evidence, pictures, evaluation, manifests."""

@@ -1,0 +1,280 @@
+"""What a detection would take, from a short trial on the scene itself."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hadgeo.bands import BandSelection
+from hadgeo.compute.executors import READERS
+from hadgeo.compute.memory import default_memory, machine_memory
+from hadgeo.detectors.base import Detector
+from hadgeo.errors import DeviceError, ParameterError
+from hadgeo.formats.source import Source
+from hadgeo.maps.writer import DISK_BYTES_PER_PIXEL
+from hadgeo.progress import Silent
+from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
+from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
+from hadgeo.windows import Window, pad, tile
+
+#: Training steps of the trial; the first ones also pay for what is only done once.
+_TRIAL_STEPS = 6
+
+#: Rows and columns of the piece that the trial looks at.
+_TRIAL_SIDE = 192
+
+#: Pieces looked at for data, where the middle holds little.
+_TRIAL_PLACES = 16
+
+
+#: Decoded bytes of a scene that takes many times as long as the trial.
+_WORTH_A_TRIAL = 10**9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a detection would take.
+
+    Attributes:
+        memory: Peak bytes of the process.
+        disk: Bytes that the map takes while it is made.
+        seconds: Wall time, or None where nothing was tried.
+        plan: The windows in which the scene would be scored.
+        budget: Bytes that they were planned for.
+    """
+
+    memory: int
+    disk: int
+    seconds: float | None
+    plan: tuple[Window, ...]
+    budget: int
+
+
+def memory_budget(
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    *,
+    asked: int | None,
+    fit: bool = True,
+    granted: int | None = None,
+) -> int:
+    """Bytes that a run may take: as asked, else as much as pays.
+
+    Args:
+        source: The cube.
+        detector: What scores it.
+        selection: The bands used.
+        asked: What the user said.
+        fit: Whether the detector is still to be fitted here.
+        granted: What each worker of a cluster has, where workers score; by default this machine's memory.
+
+    Raises:
+        ParameterError: The user asked for less than a run takes.
+        DeviceError: There is less than a run takes.
+    """
+    smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
+    with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
+    alone = fixed_bytes(source) + smallest
+    least = with_fit if fit else alone
+    _check_granted(source, detector, least, machine_memory())
+    if granted is None:
+        granted = machine_memory()
+    else:
+        least = alone
+        _check_granted(source, detector, least, granted)
+    if asked is not None and asked < least:
+        raise ParameterError(
+            f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "
+            "libraries included; give at least as much, or use fewer --bands or -d rx"
+        )
+    # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
+    pays = max(min(granted // 2, with_fit), min(granted // 4, _whole_blocks(source, detector, selection)))
+    return min(asked or max(default_memory(), least, pays), granted)
+
+
+def _check_granted(source: Source, detector: Detector[Any], least: int, granted: int) -> None:
+    if least > granted:
+        raise DeviceError(
+            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and a process is granted "
+            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
+        )
+
+
+def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes with which no window cuts a block of its file."""
+    height, width = source.block or (1, 1)
+    high, wide = height + 2 * detector.halo, width + 2 * detector.halo
+    # As `window_size` has it: strips of the scene's width, else squares.
+    pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
+    return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
+
+
+def estimate(
+    source: Source,
+    detector: Detector[Any],
+    selection: BandSelection,
+    *,
+    device: torch.device,
+    memory: int | None = None,
+    window: int | None = None,
+    fitted: bool = False,
+    trial: bool | None = True,
+    granted: int | None = None,
+) -> Estimate:
+    """What a detection would take; its time from fitting and scoring a small piece, its middle where that holds data.
+
+    Args:
+        source: The cube.
+        detector: A detector; it stays as it is.
+        selection: The bands used.
+        device: Where to compute.
+        memory: As for `hadgeo.detect`.
+        window: As for `hadgeo.detect`.
+        fitted: Whether the detector is fitted already.
+        trial: Whether to measure the time; None for a scene on which that takes no noticeable part of it.
+        granted: Bytes that each worker of a cluster has, where workers score; `memory` is theirs then, too.
+
+    Raises:
+        FitError: No piece that was looked at holds data to try on.
+        ParameterError: `memory` is too little.
+        DeviceError: This machine has too little.
+    """
+    rows, cols = source.shape[1:]
+    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted, granted=granted)
+    plan = plan_windows(source, detector, selection, memory=budget, window=window)
+    held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
+    # Beside workers, what is said is theirs.
+    fit = 0 if fitted or granted is not None else _fit_bytes(source, detector, selection)
+    if trial is None:
+        trial = rows * cols * len(selection.indices) * source.dtype.itemsize >= _WORTH_A_TRIAL
+    seconds = _seconds(source, detector, selection, device, fitted=fitted) if trial else None
+    peak, disk = fixed_bytes(source) + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL)
+    return Estimate(peak, disk, seconds, plan, budget)
+
+
+def _seconds(
+    source: Source, detector: Detector[Any], selection: BandSelection, device: torch.device, *, fitted: bool
+) -> float:
+    rows, cols = source.shape[1:]
+    place = _place(source, selection)
+    seconds = 0.0
+    if not fitted:
+        steps = getattr(detector.params, "steps", 0)
+        detector = _shortened(detector)
+        clock = _TrialClock()
+        scene = Scene(_Piece(source, place), selection.indices)
+        with ThreadPoolExecutor(READERS) as pool:
+            detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
+        # Steps cost the same whatever the size of the scene; a pass over it grows with it.
+        seconds += clock.seconds("statistics") * rows * cols / place.pixels
+        seconds += clock.step_seconds() * steps
+    scorer = WindowScorer(source, selection.indices, detector, device)
+    window = pad(place, detector.halo, (rows, cols))
+    scorer(window)
+    start = time.perf_counter()
+    scorer(window)
+    return seconds + (time.perf_counter() - start) / window.pixels * rows * cols
+
+
+def describe(expected: Estimate) -> str:
+    """An estimate in words, for the log."""
+    text = f"expected: at most {expected.memory / 1e9:.1f} GB of memory, {expected.disk / 1e6:,.1f} MB of disk"
+    if expected.seconds is None:
+        return text
+    seconds = expected.seconds
+    time_needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{text}, and about {time_needed}"
+
+
+def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
+    bands = len(selection.indices)
+    pixels = source.shape[1] * source.shape[2]
+    piece = min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
+    passing = 2 * READERS * piece * source.sample_bytes // source.dtype.itemsize
+    if "steps" not in type(detector.params).model_fields:
+        return passing
+    whole = min(pixels, WHOLE_SIDE**2)
+    # Crops, and what is made of them.
+    return passing + 2 * 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
+
+
+def _shortened(detector: Detector[Any]) -> Detector[Any]:
+    """The same detector with few training steps."""
+    params = detector.params
+    if "steps" in type(params).model_fields:
+        params = params.model_copy(update={"steps": min(params.steps, _TRIAL_STEPS)})
+    return type(detector)(params)
+
+
+def _place(source: Source, selection: BandSelection) -> Window:
+    """The middle of a scene, or where that is mostly nodata the fullest of some pieces spread over it."""
+    rows, cols = source.shape[1:]
+    pieces = list(tile((rows, cols), (_TRIAL_SIDE, _TRIAL_SIDE)))
+    spread = np.unique(np.linspace(0, len(pieces) - 1, min(_TRIAL_PLACES, len(pieces))).round().astype(int))
+    bands = band_index(selection.indices, source.shape[0])
+    best, most = _middle(rows, cols), -1
+    for place in (best, *(pieces[i] for i in spread)):
+        valid = int(valid_pixels(torch.from_numpy(source.read(place.rows, place.cols, bands))).sum())
+        if valid > most:
+            best, most = place, valid
+        if valid >= place.pixels / 2:
+            break
+    return best
+
+
+def _middle(rows: int, cols: int) -> Window:
+    height, width = min(rows, _TRIAL_SIDE), min(cols, _TRIAL_SIDE)
+    return Window((rows - height) // 2, (cols - width) // 2, height, width)
+
+
+class _Piece(Source):
+    """A rectangle of a source, as a source of its own."""
+
+    def __init__(self, source: Source, place: Window) -> None:
+        self._source, self._place = source, place
+        self.path, self.dtype, self.block = source.path, source.dtype, source.block
+        self.metadata = source.metadata
+        self.shape = (source.shape[0], place.height, place.width)
+
+    def read(self, rows: slice, cols: slice, bands: Any = slice(None)) -> np.ndarray[Any, Any]:
+        """Read a window of the rectangle; see `Source.read`."""
+        row, col = self._place.row, self._place.col
+        return self._source.read(
+            slice(rows.start + row, rows.stop + row), slice(cols.start + col, cols.stop + col), bands
+        )
+
+
+class _TrialClock(Silent):
+    """Notes when each stage advanced."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[str, list[float]] = {}
+        self._current: list[float] = []
+
+    def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the protocol's signature
+        """Begin to time a stage."""
+        self._current = self._ticks.setdefault(name, [])
+        self._current.append(time.perf_counter())
+
+    def advance(self, n: int = 1) -> None:  # noqa: ARG002 - the protocol's signature
+        """Note the time."""
+        self._current.append(time.perf_counter())
+
+    def seconds(self, name: str) -> float:
+        """From a stage's beginning to its last advance."""
+        ticks = self._ticks.get(name, [0.0])
+        return ticks[-1] - ticks[0]
+
+    def step_seconds(self) -> float:
+        """Median time of a training step."""
+        ticks = self._ticks.get("fit", [])
+        steps = np.diff(ticks)
+        return statistics.median(steps.tolist()) if len(steps) else 0.0

@@ -1,0 +1,158 @@
+"""Scoring a scene window by window: how large windows are, how one is read and scored.
+
+Readers run ahead of the device, and one window is scored at a time; what is in memory depends on the windows and never
+on the scene.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hadgeo.bands import BandSelection
+from hadgeo.compute.device import free_memory, is_out_of_memory
+from hadgeo.compute.executors import READERS
+from hadgeo.compute.memory import LIBRARY_BYTES
+from hadgeo.detectors.base import Detector
+from hadgeo.errors import DeviceError, ReadError
+from hadgeo.formats.source import Source
+from hadgeo.sampling import band_index, valid_pixels
+from hadgeo.windows import Holes, Window, halves, tile, window_size
+
+#: Seconds to wait before a window that could not be read is read again.
+RETRY_PAUSES = (0.2, 1.0)
+
+
+def plan_windows(
+    source: Source, detector: Detector[Any], selection: BandSelection, *, memory: int, window: int | None
+) -> tuple[Window, ...]:
+    """Partition a scene so that a run keeps to a memory budget.
+
+    Args:
+        source: The cube.
+        detector: What scores it.
+        selection: The bands used.
+        memory: Bytes that the whole process may take.
+        window: Side of square windows in pixels, whatever they take, or None.
+    """
+    shape = source.shape[1:]
+    pixel_bytes = window_bytes(source, detector, selection)
+    if window is not None:
+        size = (window, window)
+    else:
+        budget = max(1, (memory - fixed_bytes(source)) // pixel_bytes)
+        size = window_size(shape, halo=detector.halo, max_pixels=budget, block=source.block)
+    return tuple(tile(shape, size, detector.halo))
+
+
+def fixed_bytes(source: Source) -> int:
+    """Bytes that a run takes whatever its windows."""
+    return LIBRARY_BYTES + source.cache_bytes + READERS * source.block_bytes
+
+
+def window_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes in memory for each pixel of a window while windows are read ahead and one of them is scored."""
+    bands = len(selection.indices)
+    return READERS * bands * source.sample_bytes + detector.bytes_per_pixel(bands)
+
+
+#: A window, and (y, x) scores of its own pixels, NaN where there is none.
+Scored = tuple[Window, npt.NDArray[np.float32]]
+
+
+class WindowScorer:
+    """Reads one window and scores it; several threads may read at once while one scores.
+
+    Args:
+        source: The cube.
+        bands: 0-based indices of the used bands.
+        detector: A fitted detector.
+        device: Where it scores.
+        holes: Where there is nothing to read.
+
+    Attributes:
+        source: The cube.
+        bands: The used bands.
+        detector: The detector.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        bands: Sequence[int],
+        detector: Detector[Any],
+        device: torch.device,
+        holes: Holes | None = None,
+    ) -> None:
+        self.source, self.detector = source, detector
+        self.bands = tuple(bands)
+        self._index = band_index(bands, source.shape[0])
+        self._device = device
+        self._holes = holes or Holes()
+        self._lock = threading.Lock()
+
+    def __call__(self, window: Window) -> Scored:
+        """Score a window.
+
+        Returns:
+            The window, and (y, x) scores of its own pixels, NaN where any band is.
+        """
+        nothing = np.full((window.height, window.width), np.nan, dtype=np.float32)
+        if self._holes.cover(window):
+            return window, nothing
+        block = torch.from_numpy(self._read(window))
+        valid = valid_pixels(block[(slice(None), *window.inner)])
+        if not valid.any():
+            return window, nothing
+        with self._lock:
+            scores = score_window(self.detector, block, window, self._device).float().cpu()
+        return window, torch.where(valid, scores, torch.nan).numpy()
+
+    def _read(self, window: Window) -> npt.NDArray[np.floating[Any]]:
+        """Read a window and its halo; a network drive may need more than one try."""
+        for pause in RETRY_PAUSES:
+            try:
+                return self.source.read(window.outer_rows, window.outer_cols, self._index)
+            except ReadError:
+                time.sleep(pause)
+        return self.source.read(window.outer_rows, window.outer_cols, self._index)
+
+
+def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:
+    """Score a window that was read, in halves where the device's memory does not hold the whole.
+
+    Args:
+        detector: A fitted detector.
+        block: (band, y, x) of the window and its halo.
+        window: The window.
+        device: Where the detector scores.
+
+    Returns:
+        (y, x) scores of the window's own pixels.
+
+    Raises:
+        DeviceError: The device cannot even hold a single row.
+    """
+    try:
+        # Apple's GPUs have no float64.
+        moved = block.to(device, torch.float32 if device.type == "mps" else block.dtype)
+        return detector.score(moved)[window.inner]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        if window.height == 1:
+            raise DeviceError(
+                f"{device} has too little free memory for one row of {block.shape[2]} pixels; "
+                "free some, use a smaller --window, or --device cpu"
+            ) from error
+    free_memory(device)
+    return torch.cat(
+        [score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in halves(window, detector.halo)]
+    )

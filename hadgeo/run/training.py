@@ -1,0 +1,109 @@
+"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other lines of a mission."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from hadgeo.compute.device import resolve_device
+from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.base import Detector
+from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
+from hadgeo.errors import OutputError
+from hadgeo.formats.gdal import streaming
+from hadgeo.maps.writer import check_output
+from hadgeo.model_file import Model, load_model, match_bands, spectrum_of, to_bytes
+from hadgeo.progress import SILENT, Progress
+from hadgeo.run.engine import announce, check_alike, reading_threads, usable_bands
+from hadgeo.sampling import Sample, Scene, survey
+
+
+def train(
+    scenes: Sequence[str | os.PathLike[str] | xr.DataArray],
+    detector: str | Detector[Any] = DEFAULT_DETECTOR,
+    *,
+    out: str | os.PathLike[str],
+    parameters: dict[str, Any] | None = None,
+    bands: str | Sequence[int] | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    progress: Progress = SILENT,
+) -> Model:
+    """Fit a detector and write it to a file.
+
+    Args:
+        scenes: Files or cubes of one sensor; the first decides which bands are used.
+        detector: A detector's name, or an unfitted detector.
+        out: The model file to write.
+        parameters: Hyper-parameters by name, where `detector` is a name.
+        bands: As for `hadgeo.detect`.
+        device: As for `hadgeo.detect`.
+        overwrite: Whether an existing file may be replaced.
+        executor: Threads that read; some of our own by default.
+        progress: Follows the fit and may cancel it.
+
+    Returns:
+        The model, as `load_model` reads it from the file.
+
+    Raises:
+        HadgeoError: As for `hadgeo.detect`; `ModelError` where a scene lacks bands of the first.
+    """
+    if not scenes:
+        raise OutputError(f"{out}: no scene to train on; name at least one")
+    chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
+    where = resolve_device(device)
+    target = Path(out)
+    check_output(target, overwrite=overwrite)
+    sources = [source_of(scene if isinstance(scene, xr.DataArray) else open_cube(scene)) for scene in scenes]
+    for source in sources:
+        if target.exists() and any(target.samefile(file) for file in source.files if file.exists()):
+            raise OutputError(f"{target} is a scene, or a part of one; give another name with -o")
+    first = sources[0]
+    selection = usable_bands(first, bands)
+    spectrum = spectrum_of(first, selection.indices)
+    level = survey(first, selection.indices).level
+    fitted_on = [Scene(first, selection.indices)]
+    for source in sources[1:]:
+        indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
+        check_alike(source, indices.tolist(), level)
+        fitted_on.append(Scene(source, indices.tolist()))
+    announce(progress, where, str(selection))
+    with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
+        chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
+    model = Model(
+        chosen,
+        spectrum,
+        stored_dtype=str(first.metadata.stored_dtype),
+        level=level,
+        scenes=tuple(Path(source.path).name for source in sources),
+        loss=tuple(float(value) for value in getattr(chosen, "loss_", ())),
+    )
+    return _write(target, model, where)
+
+
+def _write(target: Path, model: Model, device: torch.device) -> Model:
+    """Write a model and read it back; only then does it replace what stood there before."""
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(to_bytes(model))
+            file.flush()
+            os.fsync(file.fileno())
+        written = load_model(part, device)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}; make room, or use -o to write elsewhere"
+        ) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return written

@@ -1,0 +1,204 @@
+"""Calibration: against what numpy counts, for any scores, and against the known background of simulated scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+import hadgeo
+from hadgeo.decisions import calibration as threshold_module
+from hadgeo.decisions.calibration import Rule, calibrate
+from hadgeo.errors import Cancelled, CubeError, ParameterError
+from hadgeo.maps import reader as scores_module
+from hadgeo.maps.reader import open_scores
+from tests.maps.made import write_map
+from tests.support import Recorder
+
+#: Any scores, with many ties among them, or nearly all different.
+SCORES = st.one_of(
+    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([-1.0, 0.0, 2.0])),
+    arrays(
+        np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(-(2.0**99), 2.0**99, width=32)
+    ),
+)
+
+
+def normal(shape: tuple[int, int] = (300, 400), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32) ** 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=SCORES, strip=st.integers(1, 300))
+def test_small_maps_are_counted_exactly(
+    values: np.ndarray, strip: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores_module, "_STRIP_BYTES", strip)
+        calibration = calibrate(write_map(tmp_path_factory.getbasetemp() / "any.tif", values))
+    assert calibration.tail is None
+    p_values = calibration.p_values(values)
+    expected = [(values >= score).mean() for score in values.ravel()]
+    np.testing.assert_allclose(p_values.ravel(), expected, rtol=1e-12)
+    for rate in (0.01, 0.3, 0.5, 0.99):
+        if rate * values.size >= 1:
+            assert (values >= calibration.threshold(Rule(pfa=rate))).mean() <= rate
+    for top in {1, values.size // 2 + 1, values.size}:
+        assert calibration.threshold(Rule(top=top)) == np.sort(values.ravel())[-top]
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=SCORES, kept=st.integers(1, 20))
+def test_scores_that_are_not_kept_are_counted_to_within_a_bin(
+    values: np.ndarray, kept: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threshold_module, "_KEPT", kept)
+        calibration = calibrate(write_map(tmp_path_factory.getbasetemp() / "kept.tif", values))
+    p_values = calibration.p_values(values)
+    ranked = np.sort(values.ravel())
+    order = np.argsort(values.ravel())
+    assert (np.diff(p_values.ravel()[order]) <= 0).all()
+    # A bin is at most 2^-11 of a score wide.
+    slack = np.abs(ranked) * 2.0**-11
+    lower, upper = ((ranked[None] >= (ranked + sign * slack)[:, None]).mean(axis=1) for sign in (1, -1))
+    found = p_values.ravel()[order]
+    assert (found >= np.minimum(lower, found)).all()
+    assert (found <= upper + 1e-12).all()
+    top = values.size
+    assert (values >= calibration.threshold(Rule(top=top))).all()
+
+
+def test_p_values_fall_with_rising_scores_and_stay_above_zero(tmp_path: Path) -> None:
+    values = normal()
+    values[:40, :40] = np.nan
+    calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    assert calibration.tail is not None
+    assert calibration.count == 300 * 400 - 1600
+    scores = np.concatenate([np.linspace(-5, 2 * calibration.highest, 20_000), [1e9, np.finfo(np.float32).max]])
+    p_values = calibration.p_values(scores)
+    assert p_values[0] == 1
+    assert (np.diff(p_values) <= 0).all()
+    assert (p_values.astype(np.float32) > 0).all()
+    assert np.isnan(calibration.p_values([np.nan, 1.0])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-9])
+def test_the_threshold_of_a_rate_is_the_first_score_of_that_p_value(rate: float, tmp_path: Path) -> None:
+    calibration = calibrate(write_map(tmp_path / "x.tif", normal()))
+    threshold = calibration.threshold(Rule(pfa=rate))
+    below = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+    assert calibration.p_values(threshold) <= rate * (1 + 1e-6)
+    assert calibration.p_values(below) >= rate * (1 - 1e-3)
+
+
+@pytest.mark.parametrize("percentile", [0, 10, 50, 99, 99.9, 99.99])
+def test_percentiles_are_those_of_numpy(percentile: float, tmp_path: Path) -> None:
+    values = normal((100, 100))
+    calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    reached = (values >= calibration.threshold(Rule(percentile=percentile))).sum()
+    assert reached == pytest.approx(values.size * (1 - percentile / 100), abs=0.5)
+    expected = np.percentile(values, percentile, method="higher")
+    assert calibration.threshold(Rule(percentile=percentile)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_whole_scene_of_one_score_has_nothing_that_stands_out(tmp_path: Path) -> None:
+    calibration = calibrate(write_map(tmp_path / "x.tif", np.full((50, 60), 3.0, dtype=np.float32)))
+    assert calibration.p_values(3.0) == 1
+    assert calibration.threshold(Rule(pfa=1e-3)) > 3
+    assert calibration.threshold(Rule(top=5)) == 3
+
+
+def test_many_pixels_with_the_highest_score_are_flagged_all_or_none(tmp_path: Path) -> None:
+    values = normal((100, 100))
+    values.ravel()[:200] = 1000
+    calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    assert calibration.tail is not None
+    assert calibration.tail.quality == "poor"
+    assert (values >= calibration.threshold(Rule(pfa=0.02))).sum() == 200
+    assert (values >= calibration.threshold(Rule(pfa=0.0199))).sum() == 0
+    assert (values >= calibration.threshold(Rule(top=1))).sum() == 200
+
+
+def test_whole_numbers_are_scores_too(tmp_path: Path) -> None:
+    values = (np.arange(2500).reshape(50, 50) % 7).astype(np.uint8)
+    calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    assert calibration.tail is None
+    assert (values >= calibration.threshold(Rule(pfa=0.2))).mean() <= 0.2
+    with pytest.raises(ParameterError, match="ask for a higher rate"):
+        calibration.threshold(Rule(pfa=1e-6))
+
+
+def test_narrow_ranges_far_from_zero_keep_their_order(tmp_path: Path) -> None:
+    values = (12345 + 0.01 * normal()).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threshold_module, "_KEPT", 100)
+        calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    median = np.median(values)
+    assert calibration.p_values(median) == pytest.approx((values >= median).mean(), rel=1e-6)
+
+
+def simulated(folder: Path, targets: int) -> tuple[np.ndarray, np.ndarray, Path]:
+    """Scores of RX, the truth, and the map of a simulated scene."""
+    scene = hadgeo.simulate(folder / "scene.img", rows=500, cols=400, bands=12, targets=targets, seed=3)
+    done = hadgeo.detect(scene.path, "rx", out=folder / "scores.tif")
+    with rasterio.open(done.path) as scores, rasterio.open(scene.truth) as truth:
+        return scores.read(1), truth.read(1), done.path
+
+
+@pytest.mark.parametrize("targets", [0, 40])
+def test_the_background_of_a_simulated_scene_raises_as_many_false_alarms_as_asked_for(
+    targets: int, tmp_path: Path
+) -> None:
+    scores, truth, path = simulated(tmp_path, targets)
+    assert bool((truth == 1).any()) == bool(targets)
+    calibration = calibrate(open_scores(path))
+    for rate in (1e-2, 1e-3, 1e-4):
+        observed = (scores[truth == 0] >= calibration.threshold(Rule(pfa=rate))).mean()
+        assert rate / 2 <= observed <= rate * 2, (rate, observed, calibration.tail)
+
+
+def test_rates_beyond_a_small_sample_hold_for_the_rest(tmp_path: Path) -> None:
+    values = np.random.default_rng(5).gamma(4, size=(1000, 2000)).astype(np.float32)
+    calibration = calibrate(write_map(tmp_path / "part.tif", values[:50]))
+    for rate in (1e-3, 1e-4, 1e-5):
+        observed = (values[50:] >= calibration.threshold(Rule(pfa=rate))).mean()
+        assert rate / 2 <= observed <= rate * 2
+
+
+def test_a_map_without_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CubeError, match="no pixel has a score"):
+        calibrate(write_map(tmp_path / "x.tif", np.full((5, 6), np.nan, dtype=np.float32)))
+
+
+def test_calibration_can_be_followed_and_cancelled(tmp_path: Path) -> None:
+    scores = write_map(tmp_path / "x.tif", normal())
+    seen = Recorder()
+    calibrate(scores, progress=seen)
+    assert seen.stages == {"range": [120_000] * 2, "calibrate": [120_000] * 2}
+    with pytest.raises(Cancelled):
+        calibrate(scores, progress=Recorder(patience=1))
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({}, "give one of"),
+        ({"pfa": 0.1, "top": 3}, "pfa=0.1, top=3"),
+        ({"pfa": 0.0}, "pfa must be above 0"),
+        ({"pfa": 1.0}, "below 1"),
+        ({"pfa": float("nan")}, "pfa must be"),
+        ({"percentile": 100.0}, "below 100"),
+        ({"percentile": -1.0}, "at least 0"),
+        ({"value": float("inf")}, "float32 map"),
+        ({"top": 0}, "at least 1"),
+    ],
+)
+def test_a_rule_out_of_bounds_is_refused(rule: dict[str, float], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        Rule(**rule)
