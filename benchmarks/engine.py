@@ -30,9 +30,9 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 from hadgeo.formats.source import Source
-from hadgeo.run.engine import usable_bands
 from hadgeo.run.estimate import estimate
 from hadgeo.run.scoring import WindowScorer
+from hadgeo.run.selection import usable_bands
 from hadgeo.sampling import Sample, Scene, band_index
 from hadgeo.windows import Window
 

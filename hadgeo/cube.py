@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from affine import Affine
 from dask.base import tokenize
 from rasterio.crs import CRS
 
-from hadgeo.errors import CubeError, CubeWarning
+from hadgeo.errors import CubeError, CubeWarning, ParameterError
 from hadgeo.formats import Source, open_source
 from hadgeo.formats.gdal import LARGE_CACHE
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
@@ -72,8 +71,7 @@ def open_cube(
         >>> cube.sel(y=slice(4483600, 4483000)).isel(band=20).plot()
     """
     source = open_source(path, bands, reading=reading)
-    for line in (*source.metadata.warnings, *source.metadata.assumed):
-        warnings.warn(f"{source.path}: {line}", CubeWarning, stacklevel=2)
+    _warn(source)
     data = dask.array.from_array(  # type: ignore[no-untyped-call]
         source,
         chunks=_auto_chunks(source) if isinstance(chunks, str) and chunks == "auto" else chunks,
@@ -91,6 +89,41 @@ def open_cube(
         name=Path(source.path).stem or "cube",
     )
     return _with_place(cube, source.metadata)
+
+
+def _warn(source: Source) -> None:
+    for line in (*source.metadata.warnings, *source.metadata.assumed):
+        warnings.warn(f"{source.path}: {line}", CubeWarning, stacklevel=3)
+
+
+#: What a caller may name a scene by: a file, a cube (band, y, x), or a source that was opened before.
+SceneLike = str | os.PathLike[str] | xr.DataArray | Source
+
+
+def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
+    """The source behind a scene, however a caller names it; a file is opened, and its warnings are given.
+
+    Args:
+        scene: A file, a cube (band, y, x) from `open_cube` or of your own, or a source, which is handed back.
+        reading: What you say of a file that does not say it itself, or says it wrong.
+
+    Raises:
+        CubeNotFoundError: The file does not exist.
+        CubeError: It cannot be used as a cube, or an array has other dimensions.
+        ParameterError: It is something else.
+    """
+    if isinstance(scene, Source):
+        return scene
+    if isinstance(scene, xr.DataArray):
+        return source_of(scene)
+    if isinstance(scene, str | os.PathLike):
+        source = open_source(scene, reading=reading)
+        _warn(source)
+        return source
+    raise ParameterError(
+        f"a scene is a file or an xarray.DataArray of the dimensions band, y and x, not a {type(scene).__name__}; "
+        "wrap an array as xarray.DataArray(values, dims=('band', 'y', 'x'))"
+    )
 
 
 def source_of(cube: xr.DataArray) -> Source:
@@ -118,38 +151,6 @@ def source_of(cube: xr.DataArray) -> Source:
     changed = copy.copy(source)
     changed.metadata = told
     return changed
-
-
-def crop(cube: xr.DataArray, extent: Sequence[float]) -> xr.DataArray:
-    """The part of a cube within an extent: the smallest rectangle of its pixels that holds all of it.
-
-    Args:
-        cube: A cube (band, y, x) with a transform.
-        extent: xmin, ymin, xmax, ymax in the cube's coordinate reference system; on a rotated grid the part reaches
-            beyond it.
-
-    Raises:
-        CubeError: The extent is empty, or wholly outside.
-    """
-    xmin, ymin, xmax, ymax = extent
-    name = cube.attrs.get("source", "the cube")
-    if not (xmin < xmax and ymin < ymax):
-        raise CubeError(f"{name}: the extent {_numbers(extent)} is empty; give xmin, ymin, xmax, ymax")
-    transform = source_of(cube).metadata.transform
-    corners = [~transform * corner for corner in ((xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax))]
-    slices = {}
-    for axis, values in (("x", [c for c, _ in corners]), ("y", [r for _, r in corners])):
-        # A pixel that is only touched, within rounding, is not part of it.
-        start = max(math.floor(min(values) + 1e-6), 0)
-        stop = min(math.ceil(max(values) - 1e-6), cube.sizes[axis])
-        if start >= stop:
-            raise CubeError(f"{name}: the extent {_numbers(extent)} lies outside the scene")
-        slices[axis] = slice(start, stop)
-    return cube.isel(slices)
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.10g}" for value in values)
 
 
 class ArraySource(Source):

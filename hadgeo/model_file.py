@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -197,65 +196,6 @@ def _digest(header: _Header, tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def match_bands(
-    spectrum: Spectrum,
-    total: int,
-    wavelength: npt.NDArray[np.float64] | None,
-    *,
-    name: str,
-) -> npt.NDArray[np.intp]:
-    """Find a model's bands in a scene.
-
-    Args:
-        spectrum: The model's bands.
-        total: Bands of the scene.
-        wavelength: Their centres in nm, or None.
-        name: The scene, for messages.
-
-    Returns:
-        0-based indices of the scene's bands, in the model's order.
-
-    Raises:
-        ModelError: A band's nearest is farther away than half a full width at half maximum (half the distance to the
-            model's next band where widths are not known), or wavelengths are missing and the number of bands differs.
-    """
-    if spectrum.wavelength is None or wavelength is None:
-        if total != spectrum.total:
-            raise ModelError(
-                f"{name}: {total} bands, and the model was fitted on a cube of {spectrum.total}; without wavelengths "
-                "on both sides they cannot be matched: train on a scene of this sensor"
-            )
-        return np.asarray(spectrum.indices, dtype=np.intp)
-    wanted = np.asarray(spectrum.wavelength)
-    nearest: npt.NDArray[np.intp] = np.abs(wavelength[None, :] - wanted[:, None]).argmin(axis=1)
-    distance = np.abs(wavelength[nearest] - wanted)
-    far = distance > tolerance(spectrum)
-    if not far.any() and len(np.unique(nearest)) < len(nearest):
-        raise ModelError(
-            f"{name}: several of the model's {len(wanted)} bands fall on the same band of the scene; interpolate with "
-            "--resample-bands, or train on a scene of this sensor"
-        )
-    if far.any():
-        worst = int(distance.argmax())
-        raise ModelError(
-            f"{name}: {int(far.sum())} of the model's {len(wanted)} bands are not in the scene, such as "
-            f"{wanted[worst]:.1f} nm, whose nearest is {wavelength[nearest[worst]]:.1f} nm; interpolate with "
-            "--resample-bands, or train on a scene of this sensor"
-        )
-    return nearest
-
-
-def tolerance(spectrum: Spectrum) -> npt.NDArray[np.float64]:
-    """How far from each band's centre another sensor's band may lie, in nm."""
-    if spectrum.fwhm is not None:
-        return np.asarray(spectrum.fwhm) / 2
-    centres = np.asarray(spectrum.wavelength, dtype=np.float64)
-    if centres.size < 2:
-        return np.full(centres.shape, 5.0)
-    spacing: npt.NDArray[np.float64] = np.abs(np.gradient(centres))
-    return spacing / 2
 
 
 def model_hash(detector: Detector[Any]) -> str:

@@ -6,6 +6,9 @@ The library draws nothing: the command line brings rich bars, the worker JSON li
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 
@@ -66,3 +69,17 @@ class Stoppable:
     def cancelled(self) -> bool:
         """Whether either wants the run to stop."""
         return self._stop.is_set() or self._progress.cancelled()
+
+
+class Clock:
+    """Wall time of named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start

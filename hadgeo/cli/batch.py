@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import clustering, options
+from hadgeo.cli import clustering, opening, options
 from hadgeo.cli.reporting import JsonLines
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @options.detector
 @options.parameters
 @options.bands
+@opening.reading
 @options.device
 @options.memory
 @clustering.cluster
@@ -87,7 +88,8 @@ def command(
             model=model,
             cluster=workers,
             watch=watch,
-            **settings,
+            reading=opening.reading_of(settings),
+            **{name: value for name, value in settings.items() if name not in opening.NAMES},
         )
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import clustering, options, recording, thresholding
+from hadgeo.cli import clustering, opening, options, recording, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
-from hadgeo.errors import CubeWarning, ParameterError
+from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
-    from xarray import DataArray
-
     from hadgeo.decisions.decision import Decision
+    from hadgeo.formats.source import Source
     from hadgeo.manifest import Manifest
     from hadgeo.model_file import Model
     from hadgeo.progress import Progress
@@ -37,6 +35,7 @@ _PRODUCTS = "products.json"
 @options.detector
 @options.parameters
 @options.bands
+@opening.reading
 @click.option(
     "--extent",
     type=float,
@@ -110,7 +109,7 @@ def _detect(
     progress: str,
     **_: Any,
 ) -> None:
-    from hadgeo.cube import crop, open_cube, source_of
+    from hadgeo.formats.cropped import crop
     from hadgeo.run.engine import detect, output_path
 
     if not scenes:
@@ -118,7 +117,7 @@ def _detect(
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
-    request = _request(context, scenes, output, north_up=north_up, overwrite=overwrite, resume=resume)
+    request = _request(context, scenes, north_up=north_up, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
         chosen = _load(model, context, detector)
@@ -128,16 +127,17 @@ def _detect(
     else:
         parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report, clustering.connected(cluster) as workers:
-        for scene in scenes:
-            whole = open_cube(scene)
-            target = output_path(source_of(whole), output)
-            cube = whole if extent is None else crop(whole, extent)
+        for name in scenes:
+            whole = opening.open_scene(name, context.params)
+            target = output_path(whole, output)
             recording.check(target)
-            if resume and _is_finished(context, scene, target):
+            if resume and _is_finished(context, name, target):
                 report.message(f"{target}: finished by an earlier run, and left as it is")
                 continue
+            wanted = _checked(request, whole, target, resume=resume)
+            source = whole if extent is None else crop(whole, extent)
             detect(
-                cube,
+                source,
                 chosen,
                 out=target,
                 parameters=parameters,
@@ -152,26 +152,26 @@ def _detect(
                 cluster=workers,
                 progress=report,
                 then=partial(
-                    _finish,
+                    _write_products,
                     context=context,
-                    scene=scene,
-                    inputs=[*source_of(whole).files, *([] if model is None else [Path(model)])],
-                    cube=cube,
+                    scene=name,
+                    inputs=[*whole.files, *([] if model is None else [Path(model)])],
+                    source=source,
                     model=None if model is None else chosen,
-                    request=request,
+                    request=wanted,
                     earlier=earlier,
                     report=report,
                 ),
             )
 
 
-def _finish(
+def _write_products(
     done: Detection,
     *,
     context: click.Context,
     scene: str,
     inputs: list[Path],
-    cube: DataArray,
+    source: Source,
     model: Model | None,
     request: thresholding.Request | None,
     earlier: Manifest | None,
@@ -180,21 +180,21 @@ def _finish(
     """Decide on a finished map, write down what was done, and say so."""
     from hadgeo.evidence.spectra import gather_evidence
 
-    options = context.params
+    given = context.params
     explain = partial(
         gather_evidence,
-        cube,
+        source,
         model or done.detector,
         bands=done.bands.indices,
-        resample_bands=options["resample_bands"],
-        device=options["device"],
+        resample_bands=given["resample_bands"],
+        device=given["device"],
         progress=report,
     )
     decision = None
     if request is not None:
         _note(done.path, request)
         # The pixels of a warped map are not those of the scene.
-        decision = request.decide(done.path, report, None if options["north_up"] else explain)
+        decision = request.decide(done.path, report, None if given["north_up"] else explain)
     made = recording.write(
         context,
         done.path,
@@ -209,50 +209,45 @@ def _finish(
         recording.compare(earlier, made, report)
     if isinstance(report, JsonLines):
         report.emit("result", **_result(done, decision))
-    elif not options["quiet"]:
+    elif not given["quiet"]:
         click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
 
 
 def _request(
-    context: click.Context,
-    scenes: tuple[str, ...],
-    output: str | None,
-    *,
-    north_up: bool,
-    overwrite: bool,
-    resume: bool,
+    context: click.Context, names: tuple[str, ...], *, north_up: bool, overwrite: bool
 ) -> thresholding.Request | None:
-    """The decision that was asked for, once it is clear that it can be written; None where only a map is wanted."""
+    """The decision that was asked for; None where only a map is wanted."""
     given = {name: context.params[name] for name in thresholding.NAMES}
     if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
-    from hadgeo.cube import open_cube, source_of
+    request = thresholding.request(given, overwrite=overwrite)
+    if north_up and (request.outputs.evidence or request.outputs.spectra):
+        raise ParameterError("evidence and spectra are taken from the scene's own grid; leave them or --north-up out")
+    if request.outputs.wanted and len(names) > 1:
+        told = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
+        raise ParameterError(
+            f"{told}: for one map, and there are {len(names)} scenes; "
+            "leave them out, and run `hadgeo threshold` on each map"
+        )
+    return request
+
+
+def _checked(
+    request: thresholding.Request | None, source: Source, target: Path, *, resume: bool
+) -> thresholding.Request | None:
+    """A request, once it is clear that what it asks for can be written beside a map."""
     from hadgeo.manifest import manifest_path
-    from hadgeo.run.engine import output_path
     from hadgeo.run.score_job import was_completed
 
-    request = thresholding.request(given, overwrite=overwrite)
+    if request is None:
+        return None
     if not request.outputs.wanted:
         request.check([])
         return request
-    if north_up and (request.outputs.evidence or request.outputs.spectra):
-        raise ParameterError("evidence and spectra are taken from the scene's own grid; leave them or --north-up out")
-    if len(scenes) > 1:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
-        raise ParameterError(
-            f"{names}: for one map, and there are {len(scenes)} scenes; "
-            "leave them out, and run `hadgeo threshold` on each map"
-        )
-    with warnings.catch_warnings():
-        # What is odd about the scene is said when it is read.
-        warnings.simplefilter("ignore", CubeWarning)
-        source = source_of(open_cube(scenes[0]))
-    target = output_path(source, output)
     if resume and was_completed(target) and _noted(target) >= _products(request):
         # What stands there is from the run that is gone on with.
         request = replace(request, overwrite=True)
-    if not (resume and _is_finished(context, scenes[0], target)):
-        request.check([*source.files, target, manifest_path(target)])
+    request.check([*source.files, target, manifest_path(target)])
     return request
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import opening, options
 from hadgeo.cli.reporting import print_json
 
 
@@ -18,6 +18,7 @@ from hadgeo.cli.reporting import print_json
 @options.detector
 @options.parameters
 @options.bands
+@opening.reading
 @options.device
 @options.memory
 @options.debug
@@ -30,17 +31,17 @@ def command(
     bands: str | None,
     device: str,
     memory: int | None,
+    **given: Any,
 ) -> None:
     """Show the shape, georeference, bands and nodata of FILE, and the time and memory that `detect` would need."""
     from hadgeo.compute.device import describe_device, resolve_device
-    from hadgeo.cube import open_cube, source_of
     from hadgeo.detectors.registry import make_detector
-    from hadgeo.run.engine import usable_bands
     from hadgeo.run.estimate import estimate
+    from hadgeo.run.selection import usable_bands
 
     chosen = make_detector(detector, parameters)
     where = resolve_device(device)
-    source = source_of(open_cube(file))
+    source = opening.open_scene(file, given)
     facts = _facts(source)
     try:
         selection = usable_bands(source, bands)
@@ -84,6 +85,7 @@ def _facts(source: Any) -> dict[str, Any]:
         "bad_bands": None if good is None else [i + 1 for i, g in enumerate(good) if not g],
         "nodata": _finite(metadata.nodata),
         "warnings": list(metadata.warnings),
+        "assumed": list(metadata.assumed),
     }
 
 
@@ -106,6 +108,8 @@ def _print(facts: dict[str, Any]) -> None:
     }
     if "bands_used" in facts:
         lines["bands used"] = f"{facts['bands_used']['numbers']}: {facts['bands_used']['why']}"
+    if facts["assumed"]:
+        lines["assumed"] = ("\n" + " " * 12).join(facts["assumed"])
     if facts["bad_bands"]:
         lines["bad bands"] = f"{len(facts['bad_bands'])} in the header"
     if "detect" in facts:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import opening, options
 from hadgeo.cli.reporting import JsonLines, reporter
 
 
@@ -47,6 +48,7 @@ class Percentiles(click.ParamType[tuple[float, float]]):
     "--size", type=int, default=2000, show_default=True, help="Width and height that the map may have, in pixels."
 )
 @click.option("--title", help="Instead of the scene's name.")
+@opening.reading
 @options.overwrite
 @options.quiet
 @options.progress
@@ -63,6 +65,7 @@ def command(
     overwrite: bool,
     quiet: bool,
     progress: str,
+    **given: Any,
 ) -> None:
     r"""Draw SCENE in the colours of three of its bands, and lay the anomaly SCORES over it.
 
@@ -81,7 +84,7 @@ def command(
         output = str(Path(scene).with_name(f"{Path(scene).stem}_quicklook.png")) if Path(scene).name else ""
     with reporter(progress, quiet=quiet) as report:
         done = quicklook(
-            scene,
+            opening.open_scene(scene, given),
             scores,
             out=output,
             polygons=polygons,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, recording, thresholding
+from hadgeo.cli import opening, options, recording, thresholding
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeError, ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.decisions.decision import Explain
+    from hadgeo.formats.source import Source
     from hadgeo.progress import Progress
 
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @thresholding.decision
 @click.option("--scene", metavar="SCENE", help="What the map was made of, for bands, evidence and spectra.")
 @click.option("--model", metavar="FILE", help="The detector of `hadgeo train` that says what was expected in --scene.")
+@opening.reading
 @options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.overwrite
@@ -64,7 +66,8 @@ def command(
         recording.check(path)
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
-        explain = None if scene is None else _explain(scores, scene, model, device, report)
+        opened = None if scene is None else opening.open_scene(scene, given)
+        explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
         for path in written[:1]:
             recording.write(
@@ -85,17 +88,14 @@ def command(
         click.echo("\n".join(thresholding.lines(decision)))
 
 
-def _explain(scores: str, scene: str, model: str | None, device: str, progress: Progress) -> Explain:
+def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:
     """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
-    from hadgeo.cube import open_cube
     from hadgeo.evidence.spectra import gather_evidence
     from hadgeo.maps.reader import open_scores
     from hadgeo.model_file import load_model
 
-    cube = open_cube(scene)
-    if open_scores(scores).shape != cube.shape[1:]:
-        raise CubeError(
-            f"{scene}: {cube.shape[1]} x {cube.shape[2]} pixels, another grid than {scores}'s; give its scene"
-        )
+    rows, cols = scene.shape[1:]
+    if open_scores(scores).shape != (rows, cols):
+        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, another grid than {scores}'s; give its scene")
     loaded = None if model is None else load_model(model)
-    return partial(gather_evidence, cube, loaded, device=device, progress=progress)
+    return partial(gather_evidence, scene, loaded, device=device, progress=progress)

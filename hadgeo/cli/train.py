@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hadgeo.cli import options, recording
+from hadgeo.cli import opening, options, recording
 from hadgeo.cli.reporting import JsonLines, reporter
 
 
@@ -17,6 +18,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @options.detector
 @options.parameters
 @options.bands
+@opening.reading
 @options.device
 @options.seed
 @options.overwrite
@@ -37,6 +39,7 @@ def command(
     overwrite: bool,
     quiet: bool,
     progress: str,
+    **given: Any,
 ) -> None:
     """Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
 
@@ -54,7 +57,7 @@ def command(
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         model = train(
-            scenes,
+            [opening.open_scene(name, given) for name in scenes],
             detector,
             out=output,
             parameters=options.with_seed(detector, parameters, seed),
@@ -71,7 +74,7 @@ def command(
             facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
             seconds={"train": time.perf_counter() - start},
             pixels=0,
-            scenes=[recording.in_full(scene) for scene in scenes],
+            scenes=[recording.in_full(name) for name in scenes],
         )
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)

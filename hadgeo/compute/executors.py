@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 #: Threads that read a scene; one of them scores at any time.
@@ -47,3 +48,19 @@ def map_ahead(
     finally:
         for future in pending:
             future.cancel()
+
+
+@contextmanager
+def reading_threads(executor: Executor | None) -> Iterator[Executor]:
+    """The caller's executor, or threads of our own that end with the block."""
+    if executor is not None:
+        yield executor
+        return
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="hadgeo-read")
+    try:
+        yield pool
+    except BaseException:
+        # Who stops a run shall not wait for windows that nobody wants any more.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()

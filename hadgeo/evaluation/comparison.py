@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hadgeo.compute.device import resolve_device
-from hadgeo.cube import open_cube, source_of
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
@@ -67,7 +67,7 @@ class Entry:
 
 
 def compare(
-    scene: str | os.PathLike[str],
+    scene: SceneLike,
     truth: str | os.PathLike[str],
     contenders: Sequence[Contender],
     *,
@@ -83,7 +83,7 @@ def compare(
     """Run detectors on a scene, one after the other, and rank them by AUC(D,F), then AP.
 
     Args:
-        scene: The cube.
+        scene: A file, a cube (band, y, x) or an open source.
         truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
         contenders: The detectors, no two alike.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
@@ -104,12 +104,12 @@ def compare(
     """
     _check(contenders)
     resolve_device(device)
-    source = source_of(open_cube(scene))
+    source = as_source(scene)
     _check_truth(truth, source)
     entries = []
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
-        maps = [_map_path(place, scene, contender) for contender in contenders]
+        maps = [_map_path(place, source, contender) for contender in contenders]
         for path in maps:
             check_output(path, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
             if path.exists() and path.samefile(truth):
@@ -117,7 +117,7 @@ def compare(
         for contender, path in zip(contenders, maps, strict=True):
             progress.message(f"detector: {contender.label}")
             done = detect(
-                scene,
+                source,
                 contender.name,
                 parameters=dict(contender.parameters),
                 out=path,
@@ -151,5 +151,5 @@ def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
         raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
 
 
-def _map_path(folder: Path, scene: str | os.PathLike[str], contender: Contender) -> Path:
-    return folder / re.sub(r"[^\w.=-]+", "_", f"{Path(scene).stem}_{contender.label}.tif")
+def _map_path(folder: Path, source: Source, contender: Contender) -> Path:
+    return folder / re.sub(r"[^\w.=-]+", "_", f"{Path(source.path).stem}_{contender.label}.tif")

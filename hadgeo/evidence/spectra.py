@@ -20,7 +20,7 @@ from scipy.ndimage import binary_dilation
 
 from hadgeo._version import __version__
 from hadgeo.compute.device import resolve_device
-from hadgeo.cube import open_cube, source_of
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import Cancelled, CubeError
 from hadgeo.evidence.chip import SIDE, read_chip
@@ -29,7 +29,7 @@ from hadgeo.formats.source import Source
 from hadgeo.model_file import Model
 from hadgeo.pictures.composite import colour_bands
 from hadgeo.progress import SILENT, Progress
-from hadgeo.run.engine import scene_of_model, usable_bands
+from hadgeo.run.selection import scene_of_model, usable_bands
 from hadgeo.sampling import band_index
 from hadgeo.windows import Window, pad
 
@@ -65,7 +65,7 @@ class Anomaly:
 
 
 def gather_evidence(
-    scene: str | os.PathLike[str] | xr.DataArray,
+    scene: SceneLike,
     detector: Detector[Any] | Model | None,
     anomalies: Sequence[Anomaly],
     *,
@@ -77,7 +77,7 @@ def gather_evidence(
     """Compare the spectrum of each anomaly with the background that was expected there.
 
     Args:
-        scene: The file, or the cube, in which they were found.
+        scene: The file, the cube or the open source in which they were found.
         detector: What found them: fitted, or a model. With None, or one that cannot explain itself, the median
             spectrum of the surroundings is expected.
         anomalies: Groups of pixels, in the order in which they are reported.
@@ -107,8 +107,7 @@ def gather_evidence(
         ModelError: A model's bands are not in the scene.
         Cancelled: `progress` asked for it.
     """
-    cube = scene if isinstance(scene, xr.DataArray) else open_cube(scene)
-    source = source_of(cube)
+    source = as_source(scene)
     fitted: Detector[Any] | None
     if isinstance(detector, Model):
         source, selection = scene_of_model(source, detector, resample=resample_bands)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 #: What `Reading.quality` may name; a product has some of them.
@@ -31,6 +31,11 @@ class Reading:
     place: Literal["header", "gdal"] = "header"
     fill: float | Literal["find", "none"] = "find"
     quality: tuple[str, ...] = ()
+
+    def differing(self) -> str:
+        """What differs from a file as it says itself, for people; an empty text where nothing does."""
+        told = ((f.name.replace("_", " "), getattr(self, f.name), f.default) for f in fields(self))
+        return ", ".join(f"{name} {value}" for name, value, default in told if value != default)
 
 
 #: A file as it says itself.

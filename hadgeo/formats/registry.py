@@ -97,6 +97,7 @@ def open_source(
     _check_name(name)
     chosen = next(known for known in map(get_format, list_formats()) if known.claims(name))
     source = chosen.open(name, reading)
+    source.reading = reading
     return source if bands is None else BandSubset(source, bands)
 
 

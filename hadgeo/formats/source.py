@@ -19,6 +19,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import BandError
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.grid import Grid
 
 #: Stored bytes decoded at a time: with their decoded counterpart and a mask they stay in a core's own cache.
@@ -101,9 +102,11 @@ class Source(ABC):
         block: Rows and columns of the blocks in which the file is stored; None for a raw file, where any strip
             is cheap.
         metadata: What is known besides the pixels.
+        reading: What the user said of the file when it was opened.
     """
 
     ndim = 3
+    reading: Reading = AS_IT_SAYS
     path: str
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
@@ -134,6 +137,11 @@ class Source(ABC):
         """Files that the cube is made of, none where it is in memory or elsewhere."""
         path = Path(self.path)
         return (path,) if path.is_file() else ()
+
+    @property
+    def variant(self) -> str:
+        """What tells this cube from another one made of the same files, empty for the whole file as it says itself."""
+        return self.reading.differing()
 
     @property
     def sample_bytes(self) -> int:
@@ -200,6 +208,11 @@ class DerivedSource(Source):
     def files(self) -> tuple[Path, ...]:
         """Those of the other source; see `Source.files`."""
         return self.source.files
+
+    @property
+    def variant(self) -> str:
+        """As of the other source; a class that chooses or changes pixels adds how; see `Source.variant`."""
+        return self.source.variant
 
     @property
     def sample_bytes(self) -> int:

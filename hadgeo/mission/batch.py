@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hadgeo._version import __version__
-from hadgeo.cube import open_cube, source_of
+from hadgeo.cube import as_source
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.formats.reading import AS_IT_SAYS, Reading
+from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch_record import Record, describe_difference
@@ -132,6 +134,7 @@ class _Settings:
     bands: str | None
     device: str
     memory: int | None
+    reading: Reading
     resample_bands: bool
     overwrite: bool
     cluster: Cluster | None
@@ -148,6 +151,7 @@ def run_batch(
     bands: str | None = None,
     device: str = "auto",
     memory: int | None = None,
+    reading: Reading = AS_IT_SAYS,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -170,6 +174,7 @@ def run_batch(
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
+        reading: What you say of files that do not say it themselves; see `hadgeo.open_cube`.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
@@ -192,7 +197,7 @@ def run_batch(
     given = None if model is None else load_model(model)
     where = Path(folder)
     _check_folder(where, overwrite=overwrite)
-    settings = _Settings(detector, parameters or {}, bands, device, memory, resample_bands, overwrite, cluster)
+    settings = _Settings(detector, parameters or {}, bands, device, memory, reading, resample_bands, overwrite, cluster)
     with _folder_made(where), PartFolder(where / "batch"):
         if mosaic is not None:
             check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
@@ -247,15 +252,13 @@ class _Run:
 
     def _fit(self, lines: Sequence[Line], fit_on: FitOn) -> Model:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
-        scenes, stamps = [], []
+        scenes: list[Source] = []
         for line in lines:
             try:
-                stamp = stamp_of(source_of(open_cube(line.scene)))
+                scenes.append(self._open(line))
             except HadgeoError:
                 # It will fail in its turn.
                 continue
-            scenes.append(line.scene)
-            stamps.append(stamp)
             if fit_on == "first":
                 break
         if not scenes:
@@ -265,7 +268,7 @@ class _Run:
             "detector": common.detector,
             "parameters": _complete(common.detector, common.parameters),
             "bands": common.bands,
-            "scenes": stamps,
+            "scenes": [_known_of(scene) for scene in scenes],
         }
         path = self._folder / MODEL
         if path.exists() and self._record.is_fitted(wanted):
@@ -305,7 +308,8 @@ class _Run:
 
     def _detect(self, line: Line, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings
-        wanted = self._wanted(line, model)
+        scene = self._open(line)
+        wanted = self._wanted(line, model, scene)
         begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}
         # Relative, so that the folder may move.
         name = Path(os.path.relpath(line.map, self._folder)).as_posix()
@@ -313,7 +317,7 @@ class _Run:
             if was_completed(line.map):
                 # Killed in the middle of cleaning up.
                 PartFolder(line.map).discard()
-            return self._outcome(line, "kept", self._record.facts(name))
+            return self._outcome(line, scene, "kept", self._record.facts(name))
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
             told = describe_difference(self._record.settings(name), wanted)
@@ -321,7 +325,7 @@ class _Run:
         self._record.begin(name, begun)
         detector = line.detector or common.detector
         detect(
-            line.scene,
+            scene,
             detector if model is None else model,
             out=line.map,
             parameters=None if model else line.parameters_with(common.detector, common.parameters),
@@ -336,12 +340,15 @@ class _Run:
             progress=progress,
             then=lambda done: self._record.finish(name, wanted, _facts(done), line.map),
         )
-        return self._outcome(line, "done", self._record.facts(name))
+        return self._outcome(line, scene, "done", self._record.facts(name))
 
-    def _wanted(self, line: Line, model: Model | None) -> dict[str, Any]:
+    def _open(self, line: Line) -> Source:
+        return as_source(line.scene, reading=self._settings.reading)
+
+    def _wanted(self, line: Line, model: Model | None, source: Source) -> dict[str, Any]:
         """What a map of a line depends on."""
         common = self._settings
-        scene = {"scene": stamp_of(source_of(open_cube(line.scene)))}
+        scene = {"scene": _known_of(source)}
         if model is not None:
             return {**scene, "model": model.hash, "resample_bands": common.resample_bands}
         detector = line.detector or common.detector
@@ -353,10 +360,10 @@ class _Run:
             "bands": line.bands or common.bands,
         }
 
-    def _outcome(self, line: Line, state: Literal["done", "kept"], facts: Mapping[str, Any]) -> Outcome:
-        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, anew=state == "done"))
+    def _outcome(self, line: Line, scene: Source, state: Literal["done", "kept"], facts: Mapping[str, Any]) -> Outcome:
+        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, scene, anew=state == "done"))
 
-    def _thumbnail(self, line: Line, *, anew: bool) -> Path | None:
+    def _thumbnail(self, line: Line, scene: Source, *, anew: bool) -> Path | None:
         if not self._pictures:
             return None
         picture = self._folder / THUMBNAILS / f"{line.map.stem}.png"
@@ -364,7 +371,7 @@ class _Run:
             return picture
         try:
             picture.parent.mkdir(exist_ok=True)
-            quicklook(line.scene, line.map, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
+            quicklook(scene, line.map, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
         except (HadgeoError, OSError) as error:
             self._watch.message(f"{line.scene}: no thumbnail ({error})")
             return None
@@ -420,6 +427,11 @@ def _complete(detector: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """All of a detector's parameters, defaults included."""
     complete: dict[str, Any] = make_detector(detector, dict(parameters)).params.model_dump(mode="json")
     return complete
+
+
+def _known_of(scene: Source) -> list[Any]:
+    """By what a scene is known again: its files, and how they are read."""
+    return [*stamp_of(scene), *([scene.variant] if scene.variant else [])]
 
 
 def _facts(done: Detection) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
-from hadgeo.cube import open_cube, source_of
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.errors import CubeError, OutputError, ParameterError
 from hadgeo.files import check_product
 from hadgeo.formats.source import Source
@@ -52,7 +51,7 @@ class Quicklook:
 
 
 def quicklook(
-    scene: str | os.PathLike[str] | xr.DataArray,
+    scene: SceneLike,
     scores: str | os.PathLike[str] | None = None,
     *,
     out: str | os.PathLike[str],
@@ -70,7 +69,7 @@ def quicklook(
     picture covers, so that a single hot pixel stays visible. A scene much longer than wide is cut into panels.
 
     Args:
-        scene: A file, or a cube (band, y, x).
+        scene: A file, a cube (band, y, x) or an open source.
         scores: Its map of anomaly scores, to lay over. The least anomalous cells, 95 % or 99 %, stay clear.
         out: The picture, ``.png`` or ``.jpg``.
         polygons: Vector file whose outlines are drawn, in any coordinate reference system.
@@ -93,7 +92,7 @@ def quicklook(
         Cancelled: `progress` asked for it.
     """
     _check_numbers(stretch, size)
-    source = source_of(scene if isinstance(scene, xr.DataArray) else open_cube(scene))
+    source = as_source(scene)
     target = Path(out)
     inputs = [*source.files, *(Path(path) for path in (scores, polygons) if path is not None)]
     kind = _check_out(target, inputs, overwrite=overwrite)

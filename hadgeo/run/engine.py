@@ -4,48 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-import time
-import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import xarray as xr
 
 from hadgeo._version import __version__
-from hadgeo.bands import BandSelection, select_bands
+from hadgeo.bands import BandSelection
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
-from hadgeo.compute.executors import READERS, map_ahead
-from hadgeo.cube import open_cube, source_of
+from hadgeo.compute.executors import READERS, map_ahead, reading_threads
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.errors import BandError, Cancelled, CubeWarning, ModelError, OutputError, ParameterError
+from hadgeo.errors import Cancelled, OutputError, ParameterError
 from hadgeo.formats.gdal import streaming
-from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.north_up import north_up_grid
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.maps.writer import ScoreWriter, check_name, check_output, names_written, writing
-from hadgeo.model_file import Model, match_bands, model_hash, spectrum_of
-from hadgeo.progress import SILENT, Progress
+from hadgeo.model_file import Model, model_hash, spectrum_of
+from hadgeo.progress import SILENT, Clock, Progress
 from hadgeo.run.cluster import Cluster
-from hadgeo.run.estimate import describe, estimate
-from hadgeo.run.score_job import Job, Stamp, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
+from hadgeo.run.estimate import describe
+from hadgeo.run.plan import Plan, Task, prepare
+from hadgeo.run.score_job import Job, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.run.scoring import Scored, WindowScorer
-from hadgeo.sampling import Sample, Scene, survey
-from hadgeo.windows import Window
-
-#: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.
-OTHER_SCALE = 5.0
-
-#: Fewer bands leave no spectrum to speak of.
-MIN_BANDS = 2
+from hadgeo.sampling import Sample, Scene
+from hadgeo.windows import Holes
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ class Detection:
 
 
 def detect(
-    cube: str | os.PathLike[str] | xr.DataArray,
+    cube: SceneLike,
     detector: str | Detector[Any] | Model = DEFAULT_DETECTOR,
     *,
     out: str | os.PathLike[str] | None = None,
@@ -101,7 +91,7 @@ def detect(
     """Fit a detector to a scene and write the map of its anomaly scores.
 
     Args:
-        cube: A file, or a cube (band, y, x) from `open_cube` or of your own.
+        cube: A file, a cube (band, y, x) from `open_cube` or of your own, or a source that is open already.
         detector: A detector's name, an unfitted detector, or a model of `load_model`, which is applied as it is.
         out: The map to write; by default ``<scene>_anomaly.tif`` beside the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
@@ -142,13 +132,18 @@ def detect(
     that fails before its first window leaves nothing.
     """
     clock = Clock()
-    model = detector if isinstance(detector, Model) else None
-    chosen = _detector(detector, parameters)
     where = resolve_device(device)
-    scored_on = where if cluster is None else cluster.device(device)
-    source = source_of(cube if isinstance(cube, xr.DataArray) else open_cube(cube))
-    stamp = stamp_of(source)
+    source = as_source(cube)
     target = output_path(source, out)
+    task = Task(
+        source,
+        stamp_of(source),
+        detector if isinstance(detector, Model) else None,
+        _unfitted(detector, parameters),
+        where,
+        where if cluster is None else cluster.device(device),
+        north_up,
+    )
     check_output(
         target,
         overwrite=overwrite or (resume and was_completed(target)),
@@ -157,67 +152,118 @@ def detect(
     with reading_threads(executor) as pool, streaming(source.cache_bytes), PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
         with clock.stage("survey"):
-            source, selection = _select(source, model, bands, resample=resample_bands)
-        if model is not None:
-            # A detector of its own, since several runs may share a model.
-            chosen = type(chosen)(chosen.params).load_state(chosen.state(), where)
-        expected = estimate(
-            source,
-            chosen,
-            selection,
-            device=where,
-            memory=memory or _kept_budget(earlier),
-            window=window,
-            fitted=model is not None,
-            trial=False if earlier or cluster else None,
-            granted=None if cluster is None else cluster.memory,
-        )
-        plan = expected.plan
-        settings = {**_settings(stamp, source, chosen, selection, scored_on, plan), "north-up": north_up}
+            plan = prepare(
+                task,
+                bands,
+                resample_bands=resample_bands,
+                memory=memory or _kept_budget(earlier),
+                window=window,
+                trial=False if earlier or cluster else None,
+                granted=None if cluster is None else cluster.memory,
+            )
         if earlier is not None:
-            check_same_run(earlier, settings, folder)
-        announce(progress, where, str(selection) if model is None else f"the {len(selection.indices)} of the model")
-        progress.message(describe(expected))
-        if model is None:
-            with clock.stage("fit"):
-                kept = None if earlier is None else kept_fit(folder, chosen, where)
-                sample = Sample(Scene(source, selection.indices), executor=pool, device=where, progress=progress)
-                chosen = kept or chosen.fit(sample, device=where, progress=progress)
-                # What windows may take is planned without what a fit leaves behind.
-                free_memory(where)
-        holes = sample.holes() if model is None else None
-        fitted = Model(chosen, spectrum_of(source, selection.indices))
-        journal = _journal(folder, target, earlier, settings, fitted, expected.budget)
-        with _writer(target, source, chosen, selection, folder, north_up=north_up) as writer:
-            job = Job(writer, folder, journal, plan, source=source, stamp=stamp)
+            check_same_run(earlier, plan.settings, folder)
+        announce(progress, where, plan.bands_told)
+        progress.message(describe(plan.expected))
+        with clock.stage("fit") if task.model is None else nullcontext():
+            fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
+        journal = _journal(folder, target, earlier, plan, fitted)
+        with _writer(target, plan, fitted, folder) as writer:
+            job = Job(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
             with clock.stage("score"):
-                scorer = WindowScorer(source, selection.indices, chosen, where, holes)
-                if cluster is None:
-                    scored = map_ahead(pool, scorer, job.left, READERS + 1)
-                else:
-                    scored = cluster.map(scorer, job.left, device)
-                take_scores(job, scored, progress)
+                scorer = WindowScorer(plan.source, plan.selection.indices, fitted, where, holes)
+                score(job, scorer, pool if cluster is None else cluster, device, progress)
             with clock.stage("write"):
                 job.finish()
-        pixels = sum(window.pixels for window in plan)
-        if job.valid < pixels:
-            progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
-        done = Detection(
-            target,
-            chosen,
-            selection,
-            where,
-            source.shape[1:],
-            job.valid,
-            len(plan),
-            windows_kept=len(job.kept),
-            seconds=clock.seconds,
-            pixels_per_second=sum(window.pixels for window in job.left) / clock.seconds["score"],
-            valid_per_second=(job.valid - job.valid_kept) / clock.seconds["score"],
-        )
+        done = finish(plan, fitted, job, target, clock.seconds, progress)
         if then is not None:
             then(done)
     return done
+
+
+def fit(
+    plan: Plan, pool: Executor, *, kept: PartFolder | None = None, progress: Progress = SILENT
+) -> tuple[Detector[Any], Holes | None]:
+    """Fit the detector, or take the model's.
+
+    Args:
+        plan: The plan.
+        pool: Threads that read.
+        kept: Where an interrupted run may have kept the same fit.
+        progress: Follows the fit and may cancel it.
+
+    Returns:
+        The fitted detector, and where the fit found nothing to read, if it looked.
+
+    Raises:
+        FitError: The scene does not determine a background.
+        Cancelled: `progress` asked for it.
+    """
+    device, detector = plan.task.device, plan.task.detector
+    if plan.task.model is not None:
+        # A detector of its own, since several runs may share a model.
+        return type(detector)(detector.params).load_state(detector.state(), device), None
+    sample = Sample(Scene(plan.source, plan.selection.indices), executor=pool, device=device, progress=progress)
+    earlier = None if kept is None else kept_fit(kept, detector, device)
+    fitted = earlier or detector.fit(sample, device=device, progress=progress)
+    # What windows may take is planned without what a fit leaves behind.
+    free_memory(device)
+    return fitted, sample.holes()
+
+
+def finish(
+    plan: Plan, fitted: Detector[Any], job: Job, target: Path, seconds: dict[str, float], progress: Progress = SILENT
+) -> Detection:
+    """Sum a run up.
+
+    Args:
+        plan: What was done.
+        fitted: The detector that scored.
+        job: The map, in its place.
+        target: Where that is.
+        seconds: Wall time of each stage.
+        progress: Is told how many pixels have no score.
+    """
+    windows = plan.expected.plan
+    pixels = sum(window.pixels for window in windows)
+    if job.valid < pixels:
+        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
+    return Detection(
+        target,
+        fitted,
+        plan.selection,
+        plan.task.device,
+        plan.source.shape[1:],
+        job.valid,
+        len(windows),
+        windows_kept=len(job.kept),
+        seconds=seconds,
+        pixels_per_second=sum(window.pixels for window in job.left) / seconds["score"],
+        valid_per_second=(job.valid - job.valid_kept) / seconds["score"],
+    )
+
+
+def score(
+    job: Job, scorer: WindowScorer, workers: Executor | Cluster, device: str = "auto", progress: Progress = SILENT
+) -> None:
+    """Score the windows that a map lacks.
+
+    Args:
+        job: The map.
+        scorer: Reads and scores one window.
+        workers: Threads that read ahead here, or a cluster whose workers do both.
+        device: What each worker of a cluster uses, as for `detect`.
+        progress: Follows the windows and may cancel.
+
+    Raises:
+        Cancelled: `progress` asked for it.
+        ReadError: The scene cannot be read, or changed meanwhile.
+        ClusterError: The cluster cannot be used, or was lost.
+    """
+    if isinstance(workers, Cluster):
+        take_scores(job, workers.map(scorer, job.left, device), progress)
+    else:
+        take_scores(job, map_ahead(workers, scorer, job.left, READERS + 1), progress)
 
 
 def take_scores(job: Job, scored: Generator[Scored], progress: Progress = SILENT) -> None:
@@ -259,39 +305,10 @@ def _pixels_written(source: Source, *, north_up: bool) -> int:
     return pixels + rows * cols
 
 
-def _detector(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
+def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
     if isinstance(detector, Model):
         return detector.detector
     return make_detector(detector, parameters) if isinstance(detector, str) else detector
-
-
-def _select(
-    source: Source, model: Model | None, bands: str | Sequence[int] | None, *, resample: bool
-) -> tuple[Source, BandSelection]:
-    if model is not None:
-        return scene_of_model(source, model, resample=resample)
-    return source, usable_bands(source, bands)
-
-
-def _settings(
-    stamp: Stamp,
-    source: Source,
-    detector: Detector[Any],
-    selection: BandSelection,
-    device: torch.device,
-    plan: Sequence[Window],
-) -> dict[str, Any]:
-    """What the bytes of a map depend on, under names for people."""
-    return {
-        "hadgeo": __version__,
-        "scene": source.path if not stamp else [list(file) for file in stamp],
-        "bands": selection.numbers(),
-        "detector": detector.name,
-        "parameters": detector.params.model_dump(mode="json"),
-        "device": device.type,
-        "window": f"{plan[0].height} x {plan[0].width}",
-        "grid": [*source.shape[1:], *tuple(source.metadata.transform)[:6]],
-    }
 
 
 def _kept_budget(earlier: Journal | None) -> int | None:
@@ -299,38 +316,29 @@ def _kept_budget(earlier: Journal | None) -> int | None:
     return None if earlier is None else earlier.settings.get("budget")
 
 
-def _journal(
-    folder: PartFolder, target: Path, earlier: Journal | None, settings: dict[str, Any], fitted: Model, budget: int
-) -> Journal:
+def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Plan, fitted: Detector[Any]) -> Journal:
     """The earlier run's journal if it is of this very detector, or a new one."""
-    settings = {**settings, "model": model_hash(fitted.detector)}
+    settings = {**plan.settings, "model": model_hash(fitted)}
     if earlier is not None:
         check_same_run(earlier, settings, folder)
         return earlier
     with writing(target):
         # Not compared, since other budgets may give the same windows.
-        journal = Journal.create(folder.path, {**settings, "budget": budget})
-        keep_model(folder, fitted)
+        journal = Journal.create(folder.path, {**settings, "budget": plan.expected.budget})
+        keep_model(folder, Model(fitted, spectrum_of(plan.source, plan.selection.indices)))
     return journal
 
 
-def _writer(
-    target: Path,
-    source: Source,
-    detector: Detector[Any],
-    selection: BandSelection,
-    folder: PartFolder,
-    *,
-    north_up: bool,
-) -> ScoreWriter:
+def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder) -> ScoreWriter:
+    grid = plan.source.metadata.grid
     return ScoreWriter(
         target,
-        shape=source.shape[1:],
-        crs=source.metadata.crs,
-        transform=source.metadata.transform if source.metadata.georeferenced else None,
-        description=f"anomaly score ({detector.name})",
-        tags={**_tags(source, detector, selection), **({"HADGEO_WARPED": "north-up, max"} if north_up else {})},
-        north_up=north_up,
+        shape=grid.shape,
+        crs=grid.crs,
+        transform=grid.transform,
+        description=f"anomaly score ({fitted.name})",
+        tags=_tags(plan, fitted),
+        north_up=plan.task.north_up,
         folder=folder,
     )
 
@@ -339,20 +347,6 @@ def announce(progress: Progress, device: torch.device, bands: str) -> None:
     """Say what a run is about to use, once nothing can be refused any more."""
     progress.message(f"device: {describe_device(device)}")
     progress.message(f"bands: {bands}")
-
-
-class Clock:
-    """Wall time of named stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
 
 
 def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
@@ -377,106 +371,16 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
     return target
 
 
-def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelection:
-    """Choose bands by the header and the user, then leave out those that the data show to be useless.
-
-    Constant bands stay where the user named bands; bands without any data never do, since every pixel would be invalid.
-
-    Raises:
-        BandError: The selection is malformed, or fewer than two bands are left.
-    """
-    metadata = source.metadata
-    try:
-        selection = select_bands(bands, source.shape[0], metadata.wavelength, metadata.good)
-    except BandError as error:
-        raise BandError(f"{source.path}: {error}") from None
-    if selection.indices:
-        seen = survey(source, selection.indices)
-        selection = selection.without(seen.empty, "wholly nodata")
-        if bands is None:
-            selection = selection.without(seen.constant, "constant")
-    if len(selection.indices) < MIN_BANDS:
-        raise BandError(
-            f"{source.path}: {selection}, and a detector needs at least {MIN_BANDS}; "
-            "is the file a hyperspectral cube with data in it? choose bands with --bands"
-        )
-    return selection
-
-
-def scene_of_model(source: Source, model: Model, *, resample: bool) -> tuple[Source, BandSelection]:
-    """Find the bands of a model in a scene, by wavelength where both know theirs.
-
-    Args:
-        source: The cube.
-        model: A fitted detector.
-        resample: Interpolate to the model's wavelengths, if the scene's differ, instead of refusing.
-
-    Raises:
-        ModelError: The scene lacks bands of the model, or has no data in them.
-    """
-    metadata, spectrum = source.metadata, model.spectrum
-    try:
-        indices = match_bands(spectrum, source.shape[0], metadata.wavelength, name=source.path).tolist()
-    except ModelError:
-        if not resample or spectrum.wavelength is None:
-            raise
-        source = ResampledSource(source, np.asarray(spectrum.wavelength), metadata.good)
-        indices = list(range(source.shape[0]))
-    check_alike(source, indices, model.level)
-    return source, BandSelection(tuple(indices), source.shape[0])
-
-
-def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
-    """Check that a scene has data in a model's bands, and warn where its values are scaled otherwise.
-
-    Args:
-        source: The cube.
-        indices: 0-based indices of the model's bands in it.
-        level: The `Survey.level` of the scene that decided the model's bands.
-
-    Raises:
-        ModelError: A band holds no data.
-    """
-    seen = survey(source, indices)
-    empty = int(seen.empty[list(indices)].sum())
-    if empty:
-        raise ModelError(
-            f"{source.path}: {empty} of the {len(indices)} bands of the model hold no data here; "
-            "train on a scene of this sensor, or with --bands that both have"
-        )
-    if level > 0 and not 1 / OTHER_SCALE < seen.level / level < OTHER_SCALE:
-        warnings.warn(
-            f"{source.path}: its values reach {seen.level:.3g}, and those that the model was fitted on "
-            f"{level:.3g}: is a scale factor missing in one of the headers?",
-            CubeWarning,
-            stacklevel=3,
-        )
-
-
-@contextmanager
-def reading_threads(executor: Executor | None) -> Iterator[Executor]:
-    """The caller's executor, or threads of our own that end with the block."""
-    if executor is not None:
-        yield executor
-        return
-    pool = ThreadPoolExecutor(READERS, thread_name_prefix="hadgeo-read")
-    try:
-        yield pool
-    except BaseException:
-        # Who stops a run shall not wait for windows that nobody wants any more.
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _tags(source: Source, detector: Detector[Any], selection: BandSelection) -> dict[str, str]:
+def _tags(plan: Plan, fitted: Detector[Any]) -> dict[str, str]:
     """What a map says of its making. No dates: the same run gives the same bytes."""
-    return {
-        "HADGEO_DETECTOR": detector.name,
-        "HADGEO_PARAMETERS": json.dumps(detector.params.model_dump(mode="json")),
+    selection = plan.selection
+    tags = {
+        "HADGEO_DETECTOR": fitted.name,
+        "HADGEO_PARAMETERS": json.dumps(fitted.params.model_dump(mode="json")),
         "HADGEO_VERSION": __version__,
-        "HADGEO_MODEL_HASH": model_hash(detector),
-        "HADGEO_SOURCE": Path(source.path).name,
+        "HADGEO_MODEL_HASH": model_hash(fitted),
+        "HADGEO_SOURCE": Path(plan.source.path).name,
         "HADGEO_BANDS": selection.numbers(),
         "HADGEO_BANDS_DROPPED": "; ".join(f"{count} {reason}" for reason, count in selection.dropped),
     }
+    return {**tags, "HADGEO_WARPED": "north-up, max"} if plan.task.north_up else tags

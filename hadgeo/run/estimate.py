@@ -16,6 +16,7 @@ from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import default_memory, machine_memory
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ParameterError
+from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
 from hadgeo.maps.writer import DISK_BYTES_PER_PIXEL
 from hadgeo.progress import Silent
@@ -169,7 +170,7 @@ def _seconds(
         steps = getattr(detector.params, "steps", 0)
         detector = _shortened(detector)
         clock = _TrialClock()
-        scene = Scene(_Piece(source, place), selection.indices)
+        scene = Scene(Cropped(source, place.rows, place.cols), selection.indices)
         with ThreadPoolExecutor(READERS) as pool:
             detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
         # Steps cost the same whatever the size of the scene; a pass over it grows with it.
@@ -233,23 +234,6 @@ def _place(source: Source, selection: BandSelection) -> Window:
 def _middle(rows: int, cols: int) -> Window:
     height, width = min(rows, _TRIAL_SIDE), min(cols, _TRIAL_SIDE)
     return Window((rows - height) // 2, (cols - width) // 2, height, width)
-
-
-class _Piece(Source):
-    """A rectangle of a source, as a source of its own."""
-
-    def __init__(self, source: Source, place: Window) -> None:
-        self._source, self._place = source, place
-        self.path, self.dtype, self.block = source.path, source.dtype, source.block
-        self.metadata = source.metadata
-        self.shape = (source.shape[0], place.height, place.width)
-
-    def read(self, rows: slice, cols: slice, bands: Any = slice(None)) -> np.ndarray[Any, Any]:
-        """Read a window of the rectangle; see `Source.read`."""
-        row, col = self._place.row, self._place.col
-        return self._source.read(
-            slice(rows.start + row, rows.stop + row), slice(cols.start + col, cols.stop + col), bands
-        )
 
 
 class _TrialClock(Silent):

@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xarray as xr
 
 from hadgeo.compute.device import resolve_device
-from hadgeo.cube import open_cube, source_of
+from hadgeo.compute.executors import reading_threads
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import OutputError
 from hadgeo.formats.gdal import streaming
 from hadgeo.maps.writer import check_output
-from hadgeo.model_file import Model, load_model, match_bands, spectrum_of, to_bytes
+from hadgeo.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.progress import SILENT, Progress
-from hadgeo.run.engine import announce, check_alike, reading_threads, usable_bands
+from hadgeo.run.engine import announce
+from hadgeo.run.selection import check_alike, match_bands, usable_bands
 from hadgeo.sampling import Sample, Scene, survey
 
 
 def train(
-    scenes: Sequence[str | os.PathLike[str] | xr.DataArray],
+    scenes: Sequence[SceneLike],
     detector: str | Detector[Any] = DEFAULT_DETECTOR,
     *,
     out: str | os.PathLike[str],
@@ -39,7 +40,7 @@ def train(
     """Fit a detector and write it to a file.
 
     Args:
-        scenes: Files or cubes of one sensor; the first decides which bands are used.
+        scenes: Files, cubes or open sources of one sensor; the first decides which bands are used.
         detector: A detector's name, or an unfitted detector.
         out: The model file to write.
         parameters: Hyper-parameters by name, where `detector` is a name.
@@ -61,7 +62,7 @@ def train(
     where = resolve_device(device)
     target = Path(out)
     check_output(target, overwrite=overwrite)
-    sources = [source_of(scene if isinstance(scene, xr.DataArray) else open_cube(scene)) for scene in scenes]
+    sources = [as_source(scene) for scene in scenes]
     for source in sources:
         if target.exists() and any(target.samefile(file) for file in source.files if file.exists()):
             raise OutputError(f"{target} is a scene, or a part of one; give another name with -o")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import hadgeo
 from hadgeo.cli import cli
-from hadgeo.cube import crop, source_of
+from hadgeo.cube import source_of
+from hadgeo.formats.cropped import crop
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_an_extent_of_whole_pixels_is_these_pixels(
     right, bottom = min(left + width, 30), min(top + height, 20)
     ends = [transform @ corner for corner in ((left, top), (right, bottom))]
     xs, ys = sorted(x for x, _ in ends), sorted(y for _, y in ends)
-    part = source_of(crop(turned, (xs[0], ys[0], xs[1], ys[1])))
+    part = crop(source_of(turned), (xs[0], ys[0], xs[1], ys[1]))
     assert part.shape == (8, bottom - top, right - left)
     assert part.metadata.transform.almost_equals(transform @ Affine.translation(left, top), 1e-6)
 

@@ -1,0 +1,107 @@
+"""How commands open a scene: once, with what the user says of a file that does not say it itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hadgeo.formats.reading import QUALITY, Reading
+
+if TYPE_CHECKING:
+    from hadgeo.formats.source import Source
+
+
+class Fill(click.ParamType["float | str"]):
+    """``find``, ``none`` or a fill value."""
+
+    name = "fill"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Turn text into a number, or keep the word."""
+        if value in ("find", "none"):
+            return str(value)
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither find, none, nor a number such as -9999", param, ctx)
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between them, out of a list."""
+
+    name = "names"
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Take the text apart."""
+        names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+        for name in names:
+            if name not in self._known:
+                self.fail(f"{name!r} is none of {', '.join(self._known)}", param, ctx)
+        return names
+
+
+_OPTIONS = (
+    click.option("--variable", metavar="NAME", help="The array that is the cube, in a file or folder with several."),
+    click.option(
+        "--band-axis",
+        type=click.IntRange(0, 2),
+        help="The axis of that array that counts bands, from 0, where the file does not say which one it is.",
+    ),
+    click.option(
+        "--place",
+        type=click.Choice(["header", "gdal"]),
+        default="header",
+        show_default=True,
+        help="Take the map info of an ENVI header as ENVI defines it, or as programs that use GDAL draw it.",
+    ),
+    click.option(
+        "--fill",
+        type=Fill(),
+        default="find",
+        show_default=True,
+        metavar="find|none|VALUE",
+        help="What stands for no data where the file does not name it: look for it, nothing, or this stored value.",
+    ),
+    click.option(
+        "--quality",
+        type=Names(QUALITY),
+        default=(),
+        metavar="NAME,...",
+        help=f"Leave out pixels that the product's own quality layers mark: {', '.join(QUALITY)}.",
+    ),
+)
+
+#: The options of `reading`, as a command receives them.
+NAMES = ("variable", "band_axis", "place", "fill", "quality")
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say how a scene is read."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def reading_of(given: Mapping[str, Any]) -> Reading:
+    """What a command's options say of its scenes."""
+    return Reading(**{**{name: given[name] for name in NAMES}, "quality": tuple(given["quality"])})
+
+
+def open_scene(name: str, given: Mapping[str, Any]) -> Source:
+    """Open a scene as a command's options say, and warn of what is missing or odd.
+
+    Args:
+        name: The file, or a name that GDAL opens.
+        given: The values of the options of `reading`.
+
+    Raises:
+        CubeError: It cannot be used as a cube.
+    """
+    from hadgeo.cube import as_source
+
+    return as_source(name, reading=reading_of(given))
