@@ -119,7 +119,7 @@ def check_manifest(path: Path) -> None:
         ) from None
 
 
-def record(
+def make_manifest(
     command: str,
     *,
     options: Mapping[str, Any],

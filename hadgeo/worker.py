@@ -79,7 +79,7 @@ class Job(BaseModel):
         return job
 
 
-class Lines(JsonLines):
+class JobProgress(JsonLines):
     """JSON lines on a stream of their own, with a sign of life while nothing moves.
 
     Args:
@@ -194,7 +194,7 @@ def find_command(name: str) -> tuple[click.Command, str]:
     return command, f"hadgeo {name}"
 
 
-def run(job: Job, lines: Lines) -> None:
+def run(job: Job, lines: JobProgress) -> None:
     """Run a job's command in this process; what it reports goes to `lines`.
 
     Raises:
@@ -213,12 +213,12 @@ def run(job: Job, lines: Lines) -> None:
             command.invoke(context)
 
 
-def _warn(lines: Lines, message: Warning | str, category: type[Warning]) -> None:
+def _warn(lines: JobProgress, message: Warning | str, category: type[Warning]) -> None:
     if issubclass(category, UserWarning):
         lines.emit("log", level="warning", message=one_line(message))
 
 
-def serve(read: Any, lines: Lines) -> int:
+def serve(read: Any, lines: JobProgress) -> int:
     """Run one job and say how it ended.
 
     Args:
@@ -281,7 +281,7 @@ def main(words: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     stop = threading.Event()
-    lines = Lines(sink, stop)
+    lines = JobProgress(sink, stop)
 
     def read() -> str:
         if words:

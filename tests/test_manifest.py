@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputError, OutputExistsError
-from hadgeo.manifest import Manifest, check_manifest, manifest_path, read_manifest, record, write_manifest
+from hadgeo.manifest import Manifest, check_manifest, make_manifest, manifest_path, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> Manifest:
     """A run that read two files and wrote one."""
     for name in ("scene.img", "scene.hdr", "scene_anomaly.tif"):
         (tmp_path / name).write_bytes(name.encode())
-    return record(
+    return make_manifest(
         "detect",
         options={"scenes": ["scene.img"], "seed": None, "parameters": {"t": [0.05]}},
         inputs=[tmp_path / "scene.img", tmp_path / "scene.hdr"],
@@ -56,7 +56,7 @@ def test_differing_outputs_are_noticed(run: Manifest, tmp_path: Path) -> None:
     assert run.differing_outputs(run) == []
     other = tmp_path / "again.tif"
     other.write_bytes(b"other bytes")
-    made = record("detect", options={}, inputs=[], outputs=[other], facts={}, seconds={}, valid=0)
+    made = make_manifest("detect", options={}, inputs=[], outputs=[other], facts={}, seconds={}, valid=0)
     assert run.differing_outputs(made) == [str(other)]
 
 

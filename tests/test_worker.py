@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import hadgeo
 from hadgeo.cli import cli
-from hadgeo.worker import PROTOCOL, JobError, Lines, command_line, find_command, serve
+from hadgeo.worker import PROTOCOL, JobError, JobProgress, command_line, find_command, serve
 
 ROOT = Path(__file__).parents[1]
 
@@ -157,7 +157,7 @@ def test_simulate_train_and_detect_with_a_model_tell_their_results(tmp_path: Pat
 )
 def test_a_bad_job_is_one_line(text: str, words: tuple[str, ...]) -> None:
     stream, stop = io.StringIO(), threading.Event()
-    status = serve(lambda: text, Lines(stream, stop))
+    status = serve(lambda: text, JobProgress(stream, stop))
     stop.set()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["type"] for line in lines if line["type"] != "progress"] == ["hello", "error"]

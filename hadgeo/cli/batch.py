@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import clustering, opening, options
+from hadgeo.cli import cluster_options, options, scene_options
 from hadgeo.cli.reporting import JsonLines
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.mission.batch import Batch
-    from hadgeo.mission.flight_lines import Line
+    from hadgeo.mission.flight_lines import FlightLine
 
 
 @click.command("batch")
 @click.argument("scenes", nargs=-1, metavar="[LINE]...")
-@click.option("--manifest", metavar="FILE", help="The lines as CSV: scene, and any of output, detector, bands, p.NAME.")
+@click.option("--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, p.NAME.")
+@click.option("--manifest", metavar="FILE", hidden=True, help="The old name of --table.")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Where maps and summary go.")
 @click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
 @click.option(
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 @options.detector
 @options.parameters
 @options.bands
-@opening.reading
+@scene_options.reading
 @options.device
 @options.memory
-@clustering.cluster
+@cluster_options.cluster
 @options.seed
 @click.option("--overwrite", is_flag=True, help="Replace maps and a model that were made with other settings.")
 @options.quiet
@@ -49,6 +50,7 @@ def command(
     context: click.Context,
     /,
     scenes: tuple[str, ...],
+    table: str | None,
     manifest: str | None,
     output: str,
     model: str | None,
@@ -63,7 +65,7 @@ def command(
     """Detect anomalies on flight lines with one model, and summarise them.
 
     A LINE that fails does not stop the others. The same command again does only what is missing, and goes on where it
-    was interrupted. A line with a detector, bands or parameters of its own in --manifest is fitted on itself.
+    was interrupted. A line with a detector, bands or parameters of its own in --table is fitted on itself.
 
     DIR gets a map a line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with thumbnails.
 
@@ -71,15 +73,18 @@ def command(
     Examples:
       hadgeo batch lines/*.img -o maps
       hadgeo batch lines/*.img -o maps --fit-on sample-of-all --mosaic maps/mosaic.vrt
-      hadgeo batch --manifest lines.csv -o maps --model mission.hadgeo
+      hadgeo batch --table lines.csv -o maps --model mission.hadgeo
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
     """  # noqa: D301
     from hadgeo.mission.batch import run_batch
 
     _check_model(context, model)
     parameters = options.with_seed(detector, parameters, seed)
-    lines = _lines(scenes, manifest, Path(output), detector, parameters)
-    with watching(progress, lines, quiet=quiet) as watch, clustering.connected(cluster) as workers:
+    if manifest is not None:
+        click.echo("--manifest is now called --table; the old name will go", err=True)
+        table = table or manifest
+    lines = _lines(scenes, table, Path(output), detector, parameters)
+    with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
         batch = run_batch(
             lines,
             output,
@@ -88,8 +93,8 @@ def command(
             model=model,
             cluster=workers,
             watch=watch,
-            reading=opening.reading_of(settings),
-            **{name: value for name, value in settings.items() if name not in opening.NAMES},
+            reading=scene_options.reading_of(settings),
+            **{name: value for name, value in settings.items() if name not in scene_options.NAMES},
         )
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))
@@ -106,20 +111,20 @@ def _check_model(context: click.Context, model: str | None) -> None:
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise ParameterError(
                 f"{model}: --{option.replace('_', '-')} is fixed in a model; leave it out, train another, or give "
-                "lines settings of their own in a --manifest"
+                "lines settings of their own in a --table"
             )
 
 
 def _lines(
-    scenes: Sequence[str], manifest: str | None, folder: Path, detector: str, parameters: dict[str, str]
-) -> list[Line]:
-    from hadgeo.mission.flight_lines import lines_of, read_lines
+    scenes: Sequence[str], table: str | None, folder: Path, detector: str, parameters: dict[str, str]
+) -> list[FlightLine]:
+    from hadgeo.mission.flight_lines import flight_lines, read_flight_lines
 
-    if manifest is None:
-        return lines_of(scenes, folder)
+    if table is None:
+        return flight_lines(scenes, folder)
     if scenes:
-        raise ParameterError(f"{scenes[0]} and --manifest {manifest}: name the lines in one way")
-    return read_lines(manifest, folder, detector=detector, parameters=parameters)
+        raise ParameterError(f"{scenes[0]} and --table {table}: name the lines in one way")
+    return read_flight_lines(table, folder, detector=detector, parameters=parameters)
 
 
 def _counts(batch: Batch) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import opening, options
+from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.cli.tables import show_table, with_interval
 
@@ -60,7 +60,7 @@ def _parse_detectors(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.plot
 @options.bands
-@opening.reading
+@scene_options.reading
 @options.device
 @options.memory
 @options.seed
@@ -99,7 +99,7 @@ def command(
     contenders = [Contender(name, options.with_seed(name, values, seed)) for name, values in detectors]
     with reporter(progress, quiet=quiet) as report:
         board = compare(
-            opening.open_scene(scene, given),
+            scene_options.open_scene(scene, given),
             truth,
             contenders,
             folder=output,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import clustering, opening, options, recording, thresholding
+from hadgeo.cli import cluster_options, decision_options, manifests, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import ParameterError
 
@@ -35,7 +35,7 @@ _PRODUCTS = "products.json"
 @options.detector
 @options.parameters
 @options.bands
-@opening.reading
+@scene_options.reading
 @click.option(
     "--extent",
     type=float,
@@ -48,9 +48,9 @@ _PRODUCTS = "products.json"
 @click.option(
     "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
 )
-@clustering.cluster
+@cluster_options.cluster
 @options.seed
-@thresholding.decision
+@decision_options.decision
 @options.overwrite
 @click.option(
     "--resume", is_flag=True, help="Go on with an interrupted run of the same settings, and leave what it had finished."
@@ -81,7 +81,7 @@ def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
       hadgeo detect --from scene_anomaly.json -o again.tif
     """  # noqa: D301
     del context.params["repeats"]
-    earlier = None if repeats is None else recording.restore(context, repeats)
+    earlier = None if repeats is None else manifests.restore(context, repeats)
     _detect(context, earlier, **context.params)
 
 
@@ -126,11 +126,11 @@ def _detect(
         raise ParameterError("--resample-bands needs the wavelengths of a --model; add one or leave it out")
     else:
         parameters = options.with_seed(detector, parameters, seed)
-    with reporter(progress, quiet=quiet) as report, clustering.connected(cluster) as workers:
+    with reporter(progress, quiet=quiet) as report, cluster_options.connected(cluster) as workers:
         for name in scenes:
-            whole = opening.open_scene(name, context.params)
+            whole = scene_options.open_scene(name, context.params)
             target = output_path(whole, output)
-            recording.check(target)
+            manifests.check(target)
             if resume and _is_finished(context, name, target):
                 report.message(f"{target}: finished by an earlier run, and left as it is")
                 continue
@@ -173,12 +173,12 @@ def _write_products(
     inputs: list[Path],
     source: Source,
     model: Model | None,
-    request: thresholding.Request | None,
+    request: decision_options.Request | None,
     earlier: Manifest | None,
     report: Progress,
 ) -> None:
     """Decide on a finished map, write down what was done, and say so."""
-    from hadgeo.evidence.spectra import gather_evidence
+    from hadgeo.evidence.gather import gather_evidence
 
     given = context.params
     explain = partial(
@@ -195,7 +195,7 @@ def _write_products(
         _note(done.path, request)
         # The pixels of a warped map are not those of the scene.
         decision = request.decide(done.path, report, None if given["north_up"] else explain)
-    made = recording.write(
+    made = manifests.write(
         context,
         done.path,
         inputs=inputs,
@@ -206,21 +206,21 @@ def _write_products(
         **_names(scene, done.path),
     )
     if earlier is not None:
-        recording.compare(earlier, made, report)
+        manifests.compare(earlier, made, report)
     if isinstance(report, JsonLines):
         report.emit("result", **_result(done, decision))
     elif not given["quiet"]:
-        click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
+        click.echo("\n".join([_last_line(done), *(decision_options.describe(decision) if decision else [])]))
 
 
 def _request(
     context: click.Context, names: tuple[str, ...], *, north_up: bool, overwrite: bool
-) -> thresholding.Request | None:
+) -> decision_options.Request | None:
     """The decision that was asked for; None where only a map is wanted."""
-    given = {name: context.params[name] for name in thresholding.NAMES}
+    given = {name: context.params[name] for name in decision_options.NAMES}
     if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
-    request = thresholding.request(given, overwrite=overwrite)
+    request = decision_options.request(given, overwrite=overwrite)
     if north_up and (request.outputs.evidence or request.outputs.spectra):
         raise ParameterError("evidence and spectra are taken from the scene's own grid; leave them or --north-up out")
     if request.outputs.wanted and len(names) > 1:
@@ -233,8 +233,8 @@ def _request(
 
 
 def _checked(
-    request: thresholding.Request | None, source: Source, target: Path, *, resume: bool
-) -> thresholding.Request | None:
+    request: decision_options.Request | None, source: Source, target: Path, *, resume: bool
+) -> decision_options.Request | None:
     """A request, once it is clear that what it asks for can be written beside a map."""
     from hadgeo.manifest import manifest_path
     from hadgeo.run.score_job import was_completed
@@ -251,12 +251,12 @@ def _checked(
     return request
 
 
-def _products(request: thresholding.Request) -> set[str]:
+def _products(request: decision_options.Request) -> set[str]:
     """The files and folders that a request names, in full."""
     return {str(path.absolute()) for path in request.outputs.wanted.values()}
 
 
-def _note(target: Path, request: thresholding.Request) -> None:
+def _note(target: Path, request: decision_options.Request) -> None:
     """Note what a run is about to write beside its map, where it can be gone on with."""
     from hadgeo.maps.part_folder import part_path
     from hadgeo.maps.writer import writing
@@ -277,7 +277,7 @@ def _noted(target: Path) -> set[str]:
 
 def _names(scene: str, target: Path) -> dict[str, Any]:
     """The options that name what one run reads and writes, as they turned out."""
-    return {"scenes": [recording.in_full(scene)], "output": target}
+    return {"scenes": [manifests.in_full(scene)], "output": target}
 
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
@@ -285,7 +285,7 @@ def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     from hadgeo.maps.journal import Journal
     from hadgeo.maps.part_folder import part_path
 
-    return Journal.read(part_path(target)) is None and recording.is_finished(context, target, **_names(scene, target))
+    return Journal.read(part_path(target)) is None and manifests.is_finished(context, target, **_names(scene, target))
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:

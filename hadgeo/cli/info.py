@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import opening, options
+from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import print_json
 
 
@@ -18,7 +18,7 @@ from hadgeo.cli.reporting import print_json
 @options.detector
 @options.parameters
 @options.bands
-@opening.reading
+@scene_options.reading
 @options.device
 @options.memory
 @options.debug
@@ -41,7 +41,7 @@ def command(
 
     chosen = make_detector(detector, parameters)
     where = resolve_device(device)
-    source = opening.open_scene(file, given)
+    source = scene_options.open_scene(file, given)
     facts = _facts(source)
     try:
         selection = usable_bands(source, bands)

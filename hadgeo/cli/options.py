@@ -1,4 +1,4 @@
-"""Options that several commands share; what detect and threshold share of a decision is in `thresholding`."""
+"""Options that several commands share; what detect and threshold share of a decision is in `decision_options`."""
 
 from __future__ import annotations
 

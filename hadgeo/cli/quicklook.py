@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import opening, options
+from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 
 
@@ -48,7 +48,7 @@ class Percentiles(click.ParamType[tuple[float, float]]):
     "--size", type=int, default=2000, show_default=True, help="Width and height that the map may have, in pixels."
 )
 @click.option("--title", help="Instead of the scene's name.")
-@opening.reading
+@scene_options.reading
 @options.overwrite
 @options.quiet
 @options.progress
@@ -84,7 +84,7 @@ def command(
         output = str(Path(scene).with_name(f"{Path(scene).stem}_quicklook.png")) if Path(scene).name else ""
     with reporter(progress, quiet=quiet) as report:
         done = quicklook(
-            opening.open_scene(scene, given),
+            scene_options.open_scene(scene, given),
             scores,
             out=output,
             polygons=polygons,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import opening, options, recording, thresholding
+from hadgeo.cli import decision_options, manifests, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.errors import CubeError, ParameterError
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @click.command("threshold")
 @click.argument("scores", metavar="SCORES")
-@thresholding.decision
+@decision_options.decision
 @click.option("--scene", metavar="SCENE", help="What the map was made of, for bands, evidence and spectra.")
 @click.option("--model", metavar="FILE", help="The detector of `hadgeo train` that says what was expected in --scene.")
-@opening.reading
+@scene_options.reading
 @options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.overwrite
@@ -60,17 +60,17 @@ def command(
     """  # noqa: D301
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
-    request = thresholding.request(given, overwrite=overwrite)
+    request = decision_options.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
     for path in written[:1]:
-        recording.check(path)
+        manifests.check(path)
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
-        opened = None if scene is None else opening.open_scene(scene, given)
+        opened = None if scene is None else scene_options.open_scene(scene, given)
         explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
         for path in written[:1]:
-            recording.write(
+            manifests.write(
                 context,
                 path,
                 inputs=[Path(name) for name in (scores, scene, model) if name is not None],
@@ -85,12 +85,12 @@ def command(
     if as_json:
         click.echo(json.dumps(decision.facts(), indent=2))
     elif not quiet:
-        click.echo("\n".join(thresholding.lines(decision)))
+        click.echo("\n".join(decision_options.describe(decision)))
 
 
 def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:
     """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
-    from hadgeo.evidence.spectra import gather_evidence
+    from hadgeo.evidence.gather import gather_evidence
     from hadgeo.maps.reader import open_scores
     from hadgeo.model_file import load_model
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import opening, options, recording
+from hadgeo.cli import manifests, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 
 
@@ -18,7 +18,7 @@ from hadgeo.cli.reporting import JsonLines, reporter
 @options.detector
 @options.parameters
 @options.bands
-@opening.reading
+@scene_options.reading
 @options.device
 @options.seed
 @options.overwrite
@@ -53,11 +53,11 @@ def command(
     """  # noqa: D301
     from hadgeo.run.training import train
 
-    recording.check(Path(output))
+    manifests.check(Path(output))
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         model = train(
-            [opening.open_scene(name, given) for name in scenes],
+            [scene_options.open_scene(name, given) for name in scenes],
             detector,
             out=output,
             parameters=options.with_seed(detector, parameters, seed),
@@ -66,7 +66,7 @@ def command(
             overwrite=overwrite,
             progress=report,
         )
-        recording.write(
+        manifests.write(
             context,
             Path(output),
             inputs=map(Path, scenes),
@@ -74,7 +74,7 @@ def command(
             facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
             seconds={"train": time.perf_counter() - start},
             pixels=0,
-            scenes=[recording.in_full(name) for name in scenes],
+            scenes=[manifests.in_full(name) for name in scenes],
         )
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)

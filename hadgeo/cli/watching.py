@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hadgeo.mission.batch import Outcome, Watch
-    from hadgeo.mission.flight_lines import Line
+    from hadgeo.mission.flight_lines import FlightLine
 
 #: Lines on the screen that the table needs beside its rows.
 _FRAME = 7
@@ -88,7 +88,7 @@ class _LineProgress:
 class LiveTable:
     """A table of the lines on stderr, drawn anew while they run."""
 
-    def __init__(self, lines: Sequence[Line], console: Console) -> None:
+    def __init__(self, lines: Sequence[FlightLine], console: Console) -> None:
         self._states = [_State(Path(line.scene).name) for line in lines]
         self._console = console
         self._model: _State | None = None
@@ -101,7 +101,7 @@ class LiveTable:
         self._model = _State("model", "running")
         return _LineProgress(self._model)
 
-    def begun(self, number: int, line: Line) -> Progress:  # noqa: ARG002 - the protocol's signature
+    def begun(self, number: int, line: FlightLine) -> Progress:  # noqa: ARG002 - the protocol's signature
         """Show a line as running."""
         if self._model is not None:
             self._model.state = "done"
@@ -178,7 +178,7 @@ class JsonWatch:
         """Follow the fit."""
         return _Named("model")
 
-    def begun(self, number: int, line: Line) -> Progress:
+    def begun(self, number: int, line: FlightLine) -> Progress:
         """Say that a line is begun."""
         _Named(line.scene).emit("begun", number=number)
         return _Named(line.scene)
@@ -212,7 +212,7 @@ class _Named(JsonLines):
 
 
 @contextmanager
-def watching(style: str, lines: Sequence[Line], *, quiet: bool) -> Iterator[Watch]:
+def watching(style: str, lines: Sequence[FlightLine], *, quiet: bool) -> Iterator[Watch]:
     """Open the display that was asked for.
 
     Args:

@@ -16,7 +16,7 @@ from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
 from hadgeo.decisions.groups import MAX_PIXELS, gather, label, pixels_above
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError
-from hadgeo.evidence.spectra import Anomaly, top_bands, write_evidence
+from hadgeo.evidence.gather import Anomaly, top_bands, write_evidence
 from hadgeo.maps.reader import ScoreMap, open_scores
 from hadgeo.maps.writer import ScoreWriter, check_output, names_written
 from hadgeo.progress import SILENT, Progress
@@ -60,7 +60,7 @@ class Outputs:
     Attributes:
         polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
         p_values: A GeoTIFF of each pixel's p-value.
-        evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.evidence.spectra`.
+        evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.evidence.gather`.
         spectra: A folder for a picture of each anomaly's spectrum.
     """
 
@@ -158,7 +158,7 @@ def decide(
     threshold = calibration.threshold(rule)
     pixels = _count(source, threshold, progress)
     if outputs.anomalies:
-        found = _polygons().find(source, threshold, calibration, progress=progress, **asdict(grouping))
+        found = _polygons().find_anomalies(source, threshold, calibration, progress=progress, **asdict(grouping))
         _write_anomalies(found, outputs, explain, overwrite=overwrite)
         groups: int | None = len(found)
     else:
@@ -264,7 +264,7 @@ def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None
         if outputs.spectra is not None:
             _spectra().spectra_plots(evidence, outputs.spectra, overwrite=overwrite)
     if outputs.polygons is not None:
-        _polygons().write(found, outputs.polygons, bands=lambda group: bands.get(group.id) or None)
+        _polygons().write_polygons(found, outputs.polygons, bands=lambda group: bands.get(group.id) or None)
 
 
 def _write_p_values(

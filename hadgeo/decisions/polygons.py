@@ -59,7 +59,7 @@ class Anomalies:
         return len(self.groups)
 
 
-def find(
+def find_anomalies(
     scores: ScoreMap,
     threshold: float,
     calibration: Calibration,
@@ -116,7 +116,7 @@ def check_suffix(out: Path) -> str:
     return driver
 
 
-def write(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | None] | None = None) -> Path:
+def write_polygons(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | None] | None = None) -> Path:
     """Write anomalies as a vector file, beside its place first and then under its name, replacing what was there.
 
     GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system.

@@ -29,7 +29,7 @@ def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overw
     """Draw the spectrum of each anomaly.
 
     Args:
-        evidence: Of `hadgeo.evidence.spectra.gather_evidence`.
+        evidence: Of `hadgeo.evidence.gather.gather_evidence`.
         folder: Where to; made if it is missing. The pictures are called ``anomaly_<id>.png``.
         overwrite: Whether the folder may hold something already; pictures of an earlier run are then replaced.
 

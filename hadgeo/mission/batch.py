@@ -25,8 +25,8 @@ from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.part_folder import PartFolder
-from hadgeo.mission.batch_record import Record, describe_difference
-from hadgeo.mission.flight_lines import Line
+from hadgeo.mission.batch_record import BatchRecord, describe_difference
+from hadgeo.mission.flight_lines import FlightLine
 from hadgeo.mission.summary import Row, write_csv, write_html
 from hadgeo.model_file import Model, load_model
 from hadgeo.pictures.quicklook import quicklook
@@ -62,7 +62,7 @@ class Outcome:
         thumbnail: A small picture of it, or None.
     """
 
-    line: Line
+    line: FlightLine
     state: Literal["done", "kept", "failed"]
     error: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Watch(Protocol):
     def fitting(self) -> Progress:
         """The model of all lines is fitted now."""
 
-    def begun(self, number: int, line: Line) -> Progress:
+    def begun(self, number: int, line: FlightLine) -> Progress:
         """A line, counted from 0, is begun; what is returned follows it."""
 
     def ended(self, number: int, outcome: Outcome) -> None:
@@ -114,7 +114,7 @@ class Unwatched:
         """Follow nothing."""
         return SILENT
 
-    def begun(self, number: int, line: Line) -> Progress:  # noqa: ARG002 - the protocol's signature
+    def begun(self, number: int, line: FlightLine) -> Progress:  # noqa: ARG002 - the protocol's signature
         """Follow nothing."""
         return SILENT
 
@@ -141,7 +141,7 @@ class _Settings:
 
 
 def run_batch(
-    lines: Sequence[Line],
+    lines: Sequence[FlightLine],
     folder: str | os.PathLike[str],
     *,
     detector: str = DEFAULT_DETECTOR,
@@ -164,7 +164,7 @@ def run_batch(
     interrupted is gone on with. A line with a detector, bands or parameters of its own is fitted on itself.
 
     Args:
-        lines: The lines, from `hadgeo.mission.flight_lines.lines_of` or `read_lines`.
+        lines: The lines, from `hadgeo.mission.flight_lines.flight_lines` or `read_flight_lines`.
         folder: Where the maps go by default, the model, the summary as CSV, and with matplotlib and jinja2 as HTML with
             thumbnails. It is made where its parent exists.
         detector: The detector to fit.
@@ -192,7 +192,7 @@ def run_batch(
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
     """
     if not lines:
-        raise ParameterError("no line to detect on; name some, or give a table with --manifest")
+        raise ParameterError("no line to detect on; name some, or give a table with --table")
     make_detector(detector, dict(parameters or {}))
     given = None if model is None else load_model(model)
     where = Path(folder)
@@ -210,13 +210,13 @@ class _Run:
 
     def __init__(self, folder: Path, settings: _Settings, watch: Watch) -> None:
         self._folder, self._settings, self._watch = folder, settings, watch
-        self._record = Record(folder / RECORD)
+        self._record = BatchRecord(folder / RECORD)
         self._stopped = threading.Event()
         self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
         if not self._pictures:
             watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
 
-    def all(self, lines: Sequence[Line], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
+    def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
         shared = [line for line in lines if not line.apart]
         if model is None and fit_on != "each" and shared:
             model = self._fit(shared, fit_on)
@@ -233,7 +233,7 @@ class _Run:
         self._summarise(outcomes)
         return Batch(self._folder, tuple(outcomes), model, None if mosaic is None else self._mosaic(outcomes, mosaic))
 
-    def _each(self, lines: Sequence[Line], models: Sequence[Model | None]) -> Iterator[Outcome]:
+    def _each(self, lines: Sequence[FlightLine], models: Sequence[Model | None]) -> Iterator[Outcome]:
         """What becomes of each line, in order."""
         if self._settings.cluster is None:
             yield from map(self._one, count(), lines, models)
@@ -250,7 +250,7 @@ class _Run:
             pool.shutdown(wait=False, cancel_futures=True)
             wait(running, timeout=_PATIENCE)
 
-    def _fit(self, lines: Sequence[Line], fit_on: FitOn) -> Model:
+    def _fit(self, lines: Sequence[FlightLine], fit_on: FitOn) -> Model:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
         scenes: list[Source] = []
         for line in lines:
@@ -292,7 +292,7 @@ class _Run:
         self._record.fitted(wanted)
         return fitted
 
-    def _one(self, number: int, line: Line, model: Model | None) -> Outcome:
+    def _one(self, number: int, line: FlightLine, model: Model | None) -> Outcome:
         progress = Stoppable(self._watch.begun(number, line), self._stopped)
         try:
             outcome = self._detect(line, model, progress)
@@ -306,7 +306,7 @@ class _Run:
         self._watch.ended(number, outcome)
         return outcome
 
-    def _detect(self, line: Line, model: Model | None, progress: Progress) -> Outcome:
+    def _detect(self, line: FlightLine, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings
         scene = self._open(line)
         wanted = self._wanted(line, model, scene)
@@ -342,10 +342,10 @@ class _Run:
         )
         return self._outcome(line, scene, "done", self._record.facts(name))
 
-    def _open(self, line: Line) -> Source:
+    def _open(self, line: FlightLine) -> Source:
         return as_source(line.scene, reading=self._settings.reading)
 
-    def _wanted(self, line: Line, model: Model | None, source: Source) -> dict[str, Any]:
+    def _wanted(self, line: FlightLine, model: Model | None, source: Source) -> dict[str, Any]:
         """What a map of a line depends on."""
         common = self._settings
         scene = {"scene": _known_of(source)}
@@ -360,10 +360,12 @@ class _Run:
             "bands": line.bands or common.bands,
         }
 
-    def _outcome(self, line: Line, scene: Source, state: Literal["done", "kept"], facts: Mapping[str, Any]) -> Outcome:
+    def _outcome(
+        self, line: FlightLine, scene: Source, state: Literal["done", "kept"], facts: Mapping[str, Any]
+    ) -> Outcome:
         return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, scene, anew=state == "done"))
 
-    def _thumbnail(self, line: Line, scene: Source, *, anew: bool) -> Path | None:
+    def _thumbnail(self, line: FlightLine, scene: Source, *, anew: bool) -> Path | None:
         if not self._pictures:
             return None
         picture = self._folder / THUMBNAILS / f"{line.map.stem}.png"

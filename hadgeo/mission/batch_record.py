@@ -16,7 +16,7 @@ from hadgeo.files import written_beside
 from hadgeo.maps.journal import differences
 
 
-class Record:
+class BatchRecord:
     """The record of a batch, which several threads may write.
 
     Args:

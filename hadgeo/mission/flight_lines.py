@@ -18,7 +18,7 @@ _COLUMNS = ("scene", "output", "detector", "bands")
 
 
 @dataclass(frozen=True)
-class Line:
+class FlightLine:
     """A flight line.
 
     Attributes:
@@ -51,7 +51,7 @@ class Line:
         return {**shared, **self.parameters}
 
 
-def lines_of(scenes: Sequence[str | os.PathLike[str]], folder: Path) -> list[Line]:
+def flight_lines(scenes: Sequence[str | os.PathLike[str]], folder: Path) -> list[FlightLine]:
     """Lines without settings of their own.
 
     Args:
@@ -61,14 +61,14 @@ def lines_of(scenes: Sequence[str | os.PathLike[str]], folder: Path) -> list[Lin
     Raises:
         ParameterError: Two of them would have the same map.
     """
-    lines = [Line(os.fspath(scene), _default_map(os.fspath(scene), folder)) for scene in scenes]
+    lines = [FlightLine(os.fspath(scene), _default_map(os.fspath(scene), folder)) for scene in scenes]
     _check_distinct(lines, [line.scene for line in lines])
     return lines
 
 
-def read_lines(
+def read_flight_lines(
     path: str | os.PathLike[str], folder: Path, *, detector: str, parameters: Mapping[str, str] | None = None
-) -> list[Line]:
+) -> list[FlightLine]:
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row a line.
 
     The column ``scene`` names a file, relative to the table's own folder. Any of these may stand beside it: ``output``
@@ -133,14 +133,14 @@ def _check_headings(headings: Sequence[str], table: Path) -> None:
         raise ParameterError(f"{table}: line 1: no heading 'scene'; the first line names the columns")
 
 
-def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> Line:
+def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> FlightLine:
     if not row["scene"]:
         raise ParameterError(f"{place}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
     output = row.get("output")
     if output and Path(output).suffix.lower() not in (".tif", ".tiff"):
         raise ParameterError(f"{place}: a map is a GeoTIFF; let the output {output} end in .tif")
-    return Line(
+    return FlightLine(
         scene,
         folder / output if output else _default_map(scene, folder),
         row.get("detector") or None,
@@ -153,7 +153,7 @@ def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> Lin
     )
 
 
-def _check_detector(line: Line, place: str, detector: str, parameters: Mapping[str, str]) -> None:
+def _check_detector(line: FlightLine, place: str, detector: str, parameters: Mapping[str, str]) -> None:
     try:
         make_detector(line.detector or detector, line.parameters_with(detector, parameters))
     except HadgeoError as error:
@@ -164,7 +164,7 @@ def _default_map(scene: str, folder: Path) -> Path:
     return folder / f"{Path(scene).stem}_anomaly.tif"
 
 
-def _check_distinct(lines: Sequence[Line], places: Sequence[str]) -> None:
+def _check_distinct(lines: Sequence[FlightLine], places: Sequence[str]) -> None:
     """Refuse maps that would take each other's place, or a scene's."""
     seen: dict[Path, str] = {}
     scenes = {Path(line.scene).resolve(): place for line, place in zip(lines, places, strict=True)}
@@ -172,7 +172,7 @@ def _check_distinct(lines: Sequence[Line], places: Sequence[str]) -> None:
         key = line.map.resolve()
         if key in seen:
             raise ParameterError(
-                f"{place} and {seen[key]} would have the same map, {line.map}; name another as output in a --manifest"
+                f"{place} and {seen[key]} would have the same map, {line.map}; name another as output in a --table"
             )
         if key in scenes:
             raise ParameterError(f"{place}: its map {line.map} would replace the scene of {scenes[key]}")

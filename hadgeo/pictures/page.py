@@ -1,4 +1,4 @@
-"""The sheet of a quicklook: panels, title, scale bar, north arrow and colour bar, drawn by matplotlib."""
+"""The page of a quicklook: panels, title, scale bar, north arrow and colour bar, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ramp_colours() -> npt.NDArray[np.float32]:
     return colours
 
 
-class Sheet:
+class Page:
     """A figure, whose parts are placed in pixels from its upper left corner.
 
     Args:

@@ -20,7 +20,7 @@ from hadgeo.pictures.figures import save_figure
 from hadgeo.pictures.layout import Layout, lay_out
 from hadgeo.pictures.outlines import Outlines, read_outlines
 from hadgeo.pictures.overlay import grown, laid_over, pooled_scores, ramp_of
-from hadgeo.pictures.page import Sheet, ramp_colours
+from hadgeo.pictures.page import Page, ramp_colours
 from hadgeo.progress import SILENT, Progress
 
 #: Width and height in pixels that a map may have, if the user says nothing.
@@ -104,7 +104,7 @@ def quicklook(
     ground = ground_of(shape, known.transform if known.georeferenced else None, known.crs)
     layout = lay_out(shape, ground.aspect, size)
     about = _about(colours.label, layout, score_map, outlines)
-    sheet = Sheet(layout, shape, title if title is not None else Path(source.path).name, about)
+    page = Page(layout, shape, title if title is not None else Path(source.path).name, about)
 
     progress.stage("composite", -(-shape[0] // layout.step))
     picture = stretched(read_colours(source, colours, layout.step, progress=progress), stretch)
@@ -115,12 +115,12 @@ def quicklook(
         ramp = ramp_of(pooled, layout.cell)
         if ramp is not None:
             heights = grown(ramp(pooled), layout.cell)
-            sheet.draw_ramp(ramp)
+            page.draw_ramp(ramp)
     image = laid_over(picture, heights, ramp_colours())
     for panel in layout.panels:
-        sheet.draw_panel(panel, image, outlines)
-    sheet.draw_ground(ground)
-    save_figure(sheet.figure, target, kind)
+        page.draw_panel(panel, image, outlines)
+    page.draw_ground(ground)
+    save_figure(page.figure, target, kind)
     return Quicklook(target, colours.label, layout.step, len(layout.panels))
 
 

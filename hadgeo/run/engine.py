@@ -32,7 +32,7 @@ from hadgeo.progress import SILENT, Clock, Progress
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
 from hadgeo.run.plan import Plan, Task, prepare
-from hadgeo.run.score_job import Job, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
+from hadgeo.run.score_job import ScoreJob, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.run.scoring import Scored, WindowScorer
 from hadgeo.sampling import Sample, Scene
 from hadgeo.windows import Holes
@@ -169,7 +169,7 @@ def detect(
             fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
         journal = _journal(folder, target, earlier, plan, fitted)
         with _writer(target, plan, fitted, folder) as writer:
-            job = Job(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
+            job = ScoreJob(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
             with clock.stage("score"):
                 scorer = WindowScorer(plan.source, plan.selection.indices, fitted, where, holes)
                 score(job, scorer, pool if cluster is None else cluster, device, progress)
@@ -212,7 +212,12 @@ def fit(
 
 
 def finish(
-    plan: Plan, fitted: Detector[Any], job: Job, target: Path, seconds: dict[str, float], progress: Progress = SILENT
+    plan: Plan,
+    fitted: Detector[Any],
+    job: ScoreJob,
+    target: Path,
+    seconds: dict[str, float],
+    progress: Progress = SILENT,
 ) -> Detection:
     """Sum a run up.
 
@@ -244,7 +249,7 @@ def finish(
 
 
 def score(
-    job: Job, scorer: WindowScorer, workers: Executor | Cluster, device: str = "auto", progress: Progress = SILENT
+    job: ScoreJob, scorer: WindowScorer, workers: Executor | Cluster, device: str = "auto", progress: Progress = SILENT
 ) -> None:
     """Score the windows that a map lacks.
 
@@ -266,7 +271,7 @@ def score(
         take_scores(job, map_ahead(workers, scorer, job.left, READERS + 1), progress)
 
 
-def take_scores(job: Job, scored: Generator[Scored], progress: Progress = SILENT) -> None:
+def take_scores(job: ScoreJob, scored: Generator[Scored], progress: Progress = SILENT) -> None:
     """Give a map the scores that it lacks, as they come.
 
     Args:

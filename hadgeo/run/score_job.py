@@ -1,6 +1,6 @@
 """One map in the making: which of its windows are left, where scores go, and what an earlier run left behind.
 
-Scores may come in any order and from anywhere; whoever has them hands them to `Job.take`.
+Scores may come in any order and from anywhere; whoever has them hands them to `ScoreJob.take`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MODEL = "model.hadgeo"
 Stamp = list[tuple[str, int, int]]
 
 
-class Job:
+class ScoreJob:
     """A map in the making.
 
     Args:

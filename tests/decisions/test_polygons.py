@@ -17,7 +17,7 @@ from affine import Affine
 from rasterio import features
 
 from hadgeo.decisions.calibration import calibrate
-from hadgeo.decisions.polygons import Anomalies, find, write
+from hadgeo.decisions.polygons import Anomalies, find_anomalies, write_polygons
 from hadgeo.errors import CubeWarning, ParameterError
 from hadgeo.maps.reader import ScoreMap
 from tests.maps.made import GRID, write_map
@@ -34,7 +34,7 @@ def scene(shape: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:
 
 
 def found(scores: ScoreMap, threshold: float = 0.8, **options: float) -> Anomalies:
-    return find(scores, threshold, calibrate(scores), **options)  # type: ignore[arg-type]
+    return find_anomalies(scores, threshold, calibrate(scores), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])
@@ -60,8 +60,8 @@ def table(path: Path) -> dict[str, np.ndarray]:
 def test_attributes_say_where_and_how_much(tmp_path: Path) -> None:
     scores = write_map(tmp_path / "x.tif", scene(), transform=ROTATED, detector="bs3lnet")
     calibration = calibrate(scores)
-    anomalies = find(scores, 0.8, calibration)
-    layer = table(write(anomalies, tmp_path / "x.gpkg"))
+    anomalies = find_anomalies(scores, 0.8, calibration)
+    layer = table(write_polygons(anomalies, tmp_path / "x.gpkg"))
     assert list(layer) == [*FIELDS, "geometry"]
     count = len(anomalies)
     np.testing.assert_array_equal(layer["id"], np.arange(1, count + 1))
@@ -86,7 +86,7 @@ def test_attributes_say_where_and_how_much(tmp_path: Path) -> None:
 def test_areas_on_the_ellipsoid_are_those_of_an_equal_area_projection(tmp_path: Path) -> None:
     transform = Affine(0.001, 0.0002, 13, 0.0001, -0.001, 52)
     anomalies = found(write_map(tmp_path / "x.tif", scene(), crs="EPSG:4326", transform=transform))
-    layer = table(write(anomalies, tmp_path / "x.gpkg"))
+    layer = table(write_polygons(anomalies, tmp_path / "x.gpkg"))
     to_equal_area = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:6933", always_xy=True)
     projected = shapely.transform(anomalies.outlines, lambda xy: np.stack(to_equal_area.transform(*xy.T), axis=1))
     np.testing.assert_allclose(layer["area_m2"], shapely.area(projected), rtol=1e-4)
@@ -100,7 +100,7 @@ def test_feet_are_turned_into_metres(tmp_path: Path) -> None:
     grid = Affine(10, 0, 1e6, 0, -10, 2e5)
     scores = write_map(tmp_path / "x.tif", values, crs="EPSG:2263", transform=grid)
     foot = 1200 / 3937
-    layer = table(write(found(scores), tmp_path / "x.gpkg"))
+    layer = table(write_polygons(found(scores), tmp_path / "x.gpkg"))
     np.testing.assert_allclose(layer["area_m2"], (10 * foot) ** 2)
     # Six pixels of ten feet lie between the two.
     assert len(found(scores, merge_distance=60 * foot - 0.01)) == 2
@@ -140,7 +140,7 @@ def test_merging_is_that_of_all_distances(distance: float, tmp_path: Path) -> No
 
 def test_geojson_is_in_wgs84_as_its_standard_demands(tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene(), transform=ROTATED))
-    path = write(anomalies, tmp_path / "x.geojson")
+    path = write_polygons(anomalies, tmp_path / "x.geojson")
     collection = json.loads(path.read_text())
     assert "crs" not in collection
     assert len(collection["features"]) == len(anomalies)
@@ -156,7 +156,7 @@ def test_geojson_is_in_wgs84_as_its_standard_demands(tmp_path: Path) -> None:
 
 def test_geoparquet_carries_geometry_and_coordinate_system(tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene()))
-    layer = pyarrow.parquet.read_table(write(anomalies, tmp_path / "x.parquet"))
+    layer = pyarrow.parquet.read_table(write_polygons(anomalies, tmp_path / "x.parquet"))
     geo = json.loads(layer.schema.metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     column = geo["columns"][geo["primary_column"]]
@@ -175,7 +175,7 @@ def test_geoparquet_carries_geometry_and_coordinate_system(tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore:.*no coordinate system")
 def test_no_anomaly_is_an_empty_layer(suffix: str, crs: str | None, tmp_path: Path) -> None:
     scores = write_map(tmp_path / "x.tif", scene(), crs=crs, transform=GRID if crs else None)
-    path = write(found(scores, 1e6), tmp_path / f"x{suffix}")
+    path = write_polygons(found(scores, 1e6), tmp_path / f"x{suffix}")
     if suffix == ".parquet":
         layer = pyarrow.parquet.read_table(path)
         assert layer.num_rows == 0
@@ -192,7 +192,7 @@ def test_no_anomaly_is_an_empty_layer(suffix: str, crs: str | None, tmp_path: Pa
 def test_a_scene_without_a_coordinate_system_has_polygons_in_pixels(suffix: str, tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene(), crs=None, transform=None))
     with pytest.warns(CubeWarning, match="no coordinate system"):
-        path = write(anomalies, tmp_path / f"x{suffix}")
+        path = write_polygons(anomalies, tmp_path / f"x{suffix}")
     if suffix == ".parquet":
         layer = pyarrow.parquet.read_table(path)
         assert json.loads(layer.schema.metadata[b"geo"])["columns"]["geometry"]["crs"] is None
@@ -207,7 +207,9 @@ def test_a_scene_without_a_coordinate_system_has_polygons_in_pixels(suffix: str,
 
 def test_a_caller_says_which_bands_made_a_group_stand_out(tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene()))
-    layer = table(write(anomalies, tmp_path / "x.gpkg", bands=lambda group: f"{group.id}: {len(group.rows)} px"))
+    layer = table(
+        write_polygons(anomalies, tmp_path / "x.gpkg", bands=lambda group: f"{group.id}: {len(group.rows)} px")
+    )
     expected = [f"{number}: {size} px" for number, size in zip(layer["id"], layer["pixels"], strict=True)]
     assert layer["bands"].tolist() == expected
 
@@ -215,7 +217,7 @@ def test_a_caller_says_which_bands_made_a_group_stand_out(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
 def test_the_same_anomalies_are_the_same_bytes(suffix: str, tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene()))
-    first, second = (write(anomalies, tmp_path / f"{name}{suffix}") for name in ("a", "b"))
+    first, second = (write_polygons(anomalies, tmp_path / f"{name}{suffix}") for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
 
 

@@ -17,7 +17,7 @@ from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch import Batch, Outcome, Unwatched, run_batch
-from hadgeo.mission.flight_lines import Line, lines_of, read_lines
+from hadgeo.mission.flight_lines import FlightLine, flight_lines, read_flight_lines
 from hadgeo.progress import Progress
 from tests.support import Recorder
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def detect_all(paths: list[Path], folder: Path, **settings: Any) -> Batch:
-    return run_batch(lines_of(paths, folder), folder, **{"detector": "rx", **settings})
+    return run_batch(flight_lines(paths, folder), folder, **{"detector": "rx", **settings})
 
 
 def states(batch: Batch) -> list[str]:
@@ -164,7 +164,7 @@ def test_the_page_shows_every_line_and_its_picture(mission: list[Path], folder: 
 class Stopper(Unwatched):
     """Cancels the second line after some questions."""
 
-    def begun(self, number: int, line: Line) -> Progress:
+    def begun(self, number: int, line: FlightLine) -> Progress:
         return Recorder(patience=6) if number == 1 else Recorder()
 
 
@@ -182,7 +182,7 @@ def test_an_interrupted_line_is_gone_on_with(
     seen: list[str] = []
 
     class Listener(Unwatched):
-        def begun(self, number: int, line: Line) -> Progress:
+        def begun(self, number: int, line: FlightLine) -> Progress:
             recorder = Recorder()
             recorder.messages = seen
             return recorder
@@ -214,7 +214,7 @@ def test_a_manifest_gives_lines_settings_of_their_own(mission: list[Path], folde
         f'{mission[1]},special.tif,"1-4,6",0.5,\nline2.img,,,,rx\n',
         encoding="utf-8-sig",
     )
-    lines = read_lines(table, folder, detector="rx", parameters={"sample": "500"})
+    lines = read_flight_lines(table, folder, detector="rx", parameters={"sample": "500"})
     assert [line.apart for line in lines] == [False, True, True]
     batch = run_batch(lines, folder, detector="rx", parameters={"sample": "500"})
     assert states(batch) == ["done"] * 3
@@ -234,7 +234,7 @@ def test_a_watch_hears_of_every_line(mission: list[Path], folder: Path) -> None:
             heard.append("fit")
             return Recorder()
 
-        def begun(self, number: int, line: Line) -> Progress:
+        def begun(self, number: int, line: FlightLine) -> Progress:
             heard.append(number)
             return Recorder()
 

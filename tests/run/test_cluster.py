@@ -30,7 +30,7 @@ from hadgeo.errors import Cancelled, ClusterError, CubeError, DeviceError, Missi
 from hadgeo.formats import open_source
 from hadgeo.maps.journal import Journal
 from hadgeo.mission.batch import Unwatched, run_batch
-from hadgeo.mission.flight_lines import Line, lines_of
+from hadgeo.mission.flight_lines import FlightLine, flight_lines
 from hadgeo.progress import Progress, Silent
 from hadgeo.run.cluster import Cluster, Recipe, RemoteScorer, connect
 from hadgeo.run.scoring import WindowScorer
@@ -234,7 +234,7 @@ class Order(Unwatched):
         self._stop_after = stop_after
         self._both = threading.Barrier(2)
 
-    def begun(self, number: int, line: Line) -> Progress:
+    def begun(self, number: int, line: FlightLine) -> Progress:
         order = self
 
         class Noted(Silent):
@@ -264,16 +264,16 @@ def test_lines_of_a_batch_share_the_workers(
     monkeypatch.setattr("hadgeo.run.scoring.LIBRARY_BYTES", 10**9 - 10**5)
     settings: dict[str, Any] = {"detector": "rx", "memory": 10**9}
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    run_batch(lines_of(scenes, alone), alone, **settings)
+    run_batch(flight_lines(scenes, alone), alone, **settings)
 
     stopped = Order(stop_after=6)
     with pytest.raises(Cancelled) as caught:
-        run_batch(lines_of(scenes, shared), shared, cluster=two_workers[0], watch=stopped, **settings)
+        run_batch(flight_lines(scenes, shared), shared, cluster=two_workers[0], watch=stopped, **settings)
     assert "the same command goes on with the rest" in caught.value.__notes__[0]
     assert set(stopped.windows) == {0, 1}
 
     order = Order()
-    batch = run_batch(lines_of(scenes, shared), shared, cluster=two_workers[0], watch=order, **settings)
+    batch = run_batch(flight_lines(scenes, shared), shared, cluster=two_workers[0], watch=order, **settings)
     assert [outcome.state for outcome in batch.outcomes] == ["done"] * 3
     assert len(order.windows) < 3 * 14
     for number in range(3):

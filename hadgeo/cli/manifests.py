@@ -54,10 +54,10 @@ def write(
         pixels: Pixels that have a score.
         resolved: Options as they turned out, such as the name of the map.
     """
-    from hadgeo.manifest import manifest_path, record, write_manifest
+    from hadgeo.manifest import make_manifest, manifest_path, write_manifest
 
     files = [part for path in outputs for part in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    manifest = record(
+    manifest = make_manifest(
         context.command.name or "",
         options=_options(context, resolved),
         inputs=inputs,

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import hadgeo
 from hadgeo.cli import cli
-from hadgeo.cli.recording import in_full
+from hadgeo.cli.manifests import in_full
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from PIL import Image
 import hadgeo
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeError, OutputError, OutputExistsError
-from hadgeo.evidence.spectra import LARGEST_SIDE, SURROUNDINGS, Anomaly, gather_evidence, top_bands, write_evidence
+from hadgeo.evidence.gather import LARGEST_SIDE, SURROUNDINGS, Anomaly, gather_evidence, top_bands, write_evidence
 from hadgeo.evidence.spectrum_plots import draw_spectrum, spectra_plots
 from hadgeo.formats.source import Source
 from hadgeo.sampling import Sample, Scene
@@ -122,7 +122,7 @@ def test_only_small_windows_are_read_in_the_order_of_the_file(
 ) -> None:
     scene = np.ones((2, 3000, 400), np.float32)
     source = CountingSource(memory_source(scene))
-    monkeypatch.setattr("hadgeo.evidence.spectra.source_of", lambda _: source)
+    monkeypatch.setattr("hadgeo.evidence.gather.source_of", lambda _: source)
     rows = np.array([2900, 5, 1500])
     anomalies = [Anomaly(i, np.array([row]), np.array([40 * i])) for i, row in enumerate(rows)]
     whole_column = Anomaly(9, np.arange(3000), np.full(3000, 390))

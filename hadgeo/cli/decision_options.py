@@ -137,8 +137,8 @@ def _path(name: str | None, option: str) -> Path | None:
     return None if name is None else Path(name)
 
 
-def lines(decision: Decision) -> list[str]:
-    """What a decision says to people."""
+def describe(decision: Decision) -> list[str]:
+    """What a decision says to people, one line of text for each thing."""
     groups = "not counted: too many pixels" if decision.groups is None else f"{decision.groups:,}"
     told = {
         "threshold": f"{decision.threshold:.6g} ({decision.rule})",
