@@ -58,22 +58,26 @@ def command(
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
+    from hadgeo.manifest import manifest_path
+
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
     request = thresholding.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
+    opened = None if scene is None else opening.open_scene(scene, given)
+    inputs = [Path(name) for name in (scores, scene, model) if name is not None]
     for path in written[:1]:
         recording.check(path)
+        request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
-        opened = None if scene is None else opening.open_scene(scene, given)
         explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
         for path in written[:1]:
             recording.write(
                 context,
                 path,
-                inputs=[Path(name) for name in (scores, scene, model) if name is not None],
+                inputs=inputs,
                 outputs=written,
                 facts=decision.facts(),
                 seconds={"threshold": time.perf_counter() - start},
