@@ -141,7 +141,9 @@ def written_beside(out: Path, option: str = "-o") -> Iterator[Path]:
 
 @contextmanager
 def written_together(outs: Sequence[Path], option: str = "-o") -> Iterator[Path]:
-    """A new folder for files that belong together, under their own names; at the end they take their places, last first.
+    """A new folder for files that belong together, under their own names; at the end they take their places.
+
+    The last one does so first: a header stands before the pixels that it describes.
 
     Args:
         outs: Where the files shall stand, all in one folder; what is there is replaced.
