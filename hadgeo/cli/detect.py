@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli import clustering, opening, options, recording, thresholding
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _write_products(
     if isinstance(report, JsonLines):
         report.emit("result", **_result(done, decision))
     elif not given["quiet"]:
-        click.echo("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
+        tell("\n".join([_last_line(done), *(thresholding.lines(decision) if decision else [])]))
 
 
 def _request(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli import opening, options, recording, thresholding
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import CubeError, ParameterError
 
 if TYPE_CHECKING:
@@ -86,10 +86,12 @@ def command(
         if isinstance(report, JsonLines):
             report.emit("result", **decision.facts())
             return
+    # Where no file is written, what is printed is all there is.
+    say = tell if written else click.echo
     if as_json:
-        click.echo(json.dumps(decision.facts(), indent=2))
+        say(json.dumps(decision.facts(), indent=2))
     elif not quiet:
-        click.echo("\n".join(thresholding.lines(decision)))
+        say("\n".join(thresholding.lines(decision)))
 
 
 def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:

@@ -315,7 +315,8 @@ def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] 
 
 def _kept_budget(earlier: Journal | None) -> int | None:
     """The memory for which an earlier run has planned its windows, on whatever machine that was."""
-    return None if earlier is None else earlier.settings.get("budget")
+    budget = None if earlier is None else earlier.settings.get("budget")
+    return budget if isinstance(budget, int) else None
 
 
 def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Plan, fitted: Detector[Any]) -> Journal:
