@@ -1,56 +1,241 @@
-"""How small products are written: checked before the work, made beside their place, and put there by a rename."""
+"""How files are written: refused before the work where they could not be written after it, and whole or not at all.
+
+A file grows beside its place under a random name that is created exclusively, so that nobody's file of that name is
+lost and no link is followed. It is flushed to the disk, and takes its place by a rename: at every moment what stands
+there is the old file or the new one.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from hadgeo.errors import OutputError
-from hadgeo.maps.writer import check_name, check_output
+from hadgeo.errors import HadgeoError, OutputError, OutputExistsError
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
+
+#: With less than this left, a failure to write needs no other explanation.
+_DISK_FULL_BYTES = 65536
+
+#: What a disk that fails is noticed by, through GDAL too.
+_FAILURES: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, OSError)
+
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
-def check_product(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+def check_output(
+    out: Path, *, overwrite: bool, inputs: Iterable[Path] = (), nbytes: int = 0, option: str = "-o"
+) -> None:
     """Refuse early what could not be written late.
 
     Args:
-        out: Where the product shall stand.
-        inputs: Files that must not be lost.
+        out: Where the file shall stand.
         overwrite: Whether a file there may be replaced.
+        inputs: Files that are not replaced in any case.
+        nbytes: The disk that it takes on the way, in bytes.
+        option: What names it on the command line.
 
     Raises:
         OutputExistsError: A file stands there, and `overwrite` is false.
-        OutputError: It is one of the inputs, or the folder is missing, not writable or full.
+        OutputError: No file can have that name, it is one of the inputs, the folder is missing or not writable, or the
+            disk is too full.
     """
-    check_name(out)
-    for path in (out, _part_name(out)):
-        if path.name and path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
-            raise OutputError(f"{path} is one of the inputs; give another name")
-    check_output(out, overwrite=overwrite)
+    check_name(out, option)
+    with writing(out, option):
+        check_no_input(out, inputs, option=option)
+        _check_folder(out, option)
+        _check_replaceable(out, option, overwrite=overwrite)
+        _check_space(out, nbytes + _DISK_FULL_BYTES, option)
+
+
+def check_name(out: Path, option: str = "-o") -> None:
+    """Refuse a name that no file can have.
+
+    Raises:
+        OutputError: It holds a zero, is not UTF-8, or is too long, what is added to it while the file grows included.
+    """
+    try:
+        # GDAL takes UTF-8 alone.
+        str(out).encode()
+        # Neither a folder nor a root has a name.
+        (_name_beside(out) if out.name else out).lstat()
+    except ValueError as error:
+        raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
+
+
+def check_no_input(out: Path, inputs: Iterable[Path], *, told: str = "one of the inputs", option: str = "-o") -> None:
+    """Refuse to replace what is needed.
+
+    Args:
+        out: Where a file shall stand.
+        inputs: What must not be lost, whether it exists or is about to be made.
+        told: What the inputs are, for the message.
+        option: What names the output on the command line.
+
+    Raises:
+        OutputError: It is one of the inputs.
+    """
+    if any(same_file(out, path) for path in inputs):
+        raise OutputError(f"{out} is {told}; give another name with {option}")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, through links too, or would be if it existed."""
+    if one.absolute() == other.absolute():
+        return True
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
-def written_beside(out: Path) -> Iterator[Path]:
-    """A name to write under; what stands there becomes `out` at the end, and nothing is left of it after an error.
+def writing(out: Path, option: str = "-o") -> Iterator[None]:
+    """Turn failures of the disk into one clear error.
+
+    Args:
+        out: What is written.
+        option: What names it on the command line.
 
     Raises:
         OutputError: The disk is full, or fails.
     """
-    part = _part_name(out)
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(out)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if full else error.strerror or str(error)
-        raise OutputError(f"{out} cannot be written: {reason}; make room, or write elsewhere") from error
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except HadgeoError:
+        raise
+    except _FAILURES as error:
+        raise OutputError(f"{out} cannot be written: {_reason(error, out.parent, option)}") from error
 
 
-def _part_name(out: Path) -> Path:
-    return out.with_name(out.name + ".part") if out.name else out
+@contextmanager
+def written_beside(out: Path, option: str = "-o") -> Iterator[Path]:
+    """A new file to write into, which becomes `out` at the end; nothing is left of it after an error.
+
+    Args:
+        out: Where the file shall stand; what is there is replaced.
+        option: What names it on the command line.
+
+    Raises:
+        OutputError: The disk is full, or fails.
+    """
+    with writing(out, option):
+        part = _made_beside(out)
+        try:
+            yield part
+            _flush(part)
+            part.replace(out)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def written_together(outs: Sequence[Path], option: str = "-o") -> Iterator[Path]:
+    """A new folder for files that belong together, under their own names; at the end they take their places.
+
+    The last one does so first: a header stands before the pixels that it describes.
+
+    Args:
+        outs: Where the files shall stand, all in one folder; what is there is replaced.
+        option: What names them on the command line.
+
+    Raises:
+        OutputError: The disk is full, or fails; then no file is left of those that had not taken their places.
+    """
+    first = outs[0]
+    with (
+        writing(first, option),
+        TemporaryDirectory(prefix=f"{first.name}.", suffix=".part", dir=first.parent) as name,
+    ):
+        folder = Path(name)
+        yield folder
+        for out in outs:
+            _flush(folder / out.name)
+        for out in reversed(outs):
+            (folder / out.name).replace(out)
+
+
+def write_whole(out: Path, content: bytes, option: str = "-o") -> None:
+    """Write a file, whole or not at all; see `written_beside`."""
+    with written_beside(out, option) as part:
+        part.write_bytes(content)
+
+
+def _check_folder(out: Path, option: str) -> None:
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
+    if not out.parent.is_dir():
+        what = "is a file" if out.parent.exists() else "does not exist; make it first"
+        raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
+
+
+def _check_replaceable(out: Path, option: str, *, overwrite: bool) -> None:
+    if os.path.lexists(out) and not overwrite:
+        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or {option} to write elsewhere")
+    if out.exists() and not out.is_file():
+        raise OutputError(
+            f"{out} is a device or a pipe, not a file that could be replaced; use {option} to write elsewhere"
+        )
+
+
+def _check_space(out: Path, needed: int, option: str) -> None:
+    if not os.access(out.parent, os.W_OK):
+        raise OutputError(f"{out}: no permission to write into {out.parent}; use {option} to write elsewhere")
+    free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        unit, name = (1e9, "GB") if needed >= 1e9 else (1e6, "MB")
+        raise OutputError(
+            f"{out}: it needs {needed / unit:.1f} {name} of disk and {free / unit:.1f} {name} are free; "
+            f"make room, or use {option} to write elsewhere"
+        )
+
+
+def _name_beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.{secrets.token_hex(4)}.part")
+
+
+def _made_beside(out: Path) -> Path:
+    """A new, empty file beside another one, with the permissions that any new file gets."""
+    while True:
+        part = _name_beside(out)
+        try:
+            part.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return part
+
+
+def _flush(path: Path) -> None:
+    """Have the disk take a file's bytes; some systems do that for files alone that are open for writing."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _reason(error: Exception, folder: Path, option: str) -> str:
+    """What went wrong, and what to do."""
+    elsewhere = f"use {option} to write elsewhere"
+    if not folder.is_dir():
+        return f"the folder {folder} is gone; make it again, or {elsewhere}"
+    cause = _deepest(error)
+    words = " ".join(str(getattr(cause, "strerror", None) or cause).split())
+    if getattr(cause, "errno", None) in _DISK_FULL_ERRORS:
+        return f"the disk is full ({words}); make room, or {elsewhere}"
+    if shutil.disk_usage(folder).free < _DISK_FULL_BYTES:
+        return f"the disk is full; make room, or {elsewhere}"
+    return f"{words}; {elsewhere}"
+
+
+def _deepest(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

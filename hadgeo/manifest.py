@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hadgeo._version import __version__
-from hadgeo.errors import CubeError, CubeNotFoundError, OutputError, OutputExistsError
+from hadgeo.errors import CubeError, CubeNotFoundError, OutputExistsError
+from hadgeo.files import check_name, write_whole
 from hadgeo.formats.gdal import exists
 
 FORMAT: Final = 1
@@ -104,12 +105,14 @@ def manifest_path(output: Path) -> Path:
 
 
 def check_manifest(path: Path) -> None:
-    """Refuse to replace a file that is no manifest.
+    """Refuse early to replace a file that is no manifest, or a name under which none could be written.
 
     Raises:
         OutputExistsError: Something else stands there.
+        OutputError: No file can have that name.
     """
-    if not path.exists():
+    check_name(path)
+    if not os.path.lexists(path):
         return
     try:
         read_manifest(path)
@@ -160,13 +163,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}; make room, or use -o") from error
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    # What is not UTF-8 in a name becomes JSON's own escape for it.
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 
 #: For ``except``: every error of rasterio's, GDAL's own included.
-RASTERIO_ERRORS: tuple[type[Exception], ...] = (RasterioError, CPLE_BaseError)
+RASTERIO_ERRORS: tuple[type[Exception], ...] = (RasterioError, CRSError, CPLE_BaseError)

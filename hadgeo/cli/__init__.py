@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -15,12 +16,16 @@ from typing import Any
 import click
 
 from hadgeo._version import __version__
+from hadgeo.cli.streams import give_up_stdout, prepare_streams
 from hadgeo.errors import CubeWarning, HadgeoError
 
 DEBUG_KEY = "hadgeo.debug"
 
 #: Exit status of a run that was interrupted, as shells have it: 128 and the number of SIGINT.
 INTERRUPTED = 130
+
+#: What a standard output is like that cannot be written.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 _COMMANDS = {
     "batch": "Score the flight lines of a mission, and summarise them.",
@@ -124,6 +129,10 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"error: {text}", error.exit_code
     if isinstance(error, click.ClickException):
         return f"error: {one_line(error.format_message()).rstrip('.')}", error.exit_code
+    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        # Whoever writes a file says so himself.
+        give_up_stdout()
+        return f"error: standard output cannot be written ({error.strerror}); send it elsewhere", 1
     if isinstance(error, MemoryError):
         return "error: not enough memory; use a smaller --memory or --window", 1
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1
@@ -161,6 +170,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `hadgeo` command."""
+    prepare_streams()
     # Threads that wait for each other by spinning make a busy machine many times slower; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # A terminated run must clean up as an interrupted one does.

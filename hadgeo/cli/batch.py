@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli import cluster_options, options, scene_options
-from hadgeo.cli.reporting import JsonLines
+from hadgeo.cli.reporting import JsonLines, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
@@ -99,7 +99,7 @@ def command(
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))
     elif not quiet:
-        click.echo(_last_line(batch))
+        tell(_last_line(batch))
     context.exit(1 if batch.failed else 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli import cluster_options, decision_options, manifests, options, scene_options
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from hadgeo.model_file import Model
     from hadgeo.progress import Progress
     from hadgeo.run.engine import Detection
-
-
-#: In the folder of a run whose map is finished: what else it writes.
-_PRODUCTS = "products.json"
 
 
 @click.command("detect")
@@ -109,6 +105,7 @@ def _detect(
     progress: str,
     **_: Any,
 ) -> None:
+    from hadgeo.files import check_no_input
     from hadgeo.formats.cropped import crop
     from hadgeo.run.engine import detect, output_path
 
@@ -117,6 +114,7 @@ def _detect(
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
+    named = [Path(name) for name in (*scenes, model) if name is not None]
     request = _request(context, scenes, north_up=north_up, overwrite=overwrite)
     chosen: Any = detector
     if model is not None:
@@ -130,11 +128,13 @@ def _detect(
         for name in scenes:
             whole = scene_options.open_scene(name, context.params)
             target = output_path(whole, output)
+            check_no_input(target, named)
             manifests.check(target)
             if resume and _is_finished(context, name, target):
                 report.message(f"{target}: finished by an earlier run, and left as it is")
                 continue
-            wanted = _checked(request, whole, target, resume=resume)
+            inputs = [*whole.files, *([] if model is None else [Path(model)])]
+            wanted = _checked(request, inputs, target, resume=resume)
             source = whole if extent is None else crop(whole, extent)
             detect(
                 source,
@@ -155,7 +155,7 @@ def _detect(
                     _write_products,
                     context=context,
                     scene=name,
-                    inputs=[*whole.files, *([] if model is None else [Path(model)])],
+                    inputs=inputs,
                     source=source,
                     model=None if model is None else chosen,
                     request=wanted,
@@ -210,7 +210,7 @@ def _write_products(
     if isinstance(report, JsonLines):
         report.emit("result", **_result(done, decision))
     elif not given["quiet"]:
-        click.echo("\n".join([_last_line(done), *(decision_options.describe(decision) if decision else [])]))
+        tell("\n".join([_last_line(done), *(decision_options.describe(decision) if decision else [])]))
 
 
 def _request(
@@ -233,7 +233,7 @@ def _request(
 
 
 def _checked(
-    request: decision_options.Request | None, source: Source, target: Path, *, resume: bool
+    request: decision_options.Request | None, inputs: list[Path], target: Path, *, resume: bool
 ) -> decision_options.Request | None:
     """A request, once it is clear that what it asks for can be written beside a map."""
     from hadgeo.manifest import manifest_path
@@ -247,7 +247,7 @@ def _checked(
     if resume and was_completed(target) and _noted(target) >= _products(request):
         # What stands there is from the run that is gone on with.
         request = replace(request, overwrite=True)
-    request.check([*source.files, target, manifest_path(target)])
+    request.check([*inputs, target, manifest_path(target)])
     return request
 
 
@@ -258,20 +258,19 @@ def _products(request: decision_options.Request) -> set[str]:
 
 def _note(target: Path, request: decision_options.Request) -> None:
     """Note what a run is about to write beside its map, where it can be gone on with."""
-    from hadgeo.maps.part_folder import part_path
-    from hadgeo.maps.writer import writing
+    from hadgeo.files import write_whole
+    from hadgeo.maps.part_folder import PRODUCTS, part_path
 
-    with writing(target):
-        (part_path(target) / _PRODUCTS).write_text(json.dumps(sorted(_products(request))), "utf-8")
+    write_whole(part_path(target) / PRODUCTS, json.dumps(sorted(_products(request))).encode())
 
 
 def _noted(target: Path) -> set[str]:
     """What an interrupted run was about to write beside its map."""
-    from hadgeo.maps.part_folder import part_path
+    from hadgeo.maps.part_folder import PRODUCTS, part_path
 
     try:
-        return set(json.loads((part_path(target) / _PRODUCTS).read_text("utf-8")))
-    except (OSError, ValueError):
+        return set(json.loads((part_path(target) / PRODUCTS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
         return set()
 
 

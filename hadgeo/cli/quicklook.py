@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hadgeo.cli import options, scene_options
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 
 class Percentiles(click.ParamType[tuple[float, float]]):
@@ -98,4 +98,4 @@ def command(
         if isinstance(report, JsonLines):
             report.emit("result", picture=str(done.path), colours=done.colours, step=done.step, panels=done.panels)
         elif not quiet:
-            click.echo(f"{done.path}: {done.colours}")
+            tell(f"{done.path}: {done.colours}")

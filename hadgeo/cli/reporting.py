@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hadgeo.cli.streams import give_up_stdout
 from hadgeo.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class JsonLines:
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Write one line."""
-        click.echo(json.dumps({"type": kind, **fields}))
+        tell(json.dumps({"type": kind, **fields}))
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage."""
@@ -128,6 +129,19 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def tell(text: str) -> None:
+    """Print what a run that makes files has to say.
+
+    A standard output that is full or closed does not undo what is made: it is said once, and nothing more goes there.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        give_up_stdout()
+        lost = f"standard output cannot be written ({error.strerror}); the run goes on without it"
+        click.echo(f"hadgeo: warning: {lost}", err=True)
 
 
 def print_json(facts: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hadgeo.cli import options
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 
 @click.command("simulate")
@@ -76,4 +76,4 @@ def command(
             )
         elif not quiet:
             shape = " x ".join(str(length) for length in made.shape)
-            click.echo(f"{made.path}: {shape}; {len(made.targets)} targets, {made.target_pixels} px, in {made.truth}")
+            tell(f"{made.path}: {shape}; {len(made.targets)} targets, {made.target_pixels} px, in {made.truth}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli import decision_options, manifests, options, scene_options
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import CubeError, ParameterError
 
 if TYPE_CHECKING:
@@ -58,22 +58,26 @@ def command(
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
+    from hadgeo.manifest import manifest_path
+
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
     request = decision_options.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
+    opened = None if scene is None else scene_options.open_scene(scene, given)
+    inputs = [Path(name) for name in (scores, scene, model) if name is not None]
     for path in written[:1]:
         manifests.check(path)
+        request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
-        opened = None if scene is None else scene_options.open_scene(scene, given)
         explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
         for path in written[:1]:
             manifests.write(
                 context,
                 path,
-                inputs=[Path(name) for name in (scores, scene, model) if name is not None],
+                inputs=inputs,
                 outputs=written,
                 facts=decision.facts(),
                 seconds={"threshold": time.perf_counter() - start},
@@ -82,10 +86,12 @@ def command(
         if isinstance(report, JsonLines):
             report.emit("result", **decision.facts())
             return
+    # Where no file is written, what is printed is all there is.
+    say = tell if written else click.echo
     if as_json:
-        click.echo(json.dumps(decision.facts(), indent=2))
+        say(json.dumps(decision.facts(), indent=2))
     elif not quiet:
-        click.echo("\n".join(decision_options.describe(decision)))
+        say("\n".join(decision_options.describe(decision)))
 
 
 def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hadgeo.cli import manifests, options, scene_options
-from hadgeo.cli.reporting import JsonLines, reporter
+from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 
 @click.command("train")
@@ -79,4 +79,4 @@ def command(
         if isinstance(report, JsonLines):
             report.emit("result", model=output, detector=detector, bands=len(model.spectrum.indices), hash=model.hash)
         elif not quiet:
-            click.echo(f"{output}: {detector} on {len(model.spectrum.indices)} bands of {', '.join(model.scenes)}")
+            tell(f"{output}: {detector} on {len(model.spectrum.indices)} bands of {', '.join(model.scenes)}")

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from hadgeo.cli.reporting import JsonLines, short
+from hadgeo.cli.reporting import JsonLines, short, tell
 from hadgeo.progress import Progress
 
 if TYPE_CHECKING:
@@ -208,7 +206,7 @@ class _Named(JsonLines):
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Write one line."""
-        click.echo(json.dumps({"type": kind, "line": self._name, **fields}))
+        tell(json.dumps({"type": kind, "line": self._name, **fields}))
 
 
 @contextmanager

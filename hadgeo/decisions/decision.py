@@ -17,8 +17,10 @@ from hadgeo.decisions.groups import MAX_PIXELS, gather, label, pixels_above
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError
 from hadgeo.evidence.gather import Anomaly, top_bands, write_evidence
+from hadgeo.files import check_no_input, check_output
+from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, open_scores
-from hadgeo.maps.writer import ScoreWriter, check_output, names_written
+from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Progress
 from hadgeo.windows import Window
 
@@ -216,12 +218,9 @@ def check_outputs(
 
 def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) -> None:
     check_output(out, overwrite=overwrite, option=option)
-    for written in names_written(out):
+    for written in names_written(out) if option == "--p-values" else [out]:
         for other in taken:
-            if written.absolute() == other.absolute() or (
-                written.exists() and other.exists() and written.samefile(other)
-            ):
-                raise OutputError(f"{out} is {other}, which is needed; give another name with {option}")
+            check_no_input(written, [other], told=f"{other}, which is needed", option=option)
     if out.exists() and not out.stat().st_mode & 0o222:
         raise OutputError(f"{out} is read-only; make it writable, or use {option} to write elsewhere")
     if out.with_name(out.name + "-wal").exists():

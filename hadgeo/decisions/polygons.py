@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ import shapely
 from hadgeo.decisions.calibration import Calibration
 from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, gather, joined, label, pixels_above
 from hadgeo.decisions.place import Place
-from hadgeo.errors import CubeWarning, MissingExtraError, OutputError, ParameterError
+from hadgeo.errors import CubeWarning, MissingExtraError, ParameterError
+from hadgeo.files import write_whole
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress
 
@@ -117,7 +117,7 @@ def check_suffix(out: Path) -> str:
 
 
 def write_polygons(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | None] | None = None) -> Path:
-    """Write anomalies as a vector file, beside its place first and then under its name, replacing what was there.
+    """Write anomalies as a vector file, whole or not at all, replacing what was there.
 
     GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system.
 
@@ -142,17 +142,7 @@ def write_polygons(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], 
     table["bands"] = np.array([bands(group) if bands else None for group in anomalies.groups], dtype=object)
     # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
     content = _parquet(anomalies, table) if driver == "Parquet" else _ogr(driver, anomalies, table)
-    part = out.with_name(out.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}; make room, or write elsewhere") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(out, content, "--polygons")
     return out
 
 

@@ -17,9 +17,10 @@ from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
 from hadgeo.evaluation.truth import TARGET, open_truth
+from hadgeo.files import check_output, same_file
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
-from hadgeo.maps.writer import check_output
+from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import detect
 
@@ -111,8 +112,8 @@ def compare(
         place = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
         maps = [_map_path(place, source, contender) for contender in contenders]
         for path in maps:
-            check_output(path, overwrite=overwrite, pixels=source.shape[1] * source.shape[2])
-            if path.exists() and path.samefile(truth):
+            check_output(path, overwrite=overwrite, nbytes=disk_bytes(source.shape[1] * source.shape[2]))
+            if same_file(path, Path(truth)):
                 raise OutputError(f"{path} is the truth itself; keep the maps in another folder with -o")
         for contender, path in zip(contenders, maps, strict=True):
             progress.message(f"detector: {contender.label}")

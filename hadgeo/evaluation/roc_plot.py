@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import numpy as np
 
 from hadgeo.errors import MissingExtraError, OutputError
 from hadgeo.evaluation.evaluate_maps import Evaluation
-from hadgeo.maps.writer import check_output
+from hadgeo.files import check_no_input, check_output
+from hadgeo.pictures.figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,9 +39,8 @@ def check_plot(path: str | os.PathLike[str], *, overwrite: bool, inputs: Iterabl
     out = Path(path)
     if out.suffix.lower() not in FORMATS:
         raise OutputError(f"{out}: a plot ends in {', '.join(FORMATS)}; give another name with --plot")
+    check_no_input(out, map(Path, inputs), told="an input of this run", option="--plot")
     check_output(out, overwrite=overwrite, option="--plot")
-    if out.exists() and any(Path(name).exists() and out.samefile(name) for name in inputs):
-        raise OutputError(f"{out} is an input of this run; give another name with --plot")
     try:
         import matplotlib  # noqa: F401 - only to know whether it is there
     except ImportError as error:
@@ -74,17 +73,7 @@ def plot_roc(evaluations: Mapping[str, Evaluation], out: Path) -> Path:
     _dress_objects(objects, "false alarms per km²" if per_area else "false alarms")
     # Below both, where it hides no curve.
     figure.legend(*pixels.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    part = out.with_name(f"{out.name}.part")
-    try:
-        figure.savefig(part, format=out.suffix[1:].lower(), dpi=150)
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(
-            f"{out} cannot be written: {error.strerror or error}; use --plot to write elsewhere"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    save_figure(figure, out, out.suffix[1:].lower(), option="--plot", dpi=150)
     return out
 
 

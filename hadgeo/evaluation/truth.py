@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where a block cannot be read
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
 from rasterio.transform import xy
 from rasterio.warp import Resampling, reproject
@@ -23,6 +21,7 @@ from hadgeo.errors import CubeNotFoundError, MissingExtraError, ReadError, Truth
 from hadgeo.formats.gdal import georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
 from hadgeo.maps.reader import ScoreMap
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: The values of a truth: those that `hadgeo simulate` writes.
 BACKGROUND, TARGET, UNKNOWN = 0, 1, 255
@@ -76,7 +75,7 @@ def _raster(file: Path, scores: ScoreMap) -> Truth:
         with settings(), open_dataset(os.fspath(file)) as dataset:
             place = georeference(dataset)
             truth = _classes(dataset, file)
-    except RasterioError as error:
+    except RASTERIO_ERRORS as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: not a raster that GDAL reads ({reason}); give a raster, .mat or polygons") from error
     if place.grid.crs is None or not place.grid.georeferenced:
@@ -97,7 +96,7 @@ def _classes(dataset: rasterio.DatasetReader, file: Path) -> Truth:
     for number in range(1, {2: 1, 4: 3}.get(dataset.count, dataset.count) + 1):
         try:
             values = dataset.read(number)
-        except (RasterioError, CPLE_BaseError) as error:
+        except RASTERIO_ERRORS as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise ReadError(f"{file}: damaged ({reason}); copy it again") from error
         fill = dataset.nodatavals[number - 1]
@@ -143,7 +142,7 @@ def _warped(truth: Truth, file: Path, crs: CRS, transform: Affine, scores: Score
             dst_nodata=UNKNOWN,
             resampling=Resampling.nearest,
         )
-    except (RasterioError, CPLE_BaseError, CRSError) as error:
+    except RASTERIO_ERRORS as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: cannot be reprojected onto {scores.path} ({reason}); check both CRS") from error
     if (out == UNKNOWN).all():

@@ -24,7 +24,7 @@ from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import Cancelled, CubeError
 from hadgeo.evidence.chip import SIDE, read_chip
-from hadgeo.files import check_product, written_beside
+from hadgeo.files import check_output, written_beside
 from hadgeo.formats.source import Source
 from hadgeo.model_file import Model
 from hadgeo.pictures.composite import colour_bands
@@ -346,7 +346,7 @@ def write_evidence(evidence: xr.Dataset, out: str | os.PathLike[str], *, overwri
         OutputError: It cannot be written.
     """
     target = Path(out)
-    check_product(target, (), overwrite=overwrite)
-    with written_beside(target) as part:
+    check_output(target, overwrite=overwrite, option="--evidence")
+    with written_beside(target, "--evidence") as part:
         evidence.to_netcdf(part, engine="scipy")
     return target

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.files import check_name, writing
 from hadgeo.pictures.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overw
     pictures = []
     for i in range(evidence.sizes["anomaly"]):
         figure = draw_spectrum(evidence.isel(anomaly=i))
-        home.mkdir(exist_ok=True)
+        with writing(home, "--spectra"):
+            home.mkdir(exist_ok=True)
         out = home / f"anomaly_{int(evidence.id[i])}.png"
-        save_figure(figure, out, "png")
+        save_figure(figure, out, "png", option="--spectra")
         pictures.append(out)
     for path in old - set(pictures):
         path.unlink()
@@ -62,6 +64,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
         OutputExistsError: Something is in it, and `overwrite` is false.
         OutputError: It is a file, or cannot be made or written into.
     """
+    check_name(folder, "--spectra")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; name a folder for the pictures")
     if not folder.exists() and not folder.parent.is_dir():

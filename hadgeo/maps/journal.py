@@ -2,15 +2,17 @@
 
 A text file of JSON lines that only grows: the settings, one line a window after its scores were written, and a last
 line when the map is whole. Each window's line carries a checksum of its scores, so a crash of the whole machine,
-which may lose pixels and keep the line, costs a window and never the map. A line that was cut short does not count.
+which may lose pixels and keep the line, costs a window and never the map. From the first line on that was cut short, or
+is none of ours, nothing counts.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from operator import index
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +35,8 @@ class Journal:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path = path
         self._checksums: dict[Window, int] = {}
+        #: Bytes of the file that were read and count.
+        self._sound = 0
         self.settings = dict(settings)
         self.complete = False
         self.valid = 0
@@ -54,26 +58,38 @@ class Journal:
     def read(cls, folder: Path) -> Self | None:
         """Read a journal, or None where there is none that says anything."""
         path = folder / JOURNAL
-        lines = list(_whole_lines(path))
-        if not lines or "settings" not in lines[0]:
+        try:
+            data = path.read_bytes()
+        except OSError:
             return None
-        journal = cls(path, lines[0]["settings"])
-        for line in lines[1:]:
-            if "window" in line:
-                journal._checksums[Window(*line["window"])] = line["crc32"]
+        journal = cls(path, {})
+        for line in data.splitlines(keepends=True):
+            if not (line.endswith(b"\n") and journal._take(line, first=not journal._sound)):
+                break
+            journal._sound += len(line)
+        return journal if journal._sound else None
+
+    def _take(self, line: bytes, *, first: bool) -> bool:
+        """Take in a line, if it is sound."""
+        try:
+            told = json.loads(line)
+            if first:
+                self.settings = dict(told["settings"])
+            elif "window" in told:
+                self._checksums[Window(*map(index, told["window"]))] = index(told["crc32"])
             else:
-                journal.complete, journal.valid = True, line["valid"]
-        return journal
+                self.valid, self.complete = index(told["valid"]), True
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return True
 
     def __len__(self) -> int:
         """Number of finished windows."""
         return len(self._checksums)
 
     def repair(self) -> None:
-        """Cut off a line that was not finished, so that the next one stands alone."""
-        data = self._path.read_bytes()
-        with self._path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
+        """Cut off what does not count, so that what is added is read again."""
+        os.truncate(self._path, self._sound)
 
     def add(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
         """Note that a window's scores (y, x) were written."""
@@ -107,12 +123,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two settings, for people; an empty text where nothing does."""
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in keys)
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with suppress(OSError, ValueError):
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            yield json.loads(line)
 
 
 def _bare(window: Window) -> Window:

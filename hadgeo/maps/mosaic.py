@@ -13,8 +13,11 @@ from xml.etree import ElementTree
 from affine import Affine
 
 from hadgeo.errors import OutputError
-from hadgeo.files import check_product, written_beside
+from hadgeo.files import check_name, check_output, written_beside
 from hadgeo.maps.reader import ScoreMap, open_scores
+
+#: What names a mosaic on the command line.
+_OPTION = "--mosaic"
 
 #: By which a mosaic of ours is known, and replaced without a question.
 _MARK = "HADGEO_MOSAIC"
@@ -54,12 +57,13 @@ def check_mosaic(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse early what could not be written late; a mosaic of hadgeo's may be replaced.
 
     Raises:
-        OutputError: See `hadgeo.files.check_product`.
+        OutputError: See `hadgeo.files.check_output`.
     """
     if out.suffix.lower() != ".vrt":
         raise OutputError(f"{out}: a mosaic is a virtual raster; give it a name that ends in .vrt")
+    check_name(out, _OPTION)
     ours = out.is_file() and _MARK.encode() in out.read_bytes()[:4096]
-    check_product(out, inputs, overwrite=overwrite or ours)
+    check_output(out, inputs=inputs, overwrite=overwrite or ours, option=_OPTION)
 
 
 def make_mosaic(
@@ -98,7 +102,7 @@ def make_mosaic(
     height = max(row + one.shape[0] for (_, row), one in zip(offsets, placed, strict=True))
     x, y = _apply(first, left, top)
     tree = _document(placed, offsets, (height, width), Affine(first.a, first.b, x, first.d, first.e, y), target)
-    with written_beside(target) as part:
+    with written_beside(target, _OPTION) as part:
         tree.write(part)
     return Mosaic(target, (height, width), tuple(one.path for one in placed), left_out, shift)
 

@@ -1,12 +1,14 @@
-"""Where an output grows: the folder ``<output>.part`` beside it, held by one process at a time.
+"""Where a map grows: the folder ``<output>.part`` beside it, held by one process at a time.
 
-What a run writes stands in there until it is whole. A run that was killed leaves the folder behind; nobody holds it any
-more then, because a lock dies with its process.
+What a run writes stands in there until it is whole. A run that was killed leaves the folder behind, under a name by
+which the next one finds it; nobody holds it any more then, because a lock dies with its process. Links are not
+followed, and nothing is removed but what a run puts there.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,17 +17,56 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.files import writing
+
+#: The map's pixels, and the finished map.
+SCORES, FINISHED = "scores.tif", "cog.tif"
+
+#: What a run makes of the pixels on the way: a map not yet whole, a warped one, and a map with its overviews.
+FRESH, WARPED, TOGETHER = "new.tif", "north_up.tif", "map.vrt"
+
+#: The fitted detector, and what else the run is about to write beside its map.
+MODEL, PRODUCTS = "model.hadgeo", "products.json"
+
+#: The file that says what the others are worth.
+JOURNAL = "journal.jsonl"
 
 #: The file by which a folder of ours is known, and which its process keeps locked.
 _LOCK = "hadgeo.lock"
 
-#: The file that says what the others are worth.
-JOURNAL = "journal.jsonl"
+_NAMES = {SCORES, FINISHED, FRESH, WARPED, TOGETHER, MODEL, PRODUCTS, JOURNAL}
+
+#: Overviews, and what a kill can leave behind: files that GDAL puts beside a raster, and one that was not yet whole.
+_OTHER_NAMES = re.compile(
+    r"overview\d+\.tif|(scores|cog|new|north_up|overview\d+)\.tif(\.aux\.xml|(\.msk|\.ovr)*\.tmp)|products\.json\.\w{8}\.part"
+)
 
 
 def part_path(out: Path) -> Path:
     """The folder in which an output grows."""
     return out.with_name(out.name + ".part")
+
+
+def names_written(out: Path) -> list[Path]:
+    """The names under which a map grows and ends."""
+    return [out, part_path(out)] if out.name else [out]
+
+
+def overview_name(level: int) -> str:
+    """The file of an overview, 1 being the finest."""
+    return f"overview{level}.tif"
+
+
+def held_bytes(out: Path) -> int:
+    """The disk that a folder in which an output grows has taken already; none where there is no such folder."""
+    place, held = part_path(out) if out.name else out, 0
+    with suppress(OSError):
+        if not place.is_symlink():
+            for path in _ours(place):
+                status = path.lstat()
+                # A file with holes takes less than its size; not every system says so.
+                held += getattr(status, "st_blocks", status.st_size // 512) * 512
+    return held
 
 
 class PartFolder:
@@ -41,58 +82,71 @@ class PartFolder:
 
     Raises:
         OutputError: Another run holds it, or it cannot be made.
-        OutputExistsError: Something of that name stands there that is none of ours.
+        OutputExistsError: Something of that name stands there that is none of ours, or a link.
     """
 
     def __init__(self, out: Path) -> None:
         self.path = part_path(out)
         self.keep = False
         self.note = ""
-        with suppress(FileExistsError):
-            self._make(out)
-        name = self.path / _LOCK
-        if not name.is_file() and (not self.path.is_dir() or any(self.path.iterdir())):
+        self._out = out
+        self._lock = FileLock(self.path / _LOCK)
+        with writing(out):
+            with suppress(FileExistsError):
+                self.path.mkdir()
+            self._check_ours()
+            self._hold()
+
+    def _check_ours(self) -> None:
+        links = [path for path in (self.path, *self._content()) if path.is_symlink()]
+        if links:
+            raise OutputExistsError(
+                f"{links[0]} is a link, and what a run writes goes through none; move it away, or use -o to write "
+                "elsewhere"
+            )
+        if not (self.path / _LOCK).is_file() and (not self.path.is_dir() or self._content()):
             raise OutputExistsError(
                 f"{self.path} is in the way, and not from a run of hadgeo; move it away, or use -o to write elsewhere"
             )
-        self._lock = FileLock(name)
+
+    def _content(self) -> list[Path]:
+        return list(self.path.iterdir()) if self.path.is_dir() else []
+
+    def _hold(self) -> None:
         try:
             self._lock.acquire(timeout=0)
         except (Timeout, FileNotFoundError):
             raise OutputError(
-                f"{out} is being written by another run of hadgeo; wait for it, or use -o to write elsewhere"
+                f"{self._out} is being written by another run of hadgeo; wait for it, or use -o to write elsewhere"
             ) from None
 
-    def _make(self, out: Path) -> None:
-        try:
-            self.path.mkdir()
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise OutputError(
-                f"{out} cannot be written: {error.strerror}; make room, or use -o to write elsewhere"
-            ) from error
-
     def clear(self) -> None:
-        """Remove all that is in the folder, the journal last: a run that is killed meanwhile is known by it."""
-        for path in sorted(self.path.iterdir(), key=lambda path: path.name == JOURNAL):
-            if path.name != _LOCK:
+        """Remove all that runs put into the folder, the journal last: a run that is killed meanwhile is known by it.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        with writing(self._out):
+            for path in sorted(_ours(self.path), key=lambda path: path.name == JOURNAL):
                 path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the folder and let go of it."""
+        """Remove the folder and let go of it; what is none of ours stays, and the folder with it."""
         if not self._lock.is_locked:
             return
-        self.clear()
+        # The folder may be gone already, or be about to be used by another run.
+        with suppress(OSError):
+            self.clear()
         name = self.path / _LOCK
         if os.name == "nt":
             self._lock.release()
-            name.unlink(missing_ok=True)
+            with suppress(OSError):
+                name.unlink()
         else:
             # In this order, so that whoever opened the file in between sees that it guards nothing any more.
-            name.unlink(missing_ok=True)
+            with suppress(OSError):
+                name.unlink()
             self._lock.release()
-        # Another run may be about to use the folder already.
         with suppress(OSError):
             self.path.rmdir()
 
@@ -112,3 +166,8 @@ class PartFolder:
             self.release()
         else:
             self.discard()
+
+
+def _ours(folder: Path) -> list[Path]:
+    """What runs put into a folder."""
+    return [path for path in folder.iterdir() if path.name in _NAMES or _OTHER_NAMES.fullmatch(path.name)]

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where a block cannot be read
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.matlab import read_scores
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
@@ -133,7 +133,7 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = rasterio.open(path)
-        except (RasterioError, CPLE_BaseError) as error:
+        except RASTERIO_ERRORS as error:
             reason = " ".join(str(error).split())
             raise CubeError(f"{path}: not a raster that GDAL reads ({reason}); give a score map") from None
     # Strips are whole blocks.
@@ -144,7 +144,7 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
 def _read(dataset: rasterio.DatasetReader, window: RasterWindow) -> npt.NDArray[np.float32]:
     try:
         values = dataset.read(1, window=window, masked=True)
-    except (RasterioError, CPLE_BaseError) as error:
+    except RASTERIO_ERRORS as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ReadError(f"{dataset.name}: damaged ({reason}); copy it again or make it anew") from error
     scores: npt.NDArray[np.float32] = np.ma.filled(values.astype(np.float32), np.nan)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,87 +21,29 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where it closes a file
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
-from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.files import check_output, writing
 from hadgeo.formats.gdal import streaming
 from hadgeo.maps.north_up import north_up_grid, warp_north_up
-from hadgeo.maps.part_folder import PartFolder, part_path
+from hadgeo.maps.part_folder import FINISHED, FRESH, SCORES, TOGETHER, WARPED, PartFolder, held_bytes, overview_name
 from hadgeo.maps.raw_tiff import Pick, RawTiff, create_rawtiff, halve
 from hadgeo.windows import Window
 
-#: Bytes of disk that a pixel takes while scores, overviews and the map with its own overviews exist together.
-DISK_BYTES_PER_PIXEL = 2 * 4 * 4 / 3
+#: How often a pixel stands on the disk while scores, overviews and the map with its own overviews exist together.
+_COPIES = 2 * 4 / 3
 
-#: With less than this left, a failure to write needs no other explanation.
-_DISK_FULL_BYTES = 65536
+_ITEM_BYTES = 4
 
 #: Side of the blocks of a map; a raster of one block needs no overview.
 _BLOCK = 512
 
-_SCORES, _COG = "scores.tif", "cog.tif"
 
-
-def check_output(out: Path, *, overwrite: bool, pixels: int = 0, option: str = "-o") -> None:
-    """Refuse early what could not be written late.
-
-    Args:
-        out: Where the map shall stand.
-        overwrite: Whether a file there may be replaced.
-        pixels: Pixels of the map, for the space that it takes.
-        option: What names it on the command line.
-
-    Raises:
-        OutputExistsError: A file stands there, and `overwrite` is false.
-        OutputError: The folder is missing or not writable, or the disk too full.
-    """
-    check_name(out, option)
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
-    if not out.parent.is_dir():
-        what = "is a file" if out.parent.exists() else "does not exist; make it first"
-        raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
-    if os.path.lexists(out) and not overwrite:
-        raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or {option} to write elsewhere")
-    if out.exists() and not out.is_file():
-        raise OutputError(
-            f"{out} is a device or a pipe, not a file that could be replaced; use {option} to write elsewhere"
-        )
-    if not os.access(out.parent, os.W_OK):
-        raise OutputError(f"{out}: no permission to write into {out.parent}; use {option} to write elsewhere")
-    needed = int(pixels * DISK_BYTES_PER_PIXEL) + 65536
-    free = shutil.disk_usage(out.parent).free
-    if free < needed:
-        raise OutputError(
-            f"{out}: the map needs {needed / 1e6:.1f} MB of disk and {free / 1e6:.1f} MB are free; "
-            f"make room, or use {option} to write elsewhere"
-        )
-
-
-def check_name(out: Path, option: str = "-o") -> None:
-    """Refuse a name that no file can have.
-
-    Raises:
-        OutputError: It holds a zero, is not UTF-8, or is too long, the names included under which a map grows.
-    """
-    try:
-        # GDAL takes UTF-8 alone.
-        str(out).encode()
-        # Neither a folder nor a root has a name.
-        (part_path(out) if out.name else out).lstat()
-    except ValueError as error:
-        raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
-
-
-def names_written(out: Path) -> list[Path]:
-    """The names under which a map grows and ends: whatever stood there before is lost."""
-    return [out, part_path(out)] if out.name else [out]
+def disk_bytes(pixels: int) -> int:
+    """The disk that a map of so many pixels takes while it is made."""
+    return int(pixels * _ITEM_BYTES * _COPIES)
 
 
 class ScoreWriter:
@@ -125,7 +66,7 @@ class ScoreWriter:
             caller's business. By default the folder is made here, and removed whatever happens.
 
     Raises:
-        OutputError: See `check_output` and `PartFolder`.
+        OutputError: See `hadgeo.files.check_output` and `PartFolder`.
     """
 
     def __init__(
@@ -143,7 +84,7 @@ class ScoreWriter:
         folder: PartFolder | None = None,
     ) -> None:
         if folder is None:
-            check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
+            check_output(out, overwrite=overwrite, nbytes=disk_bytes(shape[0] * shape[1]) - held_bytes(out))
         self.out = out
         self._pick: Pick = np.fmax if overviews == "max" else np.fmin
         self._own = folder is None
@@ -151,13 +92,13 @@ class ScoreWriter:
         self._crs, self._transform, self._north_up = crs, transform, north_up
         self._told: dict[str, Any] = {"description": description, "tags": tags}
         try:
-            with writing(out):
+            with _writing(out):
                 if self._own:
                     # What a run that was killed has left here may be of another map.
                     self._folder.clear()
-                part = self._folder.path / _SCORES
+                part = self._folder.path / SCORES
                 if not part.exists():
-                    fresh = part.with_name("new.tif")
+                    fresh = part.with_name(FRESH)
                     self._create(fresh, shape, transform)
                     fresh.replace(part)
                 self._part = RawTiff(part)
@@ -179,12 +120,12 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        with writing(self.out):
+        with _writing(self.out):
             self._part.write(window.row, window.col, scores)
 
     def read(self, window: Window) -> npt.NDArray[np.float32]:
         """Read back what was written, (y, x) of the window's own pixels."""
-        with writing(self.out):
+        with _writing(self.out):
             return self._part.read(window.rows, window.cols)
 
     def complete(self) -> None:
@@ -193,8 +134,8 @@ class ScoreWriter:
         Raises:
             OutputError: The disk is full, or fails.
         """
-        cog = self._folder.path / _COG
-        with writing(self.out), ExitStack() as opened:
+        cog = self._folder.path / FINISHED
+        with _writing(self.out), ExitStack() as opened:
             levels = self._overviews(self._warped(opened) if self._north_up else self._part, opened)
             source = _with_overviews(levels[0].path, [level.path for level in levels[1:]])
             # GDAL would remove an older file together with whatever it takes for a part of it.
@@ -208,12 +149,16 @@ class ScoreWriter:
     @property
     def completed(self) -> bool:
         """Whether the finished map stands beside its place, checked and on the disk, if it was ever said to be."""
-        return (self._folder.path / _COG).exists()
+        return (self._folder.path / FINISHED).exists()
 
     def place(self) -> Path:
         """Put the finished map in its place, which is one rename; nothing is done where that has happened before."""
-        with writing(self.out), suppress(FileNotFoundError):
-            (self._folder.path / _COG).replace(self.out)
+        with _writing(self.out):
+            try:
+                (self._folder.path / FINISHED).replace(self.out)
+            except FileNotFoundError:
+                if not self.out.exists():
+                    raise
         return self.out
 
     def finish(self) -> Path:
@@ -230,7 +175,7 @@ class ScoreWriter:
     def _warped(self, opened: ExitStack) -> RawTiff:
         assert self._transform is not None
         shape, grid = north_up_grid(self._part.shape, self._transform)
-        path = self._folder.path / "north_up.tif"
+        path = self._folder.path / WARPED
         self._create(path, shape, grid)
         warped = opened.enter_context(closing(RawTiff(path)))
         warp_north_up(self._part, self._transform, self._crs, warped, grid)
@@ -240,7 +185,7 @@ class ScoreWriter:
         """A map, and every level that a cloud-optimised GeoTIFF wants, each from the one before it."""
         levels = [whole]
         while max(levels[-1].shape) > _BLOCK:
-            path = self._folder.path / f"overview{len(levels)}.tif"
+            path = self._folder.path / overview_name(len(levels))
             levels.append(opened.enter_context(closing(halve(levels[-1], path, self._pick))))
         return levels
 
@@ -265,7 +210,7 @@ def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:
 
     GDAL makes overviews by averages, medians and the like, but by no maximum; what a source brings along it copies.
     """
-    path = raster.with_name("map.vrt")
+    path = raster.with_name(TOGETHER)
     path.unlink(missing_ok=True)
     rasterio.shutil.copy(raster, path, driver="VRT")
     tree = ElementTree.parse(path)  # noqa: S314 - written by GDAL a line above
@@ -313,22 +258,9 @@ def _check_same(raster: RawTiff, cog: Path, level: int) -> None:
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turn failures of the disk into one clear error."""
-    try:
-        with warnings.catch_warnings():
-            # A map without a georeference is all that a scene without one can have; its reader was warned.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            yield
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        full = shutil.disk_usage(out.parent).free < _DISK_FULL_BYTES
-        reason = "the disk is full" if full else _last_line(error)
-        raise OutputError(f"{out} cannot be written: {reason}; make room, or use -o to write elsewhere") from error
-
-
-def _last_line(error: BaseException) -> str:
-    """What the deepest cause says, on one line."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return " ".join(str(cause).split())
+def _writing(out: Path) -> Iterator[None]:
+    """Turn failures of the disk into one clear error; see `hadgeo.files.writing`."""
+    with writing(out), warnings.catch_warnings():
+        # A map without a georeference is all that a scene without one can have; its reader was warned.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield

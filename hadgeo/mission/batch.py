@@ -21,6 +21,7 @@ from hadgeo._version import __version__
 from hadgeo.cube import as_source
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.files import check_name, writing
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
@@ -400,6 +401,7 @@ class _Run:
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if not folder.name and not folder.is_dir():
         raise OutputError("the output folder's name is empty; give one with -o")
+    check_name(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder with -o")
     if not folder.exists() and not folder.parent.is_dir():
@@ -415,7 +417,8 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
 def _folder_made(folder: Path) -> Iterator[None]:
     """Make a folder, which is not left behind by a batch that put nothing into it."""
     made = not folder.exists()
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     try:
         yield
     except BaseException:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hadgeo.errors import OutputError
-from hadgeo.files import written_beside
+from hadgeo.files import write_whole
 from hadgeo.maps.journal import differences
 
 
@@ -89,8 +89,7 @@ class BatchRecord:
             self._write()
 
     def _write(self) -> None:
-        with written_beside(self._path) as part:
-            part.write_text(json.dumps({"model": self.model, "maps": self._maps}, indent=1), "utf-8")
+        write_whole(self._path, json.dumps({"model": self.model, "maps": self._maps}, indent=1).encode())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

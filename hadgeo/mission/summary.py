@@ -11,10 +11,13 @@ from typing import Any
 
 from hadgeo._version import __version__
 from hadgeo.errors import MissingExtraError
-from hadgeo.files import written_beside
+from hadgeo.files import write_whole, written_beside
 
 #: Columns that say something of a finished map.
 FACTS = ("detector", "bands", "rows", "cols", "valid", "seconds", "pixels_per_second")
+
+#: How a name is shown that is not UTF-8.
+_ODD_NAMES = "backslashreplace"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def write_csv(rows: Sequence[Row], out: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    with written_beside(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with written_beside(out) as part, part.open("w", encoding="utf-8", errors=_ODD_NAMES, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["scene", "state", "map", *FACTS, "error"])
         for row in rows:
@@ -68,12 +71,11 @@ def write_html(rows: Sequence[Row], out: Path) -> None:
     environment.filters["link"] = lambda path: _link(path, out.parent)
     counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "failed")}
     text = environment.get_template("summary.html").render(rows=rows, counts=counts, version=__version__)
-    with written_beside(out) as part:
-        part.write_text(text, "utf-8")
+    write_whole(out, text.encode("utf-8", _ODD_NAMES))
 
 
 def _link(path: str | Path, folder: Path) -> str:
     """How the page refers to a file: relative to itself, so that the folder may move."""
     from urllib.parse import quote
 
-    return quote(Path(os.path.relpath(path, folder)).as_posix())
+    return quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import rasterio.warp
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where PROJ gives up
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def ground_of(shape: tuple[int, int], transform: Affine | None, crs: CRS | None)
         return plain
     try:
         measured = _measure(shape, transform, crs)
-    except (RasterioError, CPLE_BaseError):
+    except RASTERIO_ERRORS:
         return plain
     return measured if math.isfinite(measured.right) and math.isfinite(measured.down) else plain
 

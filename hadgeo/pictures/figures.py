@@ -33,18 +33,20 @@ def new_figure(width: int, height: int) -> Figure:
     return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
 
-def save_figure(figure: Figure, out: Path, kind: str) -> None:
+def save_figure(figure: Figure, out: Path, kind: str, *, option: str = "-o", dpi: float | None = None) -> None:
     """Write a figure in one piece.
 
     Args:
         figure: What to write.
         out: Where to; what stands there is replaced.
-        kind: ``png`` or ``jpeg``.
+        kind: ``png``, ``jpeg``, ``svg`` or ``pdf``.
+        option: What names it, or its folder, on the command line.
+        dpi: Dots an inch; the figure's own by default.
 
     Raises:
         OutputError: The disk is full, or fails.
     """
-    with written_beside(out) as part, warnings.catch_warnings():
+    with written_beside(out, option) as part, warnings.catch_warnings():
         # Names in a script that the letters lack are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        figure.savefig(part, format=kind)
+        figure.savefig(part, format=kind, dpi=dpi or "figure")

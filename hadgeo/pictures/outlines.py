@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.warp
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where PROJ gives up
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
 
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
 from hadgeo.formats.source import Metadata
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +122,7 @@ class _ToPixels:
                 own = CRS.from_user_input(self._crs)
                 if own != scene.crs:
                     x, y = (np.array(values) for values in rasterio.warp.transform(own, scene.crs, x, y))
-            except (CRSError, RasterioError, CPLE_BaseError) as error:
+            except RASTERIO_ERRORS as error:
                 raise CubeError(
                     f"{self._path}: cannot be brought into the scene's coordinate reference system ({error})"
                 ) from None

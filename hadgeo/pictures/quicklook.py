@@ -11,7 +11,7 @@ import numpy as np
 
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.errors import CubeError, OutputError, ParameterError
-from hadgeo.files import check_product
+from hadgeo.files import check_output
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap, open_scores
 from hadgeo.pictures.cartography import ground_of
@@ -134,7 +134,7 @@ def _check_numbers(stretch: tuple[float, float], size: int) -> None:
 
 def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
     """The picture's format, once it is sure that it can be written."""
-    check_product(target, inputs, overwrite=overwrite)
+    check_output(target, inputs=inputs, overwrite=overwrite)
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
         raise OutputError(f"{target}: a picture ends in {', '.join(FORMATS)}; name it so")

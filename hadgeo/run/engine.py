@@ -21,12 +21,13 @@ from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, OutputError, ParameterError
+from hadgeo.files import check_name, check_no_input, check_output, writing
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.north_up import north_up_grid
-from hadgeo.maps.part_folder import PartFolder
-from hadgeo.maps.writer import ScoreWriter, check_name, check_output, names_written, writing
+from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
+from hadgeo.maps.writer import ScoreWriter, disk_bytes
 from hadgeo.model_file import Model, model_hash, spectrum_of
 from hadgeo.progress import SILENT, Clock, Progress
 from hadgeo.run.cluster import Cluster
@@ -147,7 +148,8 @@ def detect(
     check_output(
         target,
         overwrite=overwrite or (resume and was_completed(target)),
-        pixels=_pixels_written(source, north_up=north_up),
+        # What an earlier run has taken is gone on with, or freed.
+        nbytes=disk_bytes(_pixels_written(source, north_up=north_up)) - held_bytes(target),
     )
     with reading_threads(executor) as pool, streaming(source.cache_bytes), PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
@@ -318,7 +320,8 @@ def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] 
 
 def _kept_budget(earlier: Journal | None) -> int | None:
     """The memory for which an earlier run has planned its windows, on whatever machine that was."""
-    return None if earlier is None else earlier.settings.get("budget")
+    budget = None if earlier is None else earlier.settings.get("budget")
+    return budget if isinstance(budget, int) else None
 
 
 def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Plan, fitted: Detector[Any]) -> Journal:
@@ -369,10 +372,8 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
         raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)
     check_name(target)
-    parts = [file for file in source.files if file.exists()]
     for name in names_written(target):
-        if name.exists() and any(name.samefile(part) for part in parts):
-            raise OutputError(f"{name} is the scene itself, or a part of it; give another name with -o")
+        check_no_input(name, source.files, told="the scene itself, or a part of it")
     return target
 
 

@@ -18,7 +18,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
-from hadgeo.maps.writer import DISK_BYTES_PER_PIXEL
+from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
@@ -156,7 +156,7 @@ def estimate(
     if trial is None:
         trial = rows * cols * len(selection.indices) * source.dtype.itemsize >= _WORTH_A_TRIAL
     seconds = _seconds(source, detector, selection, device, fitted=fitted) if trial else None
-    peak, disk = fixed_bytes(source) + max(held, fit), int(rows * cols * DISK_BYTES_PER_PIXEL)
+    peak, disk = fixed_bytes(source) + max(held, fit), disk_bytes(rows * cols)
     return Estimate(peak, disk, seconds, plan, budget)
 
 

@@ -16,14 +16,13 @@ import torch
 from hadgeo.cube import ArraySource
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import ModelError, OutputError, OutputExistsError, ReadError
+from hadgeo.files import writing
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal, differences
-from hadgeo.maps.part_folder import PartFolder, part_path
-from hadgeo.maps.writer import ScoreWriter, writing
+from hadgeo.maps.part_folder import MODEL, PartFolder, part_path
+from hadgeo.maps.writer import ScoreWriter
 from hadgeo.model_file import Model, load_model, to_bytes
 from hadgeo.windows import Window
-
-_MODEL = "model.hadgeo"
 
 #: Name, size in bytes and time of change in nanoseconds of each file of a scene.
 Stamp = list[tuple[str, int, int]]
@@ -195,13 +194,13 @@ def keep_model(folder: PartFolder, model: Model) -> None:
         ModelError: The fit diverged.
         OSError: The disk is full, or fails.
     """
-    (folder.path / _MODEL).write_bytes(to_bytes(model))
+    (folder.path / MODEL).write_bytes(to_bytes(model))
 
 
 def kept_fit(folder: PartFolder, like: Detector[Any], device: torch.device) -> Detector[Any] | None:
     """The fitted detector of an earlier run, or None where it had not come that far."""
     try:
-        found = load_model(folder.path / _MODEL, device).detector
+        found = load_model(folder.path / MODEL, device).detector
     except ModelError:
         return None
     return found if type(found) is type(like) and found.params == like.params else None

@@ -16,8 +16,8 @@ from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import OutputError
+from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
-from hadgeo.maps.writer import check_output
 from hadgeo.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
@@ -64,8 +64,7 @@ def train(
     check_output(target, overwrite=overwrite)
     sources = [as_source(scene) for scene in scenes]
     for source in sources:
-        if target.exists() and any(target.samefile(file) for file in source.files if file.exists()):
-            raise OutputError(f"{target} is a scene, or a part of one; give another name with -o")
+        check_no_input(target, source.files, told="a scene, or a part of one")
     first = sources[0]
     selection = usable_bands(first, bands)
     spectrum = spectrum_of(first, selection.indices)
@@ -91,20 +90,6 @@ def train(
 
 def _write(target: Path, model: Model, device: torch.device) -> Model:
     """Write a model and read it back; only then does it replace what stood there before."""
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(to_bytes(model))
-            file.flush()
-            os.fsync(file.fileno())
-        written = load_model(part, device)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"{target} cannot be written: {error.strerror}; make room, or use -o to write elsewhere"
-        ) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return written
+    with written_beside(target) as part:
+        part.write_bytes(to_bytes(model))
+        return load_model(part, device)

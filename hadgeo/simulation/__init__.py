@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rasterio.errors import RasterioError
-
-from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.errors import Cancelled, OutputError, ParameterError
+from hadgeo.files import check_output, written_together
 from hadgeo.progress import SILENT
 from hadgeo.simulation.scene import Scene
 from hadgeo.simulation.spec import SceneSpec, guess_format
@@ -27,6 +24,9 @@ if TYPE_CHECKING:
     from hadgeo.progress import Progress
 
 __all__ = ["SceneSpec", "SimulatedScene", "Target", "simulate"]
+
+#: What names the scene on the command line.
+_OPTION = "OUT"
 
 # Bytes of a strip as float32; a strip also has at most this many rows.
 _STRIP_BYTES, _STRIP_ROWS = 2**26, 64
@@ -129,21 +129,13 @@ def simulate(
         compress=compress,
     )
     outputs = _outputs(path, spec)
-    _check_place(path, outputs, spec, overwrite)
+    _check_place(outputs, spec, overwrite)
     scene = Scene(spec)
     height = strip_rows or max(1, min(_STRIP_ROWS, _STRIP_BYTES // (4 * cols * bands)))
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as staging:
-            _write(scene, Path(staging), outputs, height, progress or SILENT)
-            # A side-car of the scene that was here before would be taken for the new one's.
-            path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
-            for output in reversed(outputs):
-                (Path(staging) / output.name).replace(output)
-    except HadgeoError:
-        raise
-    except (OSError, RasterioError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise OutputError(f"{path}: cannot be written ({reason}); nothing was left behind") from error
+    with written_together(outputs, _OPTION) as folder:
+        _write(scene, folder, outputs, height, progress or SILENT)
+        # A side-car of the scene that was here before would be taken for the new one's.
+        path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
     return SimulatedScene(path, outputs[1], (rows, cols, bands), scene.target_pixels, scene.targets)
 
 
@@ -157,18 +149,12 @@ def _outputs(path: Path, spec: SceneSpec) -> tuple[Path, ...]:
     return (*outputs, path.with_suffix(".hdr")) if spec.format == "envi" else outputs
 
 
-def _check_place(path: Path, outputs: tuple[Path, ...], spec: SceneSpec, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
-    for output in outputs:
-        if output.is_dir():
-            raise OutputError(f"{output}: is a folder; give another name")
-        if output.exists() and not overwrite:
-            raise OutputExistsError(f"{output}: exists; choose another name or overwrite it")
+def _check_place(outputs: tuple[Path, ...], spec: SceneSpec, overwrite: bool) -> None:
     # What is overwritten stays until the new files are complete.
-    needed, free = spec.nbytes + spec.rows * spec.cols // 8 + 2**20, shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise OutputError(f"{path}: needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {path.parent}")
+    for output in outputs:
+        check_output(
+            output, overwrite=overwrite, nbytes=spec.nbytes + spec.rows * spec.cols // 8 + 2**20, option=_OPTION
+        )
 
 
 def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, progress: Progress) -> None:

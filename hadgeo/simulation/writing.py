@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,6 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window
 
-from hadgeo.errors import OutputError
 from hadgeo.simulation.spec import INT16_SCALE, NODATA, TRUTH_NODATA, SceneSpec
 from hadgeo.simulation.spectra import Bands
 
@@ -142,7 +142,7 @@ class TiffWriter:
                         for what in ("OFFSET", "SIZE")
                     ]
                     if None in place or sum(int(item) for item in place) > size:
-                        raise OutputError(f"{self._path.name}: tiles are missing")
+                        raise OSError(errno.EIO, "tiles are missing", str(self._path))
 
     def release(self) -> None:
         """Close the file in whatever state it is."""
