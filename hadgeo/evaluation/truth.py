@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where a block cannot be read
-from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
 
@@ -20,6 +18,7 @@ from hadgeo.formats.gdal import georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
 from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: The values of a truth: those that `hadgeo simulate` writes.
 BACKGROUND, TARGET, UNKNOWN = 0, 1, 255
@@ -29,6 +28,9 @@ VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
 
 #: Grids whose corners lie closer than this, in pixels, are the same.
 _SAME_GRID = 0.01
+
+#: What says that a raster cannot be brought onto a grid.
+_NO_WAY: tuple[type[Exception], ...] = (ValueError, *RASTERIO_ERRORS)
 
 Truth = npt.NDArray[np.uint8]
 
@@ -73,7 +75,7 @@ def _raster(file: Path, scores: ScoreMap) -> Truth:
         with settings(), open_dataset(os.fspath(file)) as dataset:
             place = georeference(dataset)
             truth = _classes(dataset, file)
-    except RasterioError as error:
+    except RASTERIO_ERRORS as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: not a raster that GDAL reads ({reason}); give a raster, .mat or polygons") from error
     if place.grid.crs is None or not place.grid.georeferenced:
@@ -94,7 +96,7 @@ def _classes(dataset: rasterio.DatasetReader, file: Path) -> Truth:
     for number in range(1, {2: 1, 4: 3}.get(dataset.count, dataset.count) + 1):
         try:
             values = dataset.read(number)
-        except (RasterioError, CPLE_BaseError) as error:
+        except RASTERIO_ERRORS as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise ReadError(f"{file}: damaged ({reason}); copy it again") from error
         fill = dataset.nodatavals[number - 1]
@@ -119,7 +121,10 @@ def _as_it_is(truth: Truth, file: Path, scores: ScoreMap, why: str) -> Truth:
 
 def _warped(truth: Truth, file: Path, grid: Grid, scores: ScoreMap) -> Truth:
     out = np.full(scores.shape, UNKNOWN, dtype=np.uint8)
+    assert grid.crs is not None  # its caller has looked
     try:
+        # GDAL says the same at length.
+        scores.grid.from_system(grid.crs.to_wkt(), *grid.corners)
         reproject(
             truth,
             out,
@@ -131,7 +136,7 @@ def _warped(truth: Truth, file: Path, grid: Grid, scores: ScoreMap) -> Truth:
             dst_nodata=UNKNOWN,
             resampling=Resampling.nearest,
         )
-    except (RasterioError, CPLE_BaseError, CRSError) as error:
+    except _NO_WAY as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: cannot be reprojected onto {scores.path} ({reason}); check both CRS") from error
     if (out == UNKNOWN).all():
