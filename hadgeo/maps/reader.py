@@ -127,10 +127,11 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
             )
         if np.dtype(dataset.dtypes[0]).kind not in "fiu":
             raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, and scores are real numbers")
-        placed = dataset.crs is not None or not dataset.transform.is_identity
+        transform = dataset.transform
+        placed = (dataset.crs is not None or not transform.is_identity) and not transform.is_degenerate
         return ScoreMap(
             file,
-            Grid(dataset.shape, dataset.crs, dataset.transform if placed else None),
+            Grid(dataset.shape, dataset.crs, transform if placed else None),
             dataset.tags(),
             dataset.block_shapes[0][0],
         )
