@@ -26,6 +26,7 @@ from hadgeo._version import __version__
 from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
 from hadgeo.errors import Cancelled, CubeWarning, HadgeoError
+from hadgeo.progress import Stage
 
 #: Raised by one whenever an older client or worker could misunderstand a line.
 PROTOCOL = 1
@@ -203,7 +204,7 @@ def run(job: Job, lines: Lines) -> None:
         Cancelled: The input ended.
     """
     command, words = find_command(job.command)
-    lines.stage("start", 1)
+    lines.stage(Stage.START, 1)
     given = command_line(command, job.arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("always", CubeWarning)

@@ -19,7 +19,7 @@ from hadgeo.errors import MissingExtraError, OutputError, ParameterError
 from hadgeo.evidence.spectra import Anomaly, top_bands, write_evidence
 from hadgeo.maps.reader import ScoreMap, open_scores
 from hadgeo.maps.writer import ScoreWriter, check_output, names_written
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def _spectra() -> ModuleType:
 
 
 def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
-    return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, "count"))
+    return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, Stage.COUNT))
 
 
 def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progress: Progress) -> int:
