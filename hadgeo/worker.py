@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hadgeo._version import __version__
 from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
-from hadgeo.errors import Cancelled, CubeWarning, HadgeoError
+from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
 from hadgeo.progress import Stage
 
 #: Raised by one whenever an older client or worker could misunderstand a line.
@@ -207,7 +207,8 @@ def run(job: Job, lines: Lines) -> None:
     lines.stage(Stage.START, 1)
     given = command_line(command, job.arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("always", CubeWarning)
+        for category in (CubeWarning, ExtensionWarning):
+            warnings.simplefilter("always", category)
         warnings.showwarning = lambda message, category, *_: _warn(lines, message, category)
         with command.make_context(words, given) as context:
             context.meta[HOST_KEY] = lines
