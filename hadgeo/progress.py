@@ -29,6 +29,7 @@ class Stage(StrEnum):
     CALIBRATE = "calibrate"
     COUNT = "count"
     GROUPS = "groups"
+    P_VALUES = "p-values"
     EVIDENCE = "evidence", "anomalies"
     COMPOSITE = "composite", "rows"
     SCORES = "scores", "rows"

@@ -281,7 +281,7 @@ def _write_p_values(
         overviews="min",
     )
     with writer:
-        for rows, strip in followed(scores, progress, "p-values"):
+        for rows, strip in followed(scores, progress, Stage.P_VALUES):
             p_values = calibration.p_values(strip).astype(np.float32)
             writer.write(Window(rows.start, 0, rows.stop - rows.start, scores.shape[1]), p_values)
         writer.finish()
