@@ -67,6 +67,14 @@ class MissingExtraError(HadgeoError, ImportError):
     """An optional dependency is needed and not installed."""
 
 
+class ExtensionError(HadgeoError, ImportError):
+    """A detector or a format of another package is announced and cannot be used."""
+
+
+class ExtensionWarning(UserWarning):
+    """A detector or a format of another package is left aside; everything else works."""
+
+
 class ClusterError(HadgeoError, RuntimeError):
     """A dask cluster is not there, or cannot be used."""
 

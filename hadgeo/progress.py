@@ -9,7 +9,46 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
+
+
+class Stage(StrEnum):
+    """The stages of hadgeo's own commands: what each is called, and what it counts.
+
+    Attributes:
+        unit: What `Progress.advance` counts, for people.
+    """
+
+    START = "start"
+    STATISTICS = "statistics"
+    CROPS = "crops"
+    FIT = "fit", "steps"
+    SCORE = "score"
+    RANGE = "range"
+    CALIBRATE = "calibrate"
+    COUNT = "count"
+    GROUPS = "groups"
+    P_VALUES = "p-values"
+    EVIDENCE = "evidence", "anomalies"
+    COMPOSITE = "composite", "rows"
+    SCORES = "scores", "rows"
+    SIMULATE = "simulate"
+
+    unit: str
+
+    def __new__(cls, name: str, unit: str = "px") -> Stage:  # noqa: D102
+        member = str.__new__(cls, name)
+        member._value_, member.unit = name, unit
+        return member
+
+
+_UNITS: dict[str, str] = {stage: stage.unit for stage in Stage}
+
+
+def unit_of(stage: str) -> str:
+    """What a stage counts; pixels for one that a detector has named itself."""
+    return _UNITS.get(stage, "px")
 
 
 @runtime_checkable
@@ -20,8 +59,8 @@ class Progress(Protocol):
         """A new stage begins.
 
         Args:
-            name: What is done, for people ("fit", "score").
-            total: How many units `advance` will count in it.
+            name: What is done, for people: one of `Stage`, or of a detector's own.
+            total: How many units `advance` will count in it; see `unit_of`.
         """
 
     def advance(self, n: int = 1) -> None:

@@ -22,7 +22,7 @@ from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.source import Source
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Holes, Window, tile, window_size
 
 #: Decoded bytes of one piece of a streamed pass: large enough to keep a disk and a matrix unit busy.
@@ -237,7 +237,7 @@ class Sample:
         device = double_device(self._device)
         # Each thread of the executor takes a core for the matrix products of its own piece.
         with threadpool_limits(1, user_api="blas"):
-            parts = self._stream(places, "statistics", lambda block: _moments(block, device, covariance=covariance))
+            parts = self._stream(places, Stage.STATISTICS, lambda block: _moments(block, device, covariance=covariance))
             for (_, window), part in zip(places, parts, strict=True):
                 if part is not None:
                     total = part if total is None else total.merge(part)
@@ -302,7 +302,7 @@ class Sample:
         share = max(1, pixels // len(self._scenes))
         rng = np.random.default_rng(seed)
         places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene.shape, size, share, rng)]
-        crops = [b for b in self._stream(places, "crops", lambda block: block) if valid_pixels(b).any()]
+        crops = [b for b in self._stream(places, Stage.CROPS, lambda block: block) if valid_pixels(b).any()]
         if not crops:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
             crops = self._first_valid(size, pixels)

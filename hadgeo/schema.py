@@ -14,26 +14,35 @@ import click
 
 from hadgeo._version import __version__
 from hadgeo.cli import cli
-from hadgeo.detectors.registry import BUILT_IN, DEFAULT_DETECTOR, detector_class
+from hadgeo.detectors.base import Detector
+from hadgeo.detectors.registry import BUILT_IN, DEFAULT_DETECTOR, detector_class, parameter_fields, usable_detectors
+from hadgeo.progress import Stage
 from hadgeo.worker import PROTOCOL, argument_name
 
 #: Options that are for people at a terminal; a worker's job has no use for them.
 _TERMINAL = {"debug", "json", "progress", "quiet"}
 
 
-def describe() -> dict[str, Any]:
-    """Describe all commands and hadgeo's own detectors.
+def describe(*, extensions: bool = True) -> dict[str, Any]:
+    """Describe all commands and detectors.
+
+    Args:
+        extensions: Whether to describe detectors of other packages too. One that cannot be used is left out, with an
+            `ExtensionWarning` that says why.
 
     Returns:
-        ``protocol``, ``version``, ``default_detector``; ``commands`` by name, each with ``help`` and ``arguments`` by
-        the name that they have in a worker's job; ``detectors`` by name, each with ``title`` and ``parameters``.
+        ``protocol``, ``version``, ``default_detector``; ``stages`` of progress by name, each with the unit that it
+        counts; ``commands`` by name, each with ``help`` and ``arguments`` by the name that they have in a worker's
+        job; ``detectors`` by name, each with ``title`` and ``parameters``.
     """
+    detectors = usable_detectors() if extensions else {name: detector_class(name) for name in sorted(BUILT_IN)}
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "default_detector": DEFAULT_DETECTOR,
+        "stages": {str(stage): stage.unit for stage in Stage},
         "commands": {name: _command(command) for name, command in _commands(cli, "")},
-        "detectors": {name: _detector(name) for name in sorted(BUILT_IN)},
+        "detectors": {name: _detector(cls) for name, cls in detectors.items()},
     }
 
 
@@ -76,10 +85,8 @@ def _argument(param: click.Parameter) -> dict[str, Any]:
     return {key: value for key, value in described.items() if value is not None}
 
 
-def _detector(name: str) -> dict[str, Any]:
-    cls = detector_class(name)
-    properties = cls.Params.model_json_schema()["properties"]
-    parameters = {key: {**field, "basic": key in cls.Params.basic} for key, field in properties.items()}
+def _detector(cls: type[Detector[Any]]) -> dict[str, Any]:
+    parameters = {key: {**field, "basic": key in cls.Params.basic} for key, field in parameter_fields(cls).items()}
     return {"title": cls.title, "parameters": parameters}
 
 

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hadgeo._version import __version__
 from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
-from hadgeo.errors import Cancelled, CubeWarning, HadgeoError
+from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
+from hadgeo.progress import Stage
 
 #: Raised by one whenever an older client or worker could misunderstand a line.
 PROTOCOL = 1
@@ -203,10 +204,11 @@ def run(job: Job, lines: JobProgress) -> None:
         Cancelled: The input ended.
     """
     command, words = find_command(job.command)
-    lines.stage("start", 1)
+    lines.stage(Stage.START, 1)
     given = command_line(command, job.arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("always", CubeWarning)
+        for category in (CubeWarning, ExtensionWarning):
+            warnings.simplefilter("always", category)
         warnings.showwarning = lambda message, category, *_: _warn(lines, message, category)
         with command.make_context(words, given) as context:
             context.meta[HOST_KEY] = lines

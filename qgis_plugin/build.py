@@ -21,8 +21,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def schema_text() -> str:
-    """The schema as the plugin ships it."""
-    return json.dumps(describe(), indent=2, ensure_ascii=False) + "\n"
+    """The schema as the plugin ships it, with hadgeo's own detectors alone; it asks the backend for others."""
+    return json.dumps(describe(extensions=False), indent=2, ensure_ascii=False) + "\n"
 
 
 def metadata_version() -> str:

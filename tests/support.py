@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-import xarray as xr
+from hadgeo.testing import background, memory_source
 
-from hadgeo.cube import source_of
-from hadgeo.formats.source import Source
-
-
-def background(shape: tuple[int, int, int], seed: int = 0) -> npt.NDArray[np.float32]:
-    """A smooth, correlated scene (band, y, x), float32, mean about 3 and unit noise across bands."""
-    rng = np.random.default_rng(seed)
-    bands, rows, cols = shape
-    ramps = np.add.outer(np.linspace(0, 2, rows), np.sin(np.arange(cols) / 5))
-    spectra = rng.normal(size=(bands, 3)) @ np.stack([ramps.ravel(), ramps.ravel() ** 2, np.ones(rows * cols)])
-    scene = 3 + spectra.reshape(shape) + 0.1 * rng.normal(size=shape)
-    return scene.astype(np.float32)
-
-
-def memory_source(scene: npt.NDArray[np.generic]) -> Source:
-    """A source over an array (band, y, x)."""
-    return source_of(xr.DataArray(scene, dims=("band", "y", "x")))
+__all__ = ["Recorder", "background", "memory_source"]
 
 
 class Recorder:

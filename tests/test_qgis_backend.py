@@ -18,7 +18,7 @@ import hadgeo
 ROOT = Path(__file__).parents[1]
 
 sys.path.insert(0, str(ROOT / "qgis_plugin"))
-from hadgeo_qgis import backend, environment  # noqa: E402
+from hadgeo_qgis import backend, environment, installed  # noqa: E402
 
 sys.path.pop(0)
 
@@ -237,3 +237,34 @@ def test_a_new_environment_that_fails_or_is_cancelled_leaves_nothing(tmp_path: P
     with pytest.raises(backend.BackendStopped):
         environment.set_up(folder, folder / "bin" / "python", ear, python=sys.executable, package=wheel(tmp_path))
     assert not folder.exists()
+
+
+def test_a_backend_is_asked_for_its_detectors_and_again_when_something_was_installed(tmp_path: Path) -> None:
+    python = environment_with(tmp_path / "backend", ROOT, *site.getsitepackages())
+    file = tmp_path / "profile" / "detectors.json"
+    assert installed.remembered(file, python) is None
+    found = installed.ask(file, python)
+    assert found is not None
+    assert {"bs3lnet", "rx", "scoread"} <= set(found)
+    assert found["rx"]["parameters"]["shrinkage"]["basic"]
+    assert installed.remembered(file, python) == found
+    assert installed.remembered(file, sys.executable) is None
+    (packages,) = (tmp_path / "backend").glob("lib/python*/site-packages")
+    info = packages / "hadgeo_example-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hadgeo-example\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[hadgeo.detectors]\nlocal-angle = hadgeo_example.local_angle:LocalAngle\n")
+    (packages / "example.pth").write_text(f"{ROOT / 'examples' / 'extension'}\n")
+    assert installed.remembered(file, python) is None
+    again = installed.ask(file, python)
+    assert again is not None
+    assert again["local-angle"]["title"] == "Angle to the local mean spectrum"
+
+
+def test_no_backend_and_no_answer_are_no_detectors(tmp_path: Path) -> None:
+    file = tmp_path / "detectors.json"
+    assert installed.ask(file, str(tmp_path / "nothing")) is None
+    assert installed.ask(file, environment_with(tmp_path / "bare")) is None
+    assert not file.exists()
+    file.write_text("[]")
+    assert installed.remembered(file, sys.executable) is None

@@ -17,7 +17,7 @@ import click
 
 from hadgeo._version import __version__
 from hadgeo.cli.streams import give_up_stdout, prepare_streams
-from hadgeo.errors import CubeWarning, HadgeoError
+from hadgeo.errors import CubeWarning, ExtensionWarning, HadgeoError
 
 DEBUG_KEY = "hadgeo.debug"
 
@@ -83,7 +83,8 @@ class LazyGroup(click.Group):
         """Run a command; say in one line what went wrong."""
         try:
             with warnings.catch_warnings(), _usage_in_one_line():
-                warnings.simplefilter("always", CubeWarning)
+                for category in (CubeWarning, ExtensionWarning):
+                    warnings.simplefilter("always", category)
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

@@ -25,6 +25,10 @@ def _parse_detectors(
     _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> list[tuple[str, dict[str, str]]]:
     """Take ``rx,bs3lnet:steps=200,seed=1`` apart; what holds an = belongs to the detector before it."""
+    if not values:
+        from hadgeo.detectors.registry import usable_detectors
+
+        return [(name, {}) for name in usable_detectors()]
     parsed: list[tuple[str, dict[str, str]]] = []
     for text in ",".join(values).split(","):
         name, colon, setting = text.partition(":")
@@ -51,8 +55,7 @@ def _parse_detectors(
     multiple=True,
     metavar="NAME[:KEY=VALUE],...",
     callback=_parse_detectors,
-    default=("rx,bs3lnet,scoread",),
-    show_default=True,
+    show_default="all of `hadgeo detectors`",
     help="Detectors with their parameters, separated by commas; repeatable.",
 )
 @click.option("--output", "-o", metavar="DIR", help="A folder that keeps the maps.")

@@ -16,10 +16,9 @@ from hadgeo.cli.reporting import print_json
 @options.debug
 def command(name: str | None, as_json: bool) -> None:
     """List the detectors, or everything that can be set on the detector NAME (with `hadgeo detect -p KEY=VALUE`)."""
-    from hadgeo.detectors.registry import allowed_values, detector_class, list_detectors
+    from hadgeo.detectors.registry import allowed_values, detector_class, parameter_fields, usable_detectors
 
-    names = [name] if name else list_detectors()
-    classes = {n: detector_class(n) for n in names}
+    classes = {name: detector_class(name)} if name else usable_detectors()
     if as_json:
         print_json({n: c.Params.model_json_schema() for n, c in classes.items()})
     elif name is None:
@@ -27,6 +26,6 @@ def command(name: str | None, as_json: bool) -> None:
             click.echo(f"{n:12} {c.title}")
     else:
         click.echo(f"{classes[name].title}\n")
-        for key, field in classes[name].Params.model_json_schema()["properties"].items():
+        for key, field in parameter_fields(classes[name]).items():
             click.echo(f"  {key} = {json.dumps(field.get('default'))}  ({allowed_values(field)})")
             click.echo(click.wrap_text(field["description"], 96, "      ", "      ") + "\n")

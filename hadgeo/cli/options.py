@@ -9,7 +9,7 @@ import click
 
 from hadgeo.cli import DEBUG_KEY
 from hadgeo.detectors.registry import DEFAULT_DETECTOR
-from hadgeo.errors import CubeWarning
+from hadgeo.errors import CubeWarning, ExtensionWarning
 
 
 def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -19,7 +19,8 @@ def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) ->
 def _silence(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
     if value:
         # The group undoes this when the command ends.
-        warnings.simplefilter("ignore", CubeWarning)
+        for category in (CubeWarning, ExtensionWarning):
+            warnings.simplefilter("ignore", category)
     return value
 
 
@@ -108,6 +109,5 @@ def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[s
     """A detector's parameters with ``--seed`` among them, where the detector draws anything at random."""
     from hadgeo.detectors.registry import detector_class
 
-    if seed is None or "seed" not in detector_class(detector).Params.model_fields:
-        return values
-    return {"seed": str(seed), **values}
+    name = detector_class(detector).seed_parameter
+    return values if seed is None or name is None else {name: str(seed), **values}

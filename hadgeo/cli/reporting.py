@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hadgeo.cli.streams import give_up_stdout
-from hadgeo.progress import Progress, Silent
+from hadgeo.progress import Progress, Silent, unit_of
 
 if TYPE_CHECKING:
     import rich.progress
@@ -30,7 +30,7 @@ class Bars:
 
     def stage(self, name: str, total: int) -> None:
         """Begin a new bar; the last one is full."""
-        self._unit = "steps" if name == "fit" else "px"
+        self._unit = unit_of(name)
         # Not before: a display that never shows a bar still prints an empty line when it is closed.
         self._progress.start()
         self._task = self._progress.add_task(name, total=total, rate="")

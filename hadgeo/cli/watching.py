@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hadgeo.cli.reporting import JsonLines, short, tell
-from hadgeo.progress import Progress
+from hadgeo.progress import Progress, unit_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -56,8 +56,8 @@ class _State:
         share = f"{100 * self.count / self.total:.0f} %"
         if not self.count:
             return [self.stage, share, "", ""]
-        unit = "steps" if self.stage == "fit" else "px"
-        return [self.stage, share, f"{short(self.rate)} {unit}/s", _clock((self.total - self.count) / self.rate)]
+        rate = f"{short(self.rate)} {unit_of(self.stage)}/s"
+        return [self.stage, share, rate, _clock((self.total - self.count) / self.rate)]
 
 
 class _LineProgress:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hadgeo.decisions.tail import Tail, fit_tail, tail_size
 from hadgeo.errors import Cancelled, CubeError, ParameterError
 from hadgeo.maps.reader import ScoreMap
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 
 Scores = npt.NDArray[np.float32]
 
@@ -261,7 +261,7 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
         Cancelled: `progress` asked for it.
     """
     lowest, highest, count = math.inf, -math.inf, 0
-    for _, strip in followed(scores, progress, "range"):
+    for _, strip in followed(scores, progress, Stage.RANGE):
         valid = strip[np.isfinite(strip)]
         if len(valid):
             lowest, highest = min(lowest, float(valid.min())), max(highest, float(valid.max()))
@@ -270,7 +270,7 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
         raise CubeError(f"{scores.path}: no pixel has a score; is it the right map?")
     histogram = _Histogram(lowest, highest)
     largest = np.empty(0, dtype=np.float32)
-    for _, strip in followed(scores, progress, "calibrate"):
+    for _, strip in followed(scores, progress, Stage.CALIBRATE):
         for piece in _pieces(strip.ravel()):
             valid = piece[np.isfinite(piece)]
             histogram.add(valid)

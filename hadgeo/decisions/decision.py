@@ -21,7 +21,7 @@ from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, open_scores
 from hadgeo.maps.writer import ScoreWriter
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _spectra() -> ModuleType:
 
 
 def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
-    return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, "count"))
+    return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, Stage.COUNT))
 
 
 def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progress: Progress) -> int:
@@ -278,7 +278,7 @@ def _write_p_values(
         overviews="min",
     )
     with writer:
-        for rows, strip in followed(scores, progress, "p-values"):
+        for rows, strip in followed(scores, progress, Stage.P_VALUES):
             p_values = calibration.p_values(strip).astype(np.float32)
             writer.write(Window(rows.start, 0, rows.stop - rows.start, scores.shape[1]), p_values)
         writer.finish()

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from hadgeo.decisions.calibration import followed
 from hadgeo.errors import ParameterError
 from hadgeo.maps.reader import ScoreMap
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 
 Integers = npt.NDArray[np.int64]
 
@@ -104,7 +104,7 @@ def pixels_above(scores: ScoreMap, threshold: float, *, progress: Progress = SIL
     """
     found: list[tuple[Integers, Integers, npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
     count = 0
-    for rows, values in followed(scores, progress, "groups", margin=1):
+    for rows, values in followed(scores, progress, Stage.GROUPS, margin=1):
         first = min(1, rows.start)
         row, col = np.nonzero(values[first : first + rows.stop - rows.start] >= threshold)
         count += len(row)

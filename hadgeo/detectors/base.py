@@ -1,14 +1,15 @@
 """The contract of a detector, like scikit-learn's: hyper-parameters in, `fit` learns, what is learned ends in ``_``.
 
-A new detector is one module that subclasses `Detector` and one line in the registry. Detectors see tensors only; files,
-windows and devices are the engine's business.
+A new detector is one class that subclasses `Detector`, and one line that announces it; see docs/extending.md. All that
+the engine, the command line and dialogs know of a detector stands here: none of them looks for a parameter by its name.
+Detectors see tensors only; files, windows and devices are the engine's business.
 """
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample
+from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample
 
 _GLOBAL_STATE = threading.Lock()
 
@@ -47,12 +48,19 @@ class Detector(ABC, Generic[ParamsT]):
         name: What users type.
         title: What users read.
         Params: The pydantic model of the hyper-parameters.
+        seed_parameter: The hyper-parameter that ``--seed`` sets; None for a detector that draws nothing at random.
+        steps_parameter: The hyper-parameter that is the number of training steps; None where there is none.
         params: The hyper-parameters, never changed by `fit`.
+        loss_: Training loss of each step of the last fit; empty where there are none, or before it.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     Params: ClassVar[type[Params]]
+    seed_parameter: ClassVar[str | None] = None
+    steps_parameter: ClassVar[str | None] = None
+
+    loss_: Sequence[float] = ()
 
     def __init__(self, params: ParamsT | None = None) -> None:
         self.params: ParamsT = params if params is not None else self._default_params()
@@ -66,6 +74,25 @@ class Detector(ABC, Generic[ParamsT]):
     def halo(self) -> int:
         """Pixels of true neighbours on each side that a score needs."""
 
+    @property
+    def training_steps(self) -> int:
+        """Training steps of a fit, which it counts in `Stage.FIT`; 0 for a fit in closed form.
+
+        As `steps_parameter` says; a detector that counts its training otherwise overrides this and `shortened`.
+        """
+        return 0 if self.steps_parameter is None else int(getattr(self.params, self.steps_parameter))
+
+    def shortened(self, steps: int) -> Self:
+        """The same detector, unfitted and with no more than some training steps: for a trial.
+
+        Args:
+            steps: The most steps, at least 1.
+        """
+        params = self.params
+        if self.steps_parameter is not None:
+            params = params.model_copy(update={self.steps_parameter: min(steps, self.training_steps)})
+        return type(self)(params)
+
     @abstractmethod
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         """Learn the background.
@@ -73,7 +100,7 @@ class Detector(ABC, Generic[ParamsT]):
         Args:
             sample: The pixels to learn from.
             device: Where to compute; the fitted detector stays there.
-            progress: Follows the fit and may cancel it.
+            progress: Follows the training steps in `Stage.FIT`, and is asked before each whether to stop.
 
         Returns:
             The detector itself.
@@ -114,6 +141,21 @@ class Detector(ABC, Generic[ParamsT]):
     @abstractmethod
     def bytes_per_pixel(self, bands: int) -> int:
         """Bytes that `score` takes for each pixel of a window, beside the window itself."""
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """Bytes that `fit` takes, beside the pieces of the scene that are streamed through it.
+
+        By default nothing for a fit in closed form. For one in steps, `POOL_PIXELS` of `Sample.crops` and a copy of
+        them, and what `score` takes for the largest crop.
+
+        Args:
+            bands: Bands used.
+            pixels: Pixels of the scene.
+        """
+        if self.training_steps == 0:
+            return 0
+        crops = 2 * 4 * bands * min(pixels, POOL_PIXELS)
+        return crops + self.bytes_per_pixel(bands) * min(pixels, WHOLE_SIDE**2)
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:

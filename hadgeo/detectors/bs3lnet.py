@@ -24,7 +24,7 @@ from hadgeo.detectors.base import Detector, Params, load_network, network_state,
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.rx import mahalanobis, whitening
 from hadgeo.errors import Cancelled, FitError
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_pixels
 
 
@@ -186,19 +186,19 @@ class BS3LNet(Detector[BS3LNetParams]):
         whitening_: Matrix W with WᵀW = (C + λI)⁻¹, C the covariance of the residuals and λ the mean of its eigenvalues,
             float32 (band, band).
         floor_: Median of the whitened residual's size over the scene, a scalar.
-        loss_: Training loss of each step.
     """
 
     name = "bs3lnet"
     title = "BS3LNet (blind-spot network)"
     Params = BS3LNetParams
+    seed_parameter = "seed"
+    steps_parameter = "steps"
 
     mean_: Tensor
     std_: Tensor
     network_: BlindSpotNetwork
     whitening_: Tensor
     floor_: Tensor
-    loss_: list[float]
 
     @property
     def halo(self) -> int:
@@ -251,7 +251,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         dtype = fast_dtype(device)
         side = params.crop
         losses = []
-        progress.stage("fit", params.steps)
+        progress.stage(Stage.FIT, params.steps)
         for _ in range(params.steps):
             if progress.cancelled():
                 raise Cancelled("stopped on request")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hadgeo.errors import DetectorNotFoundError, ParameterError
+from hadgeo.extensions import Registry
 
 if TYPE_CHECKING:
     from hadgeo.detectors.base import Detector
@@ -34,15 +33,49 @@ _LIMITS = (
 )
 
 
-@cache
-def _known() -> dict[str, str]:
-    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return {**found, **BUILT_IN}
+def _flaw(name: str, loaded: object) -> str:
+    return next(_flaws(name, loaded), "")
+
+
+def _flaws(name: str, loaded: object) -> Iterator[str]:
+    """What keeps an object from being a detector of some name, the worst first."""
+    from hadgeo.detectors.base import Detector, Params
+
+    if not (isinstance(loaded, type) and issubclass(loaded, Detector)):
+        yield "it is no class derived from hadgeo.detectors.base.Detector"
+        return
+    if loaded.__abstractmethods__:
+        yield f"the class lacks {', '.join(sorted(loaded.__abstractmethods__))}"
+    for attribute in ("name", "title", "Params"):
+        if not hasattr(loaded, attribute):
+            yield f"the class lacks {attribute}"
+    if loaded.name != name:
+        # A model file knows its detector by the class's name.
+        yield f"the class calls itself {loaded.name!r}; announce it under that name"
+    if not issubclass(loaded.Params, Params):
+        yield "its Params are not derived from hadgeo.detectors.base.Params"
+    # Pydantic says itself what is wrong with a parameter, or with a default that is missing.
+    loaded()
+    fields = loaded.Params.model_json_schema().get("properties", {})
+    for role, key in (("seed_parameter", loaded.seed_parameter), ("steps_parameter", loaded.steps_parameter)):
+        if key is not None and key not in fields:
+            yield f"its {role} {key!r} is none of its parameters"
+
+
+_REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
 
 
 def list_detectors() -> list[str]:
     """Names of all detectors, hadgeo's own and other packages', in alphabetical order. Loads none of them."""
-    return sorted(_known())
+    return sorted(_REGISTRY.names())
+
+
+def usable_detectors() -> dict[str, type[Detector[Any]]]:
+    """The classes of all detectors by name, in alphabetical order.
+
+    One of another package that cannot be used is left out, with an `ExtensionWarning` that says why.
+    """
+    return dict(sorted(_REGISTRY.usable()))
 
 
 def detector_class(name: str) -> type[Detector[Any]]:
@@ -53,15 +86,31 @@ def detector_class(name: str) -> type[Detector[Any]]:
 
     Raises:
         DetectorNotFoundError: There is no such detector; the message names the nearest.
+        ExtensionError: It is another package's, and cannot be used.
     """
-    target = _known().get(name)
-    if target is None:
+    if name not in _REGISTRY.names():
         near = difflib.get_close_matches(name.lower(), list_detectors(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DetectorNotFoundError(f"no detector {name!r}; {hint}known are {', '.join(list_detectors())}")
-    module, _, attribute = target.partition(":")
-    loaded: type[Detector[Any]] = getattr(import_module(module), attribute)
-    return loaded
+    return _REGISTRY.load(name)
+
+
+def parameter_fields(cls: type[Detector[Any]]) -> dict[str, dict[str, Any]]:
+    """What is known of each parameter of a detector, by name, as the properties of a JSON schema.
+
+    A class of choices (`enum.Enum`) stands in place of the reference that pydantic makes of it.
+    """
+    schema = cls.Params.model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def resolved(field: dict[str, Any]) -> dict[str, Any]:
+        reference = field.get("$ref", "").rpartition("/")[2]
+        whole = {**definitions.get(reference, {}), **field}
+        if "anyOf" in whole:
+            whole["anyOf"] = [resolved(option) for option in whole["anyOf"]]
+        return {key: value for key, value in whole.items() if key != "$ref"}
+
+    return {key: {"description": "", **resolved(field)} for key, field in schema.get("properties", {}).items()}
 
 
 def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detector[Any]:
@@ -73,6 +122,7 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
 
     Raises:
         DetectorNotFoundError: There is no such detector.
+        ExtensionError: It is another package's, and cannot be used.
         ParameterError: A parameter is unknown or out of bounds; the message says which and what is allowed.
     """
     from pydantic import ValidationError
@@ -96,7 +146,7 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
             values = ", ".join(f"{key}={value}" for key, value in given.items())
             raise ParameterError(f"detector {name}: {cause}; given: {values}") from None
         key = str(first["loc"][0])
-        allowed = allowed_values(cls.Params.model_json_schema()["properties"][key])
+        allowed = allowed_values(parameter_fields(cls)[key])
         raise ParameterError(f"detector {name}: {key} must be {allowed}, not {first['input']!r}") from None
 
 

@@ -27,7 +27,7 @@ from hadgeo.detectors.base import Detector, Params, load_network, network_state,
 from hadgeo.detectors.cfar import local_contrast
 from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
 from hadgeo.errors import Cancelled, ModelError
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 
 #: The least t that is trained; at 0 the score of a sample does not exist.
@@ -166,19 +166,20 @@ class ScoreAD(Detector[ScoreADParams]):
         noise_: Noise of the copies, shared by all pixels, float32 (evaluation, band).
         network_: The trained network, in evaluation mode.
         floor_: Median score of the scene before normalisation, a scalar; 0 for the normalisation 'none'.
-        loss_: Training loss of each step, per band.
+        loss_: Training loss of each step, for each band.
     """
 
     name = "scoread"
     title = "ScoreAD (score of the data distribution)"
     Params = ScoreADParams
+    seed_parameter = "seed"
+    steps_parameter = "steps"
 
     low_: Tensor
     range_: Tensor
     noise_: Tensor
     network_: ScoreNetwork
     floor_: Tensor
-    loss_: list[float]
 
     @property
     def halo(self) -> int:
@@ -268,7 +269,7 @@ class ScoreAD(Detector[ScoreADParams]):
         generator = torch.Generator().manual_seed(params.seed)
         dtype = fast_dtype(device)
         losses = []
-        progress.stage("fit", params.steps)
+        progress.stage(Stage.FIT, params.steps)
         for _ in range(params.steps):
             if progress.cancelled():
                 raise Cancelled("stopped on request")

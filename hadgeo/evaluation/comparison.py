@@ -13,7 +13,7 @@ from typing import Any
 
 from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
-from hadgeo.detectors.registry import make_detector
+from hadgeo.detectors.registry import make_detector, usable_detectors
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
 from hadgeo.evaluation.truth import TARGET, open_truth
@@ -70,7 +70,7 @@ class Entry:
 def compare(
     scene: SceneLike,
     truth: str | os.PathLike[str],
-    contenders: Sequence[Contender],
+    contenders: Sequence[Contender] | None = None,
     *,
     folder: str | os.PathLike[str] | None = None,
     bands: str | Sequence[int] | None = None,
@@ -86,7 +86,7 @@ def compare(
     Args:
         scene: A file, a cube (band, y, x) or an open source.
         truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
-        contenders: The detectors, no two alike.
+        contenders: The detectors, no two alike; by default all that there are, with their own defaults.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
@@ -103,6 +103,8 @@ def compare(
         OutputError: A map cannot be written.
         HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
     """
+    if contenders is None:
+        contenders = [Contender(name, {}) for name in usable_detectors()]
     _check(contenders)
     resolve_device(device)
     source = as_source(scene)

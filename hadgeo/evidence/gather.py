@@ -27,7 +27,7 @@ from hadgeo.files import check_output, written_beside
 from hadgeo.formats.source import Source
 from hadgeo.model_file import Model
 from hadgeo.pictures.composite import colour_bands
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.run.selection import scene_of_model, usable_bands
 from hadgeo.sampling import band_index
 from hadgeo.windows import Window, pad
@@ -123,7 +123,7 @@ def gather_evidence(
     looks: dict[int, _Look] = {}
     # Classic NetCDF has no uint8.
     chips = np.zeros((len(anomalies), SIDE, SIDE, 4), dtype=np.int16)
-    progress.stage("evidence", len(anomalies))
+    progress.stage(Stage.EVIDENCE, len(anomalies))
     # By their place, so that neighbours find each other's blocks of the file still in a cache.
     for i in sorted(range(len(anomalies)), key=lambda i: (anomalies[i].rows.min(), anomalies[i].cols.min())):
         if progress.cancelled():

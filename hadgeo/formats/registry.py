@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from hadgeo.errors import CubeError, CubeNotFoundError
+from hadgeo.errors import CubeError, CubeNotFoundError, ExtensionWarning
+from hadgeo.extensions import Registry
 from hadgeo.formats.gdal import exists, is_no_path
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import BandSubset, Source
@@ -56,24 +55,52 @@ class Format(Protocol):
         """
 
 
-@cache
-def _known() -> dict[str, str]:
-    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
-    # Other packages' come first: they are narrower than ours, which ask GDAL in the end.
-    return {**{name: target for name, target in sorted(found.items()) if name not in BUILT_IN}, **BUILT_IN}
+def _flaw(_name: str, loaded: object) -> str:
+    """What keeps an object from being a format; an empty text if nothing does."""
+    if isinstance(loaded, type):
+        return "it is a class; announce an object of it"
+    if not isinstance(getattr(loaded, "title", None), str):
+        return "it has no title"
+    missing = [name for name in ("claims", "open") if not callable(getattr(loaded, name, None))]
+    return f"it has no method {' and none called '.join(missing)}" if missing else ""
+
+
+_REGISTRY: Registry[Format] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
 
 
 def list_formats() -> list[str]:
-    """Names of all formats, in the order in which they are asked. Loads none of them."""
-    return list(_known())
+    """Names of all formats, in the order in which they are asked. Loads none of them.
+
+    Other packages' come first: they are narrower than ours, which ask GDAL in the end.
+    """
+    return _REGISTRY.names()
 
 
-@cache
 def get_format(name: str) -> Format:
-    """Load the format behind a name of `list_formats`."""
-    module, _, attribute = _known()[name].partition(":")
-    loaded: Format = getattr(import_module(module), attribute)
-    return loaded
+    """Load the format behind a name of `list_formats`.
+
+    Raises:
+        ExtensionError: It is another package's, and cannot be used.
+    """
+    return _REGISTRY.load(name)
+
+
+def _format_of(path: str) -> Format:
+    """The first format that claims a file; one that another package has broken is passed over with a warning."""
+    for name, known in _REGISTRY.usable():
+        try:
+            if known.claims(path):
+                return known
+        except Exception as error:
+            if name in BUILT_IN:
+                raise
+            warnings.warn(
+                f"the format {name!r} ({known.title}) fails on {path} and is passed over "
+                f"({type(error).__name__}: {' '.join(str(error).split())})",
+                ExtensionWarning,
+                stacklevel=3,
+            )
+    raise CubeError(f"{path}: no format claims it; is it a cube?")
 
 
 def open_source(
@@ -95,8 +122,7 @@ def open_source(
     """
     name = os.fspath(path)
     _check_name(name)
-    chosen = next(known for known in map(get_format, list_formats()) if known.claims(name))
-    source = chosen.open(name, reading)
+    source = _format_of(name).open(name, reading)
     source.reading = reading
     return source if bands is None else BandSubset(source, bands)
 

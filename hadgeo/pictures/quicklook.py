@@ -21,7 +21,7 @@ from hadgeo.pictures.layout import Layout, lay_out
 from hadgeo.pictures.outlines import Outlines, read_outlines
 from hadgeo.pictures.overlay import grown, laid_over, pooled_scores, ramp_of
 from hadgeo.pictures.page import Page, ramp_colours
-from hadgeo.progress import SILENT, Progress
+from hadgeo.progress import SILENT, Progress, Stage
 
 #: Width and height in pixels that a map may have, if the user says nothing.
 DEFAULT_SIZE = 2000
@@ -106,11 +106,11 @@ def quicklook(
     about = _about(colours.label, layout, score_map, outlines)
     page = Page(layout, shape, title if title is not None else Path(source.path).name, about)
 
-    progress.stage("composite", -(-shape[0] // layout.step))
+    progress.stage(Stage.COMPOSITE, -(-shape[0] // layout.step))
     picture = stretched(read_colours(source, colours, layout.step, progress=progress), stretch)
     heights = np.zeros(picture.shape[:2], dtype=np.float32)
     if score_map is not None:
-        progress.stage("scores", shape[0])
+        progress.stage(Stage.SCORES, shape[0])
         pooled = pooled_scores(score_map, layout.step, progress=progress)
         ramp = ramp_of(pooled, layout.cell)
         if ramp is not None:

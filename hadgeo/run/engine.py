@@ -28,7 +28,7 @@ from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
 from hadgeo.maps.writer import ScoreWriter, disk_bytes
 from hadgeo.model_file import Model, model_hash, spectrum_of
-from hadgeo.progress import SILENT, Clock, Progress
+from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
 from hadgeo.run.plan import Plan, Task, prepare
@@ -284,7 +284,7 @@ def take_scores(job: ScoreJob, scored: Generator[Scored], progress: Progress = S
         Cancelled: `progress` asked for it.
     """
     kept = sum(window.pixels for window in job.kept)
-    progress.stage("score", kept + sum(window.pixels for window in job.left))
+    progress.stage(Stage.SCORE, kept + sum(window.pixels for window in job.left))
     if job.kept:
         progress.message(f"{len(job.kept)} of {len(job.kept) + len(job.left)} windows were finished by an earlier run")
         progress.advance(kept)

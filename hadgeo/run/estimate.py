@@ -19,9 +19,9 @@ from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
 from hadgeo.maps.writer import disk_bytes
-from hadgeo.progress import Silent
+from hadgeo.progress import Silent, Stage
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
-from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, WHOLE_SIDE, Sample, Scene, band_index, valid_pixels
+from hadgeo.sampling import PIECE_BYTES, Sample, Scene, band_index, valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -167,14 +167,14 @@ def _seconds(
     place = _place(source, selection)
     seconds = 0.0
     if not fitted:
-        steps = getattr(detector.params, "steps", 0)
-        detector = _shortened(detector)
+        steps = detector.training_steps
+        detector = detector.shortened(_TRIAL_STEPS)
         clock = _TrialClock()
         scene = Scene(Cropped(source, place.rows, place.cols), selection.indices)
         with ThreadPoolExecutor(READERS) as pool:
             detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
         # Steps cost the same whatever the size of the scene; a pass over it grows with it.
-        seconds += clock.seconds("statistics") * rows * cols / place.pixels
+        seconds += clock.seconds(Stage.STATISTICS) * rows * cols / place.pixels
         seconds += clock.step_seconds() * steps
     scorer = WindowScorer(source, selection.indices, detector, device)
     window = pad(place, detector.halo, (rows, cols))
@@ -195,24 +195,12 @@ def describe(expected: Estimate) -> str:
 
 
 def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
-    """What a fit holds: the crops of a learned detector, features of one of them, and pieces of the streamed pass."""
+    """What a fit holds: pieces of the streamed pass, and what the detector makes of them."""
     bands = len(selection.indices)
     pixels = source.shape[1] * source.shape[2]
     piece = min(PIECE_BYTES, pixels * bands * source.dtype.itemsize)
     passing = 2 * READERS * piece * source.sample_bytes // source.dtype.itemsize
-    if "steps" not in type(detector.params).model_fields:
-        return passing
-    whole = min(pixels, WHOLE_SIDE**2)
-    # Crops, and what is made of them.
-    return passing + 2 * 4 * bands * min(pixels, POOL_PIXELS) + detector.bytes_per_pixel(bands) * whole
-
-
-def _shortened(detector: Detector[Any]) -> Detector[Any]:
-    """The same detector with few training steps."""
-    params = detector.params
-    if "steps" in type(params).model_fields:
-        params = params.model_copy(update={"steps": min(params.steps, _TRIAL_STEPS)})
-    return type(detector)(params)
+    return passing + detector.fit_bytes(bands, pixels)
 
 
 def _place(source: Source, selection: BandSelection) -> Window:
@@ -259,6 +247,6 @@ class _TrialClock(Silent):
 
     def step_seconds(self) -> float:
         """Median time of a training step."""
-        ticks = self._ticks.get("fit", [])
+        ticks = self._ticks.get(Stage.FIT, [])
         steps = np.diff(ticks)
         return statistics.median(steps.tolist()) if len(steps) else 0.0

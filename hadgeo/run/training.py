@@ -83,7 +83,7 @@ def train(
         stored_dtype=str(first.metadata.stored_dtype),
         level=level,
         scenes=tuple(Path(source.path).name for source in sources),
-        loss=tuple(float(value) for value in getattr(chosen, "loss_", ())),
+        loss=tuple(float(value) for value in chosen.loss_),
     )
     return _write(target, model, where)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hadgeo.errors import Cancelled, OutputError, ParameterError
 from hadgeo.files import check_output, written_together
-from hadgeo.progress import SILENT
+from hadgeo.progress import SILENT, Stage
 from hadgeo.simulation.scene import Scene
 from hadgeo.simulation.spec import SceneSpec, guess_format
 from hadgeo.simulation.targets import Target
@@ -160,7 +160,7 @@ def _check_place(outputs: tuple[Path, ...], spec: SceneSpec, overwrite: bool) ->
 def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, progress: Progress) -> None:
     """Write all strips into files of their final names in another folder."""
     spec = scene.spec
-    progress.stage("simulate", spec.rows * spec.cols)
+    progress.stage(Stage.SIMULATE, spec.rows * spec.cols)
     with contextlib.ExitStack() as stack:
         pixels = open_scene(folder / outputs[0].name, spec, scene.bands)
         stack.callback(pixels.release)

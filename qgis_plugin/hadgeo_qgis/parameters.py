@@ -10,7 +10,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from .schema import DETECTORS, SCHEMA, argument
+from .schema import DETECTORS, argument, default_detector
 
 DETECTOR = "DETECTOR"
 
@@ -75,7 +75,7 @@ def detector_choice() -> QgsProcessingParameterEnum:
     """Which detector."""
     lines = "; ".join(f"{name}: {facts['title']}" for name, facts in DETECTORS.items())
     text = f"How anomalies are found. {lines}. Only the chosen detector's parameters count."
-    return with_help(choice(DETECTOR, "Detector", list(DETECTORS), SCHEMA["default_detector"]), text)
+    return with_help(choice(DETECTOR, "Detector", list(DETECTORS), default_detector()), text)
 
 
 def detector_parameter_name(detector: str, key: str) -> str:

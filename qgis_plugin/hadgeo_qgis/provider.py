@@ -1,14 +1,17 @@
-"""The Processing provider: a list of algorithms, and a warning where the backend is missing."""
+"""The Processing provider: algorithms with the backend's detectors, and a warning where the backend is missing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from qgis.core import QgsProcessingProvider
+from processing.core.ProcessingConfig import settingsWatcher
+from qgis import utils
+from qgis.core import QgsApplication, QgsProcessingProvider, QgsTask
 from qgis.PyQt.QtGui import QIcon
 
-from . import settings
+from . import installed, settings
 from .algorithms import ALGORITHMS
+from .schema import use_detectors
 
 ICONS = Path(__file__).parent / "icons"
 
@@ -61,12 +64,48 @@ class HadgeoProvider(QgsProcessingProvider):
     def load(self) -> bool:
         """Add the settings, and the algorithms."""
         settings.add_settings(self.icon())
+        self._task = None
+        self.look_for_detectors()
         self.refreshAlgorithms()
+        # The user may have chosen another backend.
+        settingsWatcher.settingsChanged.connect(self.look_for_detectors)
         return True
 
     def unload(self) -> None:
         """Take the settings away."""
+        settingsWatcher.settingsChanged.disconnect(self.look_for_detectors)
         settings.remove_settings()
+
+    def look_for_detectors(self) -> None:
+        """Offer the detectors of the chosen backend; where it has to be asked, QGIS's window does not wait for it."""
+        if settings.problem():
+            self.offer(None)
+            return
+        asked = settings.detectors_file(), settings.interpreter()
+        known = installed.remembered(*asked)
+        if known is not None:
+            self.offer(known)
+        elif utils.iface is None:
+            # qgis_process lists parameters before it does anything else.
+            self.offer(installed.ask(*asked))
+        else:
+            self._ask_beside(asked)
+
+    def _ask_beside(self, asked: tuple) -> None:
+        def work(task):
+            return installed.ask(*asked, cancelled=task.isCanceled)
+
+        def done(_error, found=None):
+            self.offer(found)
+
+        # Kept, because QGIS does not keep what Python made.
+        self._task = QgsTask.fromFunction("hadgeo: looking for detectors", work, on_finished=done)
+        QgsApplication.taskManager().addTask(self._task)
+
+    def offer(self, detectors) -> None:
+        """Show these detectors in all dialogs that are opened from now on; hadgeo's own for None."""
+        if use_detectors(detectors):
+            self.refreshAlgorithms()
 
     def loadAlgorithms(self) -> None:
         """Register all algorithms."""

@@ -65,6 +65,11 @@ def own_environment() -> Path:
     return Path(QgsApplication.qgisSettingsDirPath()) / "hadgeo" / "backend"
 
 
+def detectors_file() -> Path:
+    """Where it is remembered which detectors the backend has."""
+    return own_environment().with_name("detectors.json")
+
+
 def interpreter_in(environment: Path) -> Path:
     """The interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

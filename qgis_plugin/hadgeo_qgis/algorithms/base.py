@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProject,
 )
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QIcon
 
 from .. import backend, polygon_style, settings, styles
@@ -233,6 +234,17 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             details.setPostProcessor(styles.Named(name))
 
 
+class RenewsDetectors:
+    """Mixed into algorithms after which the backend may have other detectors."""
+
+    def postProcessAlgorithm(self, context, feedback) -> dict:
+        """Look for them, once all that still holds an algorithm of the old list is done with it."""
+        provider = self.provider()
+        if provider is not None:
+            QTimer.singleShot(0, provider.look_for_detectors)
+        return super().postProcessAlgorithm(context, feedback)
+
+
 class DetectorChoice:
     """Mixed into algorithms that let the user choose a detector: their dialog shows the chosen one's parameters."""
 
@@ -242,6 +254,10 @@ class DetectorChoice:
         from ..dialog import DetectorDialog
 
         return DetectorDialog(self.create(), parent=parent)
+
+    def tags(self) -> list:
+        """Words that find it, names of detectors among them."""
+        return [*super().tags(), *DETECTORS]
 
     def add_detector_parameters(self) -> None:
         """Add the choice, and the parameters of every detector."""

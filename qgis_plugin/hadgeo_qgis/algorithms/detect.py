@@ -80,7 +80,7 @@ class Detect(DetectorChoice, ScoringAlgorithm):
         "Scores how little each pixel of a hyperspectral scene belongs there, without any example of what is sought. "
         "The detector learns the scene's own background; what it does not explain scores high."
     )
-    TAGS = ("rx", "bs3lnet", "scoread", "target", "hot spot")
+    TAGS = ("target", "hot spot")
     ICON = "detect.svg"
     STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 90), **DECISION}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from qgis.core import QgsProcessingOutputString
 
-from .. import settings
-from .base import HadgeoAlgorithm
+from .. import installed, settings
+from .base import HadgeoAlgorithm, RenewsDetectors
 
 
-class Information(HadgeoAlgorithm):
+class Information(RenewsDetectors, HadgeoAlgorithm):
     """Asks the backend what it is; the first thing to try when something is wrong."""
 
     ID = "information"
@@ -39,6 +39,8 @@ class Information(HadgeoAlgorithm):
             return {}
         for name, value in results[0].items():
             feedback.pushInfo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        # Even where nothing seems to have been installed since.
+        installed.ask(settings.detectors_file(), settings.interpreter(), feedback.isCanceled)
         return {
             "INTERPRETER": settings.interpreter(),
             "VERSION": results[0]["hadgeo"],

@@ -11,10 +11,10 @@ from qgis.core import (
 
 from .. import backend, environment, settings
 from ..parameters import choice, with_help
-from .base import Feedback, HadgeoAlgorithm
+from .base import Feedback, HadgeoAlgorithm, RenewsDetectors
 
 
-class SetUpBackend(HadgeoAlgorithm):
+class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
     """Makes the environment and installs hadgeo there."""
 
     ID = "setupbackend"
