@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from hypothesis import settings
 
 from hadgeo.cube import source_of
 from hadgeo.formats.source import Source
+
+
+def examples(share: float) -> int:
+    """A share of the examples that the profile of hypothesis asks for, so that a long search is long for every test."""
+    return max(1, round(share * settings().max_examples))
 
 
 def background(shape: tuple[int, int, int], seed: int = 0) -> npt.NDArray[np.float32]:

@@ -23,7 +23,7 @@ from hadgeo.formats.resampled import ResampledSource
 from hadgeo.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.run.selection import match_bands
 from tests.detectors.test_conformance import fitted, quick, scored_in_windows
-from tests.support import background, memory_source
+from tests.support import background, examples, memory_source
 
 SPECTRUM = Spectrum(indices=(0, 1, 2), total=3, wavelength=(500.0, 510.0, 520.0), fwhm=(12.0, 12.0, 12.0))
 
@@ -67,7 +67,7 @@ def _loads_as(file: Path) -> bytes | None:
         return None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_changed_byte_goes_unnoticed(model_bytes: bytes, tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(model_bytes)
@@ -83,7 +83,7 @@ def test_no_changed_byte_goes_unnoticed(model_bytes: bytes, tmp_path: Path, data
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_foreign_bytes_are_no_model(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "m.hadgeo"
     file.write_bytes(content)
