@@ -230,15 +230,12 @@ def test_a_fit_that_diverged_replaces_nothing(tmp_path: Path) -> None:
     cube = xr.DataArray(background((5, 30, 30)), dims=("band", "y", "x"))
     hadgeo.train([cube], "rx", out=out)
     before = out.read_bytes()
-    absurd = {"learning_rate": 1.0, "steps": 60, "crop": 8, "channels": 64, "blocks": 16}
+    absurd = {"learning_rate": 1.0, "steps": 60, "crop": 8}
     cube = cube.copy(data=background((5, 30, 30)) * np.float32(1e18))
     cube[:, 3, 3] = 3e38
-    try:
+    with pytest.raises(hadgeo.errors.HadgeoError, match="diverged"):
         hadgeo.train([cube], "bs3lnet", parameters=absurd, out=out, overwrite=True)
-    except hadgeo.errors.HadgeoError:
-        assert out.read_bytes() == before
-    else:
-        assert load_model(out).detector.name == "bs3lnet"
+    assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m.hadgeo"]
 
 
