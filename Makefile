@@ -14,7 +14,7 @@ QGIS_VENV   := .venv-qgis
 HAS_QGIS    := $(shell { command -v qgis_process.bin || command -v qgis_process; } >/dev/null 2>&1 && \
                  $(QGIS_PYTHON) -c 'import qgis' 2>/dev/null && echo yes)
 
-.PHONY: demo test test-qgis lint plugin bench clean
+.PHONY: demo test test-all test-qgis lint plugin bench clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -30,8 +30,14 @@ demo: $(VENV)/installed
 	@echo "A picture of all:     $(CURDIR)/$(DEMO)/scene_quicklook.png"
 	@echo "Where targets hide:   $(CURDIR)/$(DEMO)/scene_truth.tif"
 
+# `make test-all` leaves no test out, and searches for failing examples long and at random.
+PYTEST_OPTIONS := -m "not slow"
+
+test-all: PYTEST_OPTIONS := --hypothesis-profile=long
+test-all: test
+
 test: demo $(VENV)/installed-dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest $(PYTEST_OPTIONS)
 ifeq ($(HAS_QGIS),yes)
 	$(MAKE) test-qgis
 else

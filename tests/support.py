@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 from hadgeo.testing import background, memory_source
 
-__all__ = ["Recorder", "background", "memory_source"]
+__all__ = ["Recorder", "background", "examples", "memory_source"]
+
+
+def examples(share: float) -> int:
+    """A share of the examples that the profile of hypothesis asks for, so that a long search is long for every test."""
+    return max(1, round(share * settings().max_examples))
 
 
 class Recorder:

@@ -284,7 +284,9 @@ def test_auto_chunks_are_strips_of_raw_files_and_blocks_of_tiled_ones(tmp_path: 
         pass
     tiled = open_quietly(path)
     assert tiled.chunks[0] == (100,)
-    assert all(size % 128 == 0 for axis in (1, 2) for size in tiled.chunks[axis][:-1])
+    cut = [size for axis in (1, 2) for size in tiled.chunks[axis][:-1]]
+    assert cut
+    assert all(size % 128 == 0 for size in cut)
 
 
 def test_coordinates_describe_bands_and_pixels(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hadgeo.formats.resampled import ResampledSource
 from hadgeo.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.run.selection import match_bands
 from tests.detectors.test_conformance import fitted, quick, scored_in_windows
-from tests.support import background, memory_source
+from tests.support import background, examples, memory_source
 
 SPECTRUM = Spectrum(indices=(0, 1, 2), total=3, wavelength=(500.0, 510.0, 520.0), fwhm=(12.0, 12.0, 12.0))
 
@@ -67,7 +67,7 @@ def _loads_as(file: Path) -> bytes | None:
         return None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_changed_byte_goes_unnoticed(model_bytes: bytes, tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(model_bytes)
@@ -83,7 +83,7 @@ def test_no_changed_byte_goes_unnoticed(model_bytes: bytes, tmp_path: Path, data
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_foreign_bytes_are_no_model(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "m.hadgeo"
     file.write_bytes(content)
@@ -230,15 +230,12 @@ def test_a_fit_that_diverged_replaces_nothing(tmp_path: Path) -> None:
     cube = xr.DataArray(background((5, 30, 30)), dims=("band", "y", "x"))
     hadgeo.train([cube], "rx", out=out)
     before = out.read_bytes()
-    absurd = {"learning_rate": 1.0, "steps": 60, "crop": 8, "channels": 64, "blocks": 16}
+    absurd = {"learning_rate": 1.0, "steps": 60, "crop": 8}
     cube = cube.copy(data=background((5, 30, 30)) * np.float32(1e18))
     cube[:, 3, 3] = 3e38
-    try:
+    with pytest.raises(hadgeo.errors.HadgeoError, match="diverged"):
         hadgeo.train([cube], "bs3lnet", parameters=absurd, out=out, overwrite=True)
-    except hadgeo.errors.HadgeoError:
-        assert out.read_bytes() == before
-    else:
-        assert load_model(out).detector.name == "bs3lnet"
+    assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m.hadgeo"]
 
 

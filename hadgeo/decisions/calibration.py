@@ -186,7 +186,8 @@ class Calibration:
         """How many scores of the map lie at or above each of these; below the kept ones, to within a bin."""
         kept = len(self.largest) - np.searchsorted(self.largest, scores, side="left")
         bins = self._histogram.bins(scores)
-        return np.where(scores >= self.largest[0], kept, np.where(bins < 0, self.count, self._histogram.at_least[bins]))
+        # Of the scores that equal the smallest kept one, some may not have been kept.
+        return np.where(scores > self.largest[0], kept, np.where(bins < 0, self.count, self._histogram.at_least[bins]))
 
     @property
     def _last_counted(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 #: A scene longer than so many times its width is cut.
@@ -64,23 +65,31 @@ def lay_out(shape: tuple[int, int], aspect: float, size: int) -> Layout:
     Args:
         shape: Rows and columns of the scene.
         aspect: Length of a pixel down a column, divided by that along a row.
-        size: Width and height that panels together may have, in pixels.
+        size: Width and height that panels together, and the gaps between them, may have, in pixels.
     """
     # Nearly square pixels are drawn square, so that each is a whole number of pixels of the picture.
     aspect = 1.0 if abs(aspect - 1) < 0.02 else aspect
-    cell = (max(1.0, 1 / aspect), max(1.0, aspect))
+    # A pixel so long that one of them fills the picture cannot keep its shape.
+    cell = (min(max(1.0, 1 / aspect), size), min(max(1.0, aspect), size))
     across, down = shape[1] * cell[0], shape[0] * cell[1]
     parts = _parts(across, down, size)
-    beside, along = min(across, down) * parts, max(across, down) / parts
-    # Above 1 by rounding alone would halve the picture.
-    step = max(1, math.ceil(max(beside / (size - GAP * (parts - 1)), along / size) - 1e-9))
-    if step == 1:
-        enlarged = max(1, int(min(size, _COMFORTABLE) // max(beside, along)))
-        cell = (cell[0] * enlarged, cell[1] * enlarged)
-    cells = (math.ceil(shape[0] / step), math.ceil(shape[1] / step))
-    panels = _panels(cells, cell, parts, side_by_side=across <= down)
-    width, height = max(p.left + p.width for p in panels), max(p.top + p.height for p in panels)
-    return Layout(step, cell, panels, width, height)
+
+    def layout(step: int, enlarged: int = 1) -> Layout:
+        cells = (math.ceil(shape[0] / step), math.ceil(shape[1] / step))
+        panels = _panels(cells, (cell[0] * enlarged, cell[1] * enlarged), parts, side_by_side=across <= down)
+        width, height = max(p.left + p.width for p in panels), max(p.top + p.height for p in panels)
+        return Layout(step, (cell[0] * enlarged, cell[1] * enlarged), panels, width, height)
+
+    # Panels hold whole cells, so only the panels themselves say whether they fit; one cell alone always does.
+    step = 1 + bisect_left(range(1, max(shape)), True, key=lambda step: _fits(layout(step), size))
+    if step > 1:
+        return layout(step)
+    most = int(_COMFORTABLE // max(min(across, down) * parts, max(across, down) / parts))
+    return layout(1, 1 + bisect_left(range(2, most + 1), True, key=lambda times: not _fits(layout(1, times), size)))
+
+
+def _fits(layout: Layout, size: int) -> bool:
+    return layout.width <= size and layout.height <= size
 
 
 def _parts(across: float, down: float, size: int) -> int:

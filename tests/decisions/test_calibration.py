@@ -18,7 +18,7 @@ from hadgeo.errors import Cancelled, CubeError, ParameterError
 from hadgeo.maps import reader as scores_module
 from hadgeo.maps.reader import open_scores
 from tests.maps.made import write_map
-from tests.support import Recorder
+from tests.support import Recorder, examples
 
 #: Any scores, with many ties among them, or nearly all different.
 SCORES = st.one_of(
@@ -33,7 +33,7 @@ def normal(shape: tuple[int, int] = (300, 400), seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32) ** 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(0.6))
 @given(values=SCORES, strip=st.integers(1, 300))
 def test_small_maps_are_counted_exactly(
     values: np.ndarray, strip: int, tmp_path_factory: pytest.TempPathFactory
@@ -52,7 +52,7 @@ def test_small_maps_are_counted_exactly(
         assert calibration.threshold(Rule(top=top)) == np.sort(values.ravel())[-top]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(0.4))
 @given(values=SCORES, kept=st.integers(1, 20))
 def test_scores_that_are_not_kept_are_counted_to_within_a_bin(
     values: np.ndarray, kept: int, tmp_path_factory: pytest.TempPathFactory
@@ -64,14 +64,24 @@ def test_scores_that_are_not_kept_are_counted_to_within_a_bin(
     ranked = np.sort(values.ravel())
     order = np.argsort(values.ravel())
     assert (np.diff(p_values.ravel()[order]) <= 0).all()
-    # A bin is at most 2^-11 of a score wide.
-    slack = np.abs(ranked) * 2.0**-11
-    lower, upper = ((ranked[None] >= (ranked + sign * slack)[:, None]).mean(axis=1) for sign in (1, -1))
+    # Every pixel of a bin counts as reaching it; a bin is at most 2^-11 of a score wide, or of the smallest normal one.
+    slack = np.maximum(np.abs(ranked), np.finfo(np.float32).tiny) * 2.0**-11
+    exact, upper = ((ranked[None] >= (ranked - wide * slack)[:, None]).mean(axis=1) for wide in (0, 1))
     found = p_values.ravel()[order]
-    assert (found >= np.minimum(lower, found)).all()
+    assert calibration.tail is None
+    assert (found >= exact - 1e-12).all()
     assert (found <= upper + 1e-12).all()
     top = values.size
     assert (values >= calibration.threshold(Rule(top=top))).all()
+
+
+def test_ties_with_the_smallest_score_that_is_kept_are_all_counted(tmp_path: Path) -> None:
+    values = np.ones((1200, 1000), dtype=np.uint8)
+    values[:100] = 0
+    assert (values == 1).sum() > threshold_module._KEPT
+    calibration = calibrate(write_map(tmp_path / "x.tif", values))
+    assert calibration.p_values(1.0) == pytest.approx(1100 / 1200)
+    assert not (values >= calibration.threshold(Rule(pfa=0.9))).any()
 
 
 def test_p_values_fall_with_rising_scores_and_stay_above_zero(tmp_path: Path) -> None:

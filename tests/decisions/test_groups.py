@@ -17,6 +17,7 @@ from hadgeo.decisions.groups import gather, label, pixels_above
 from hadgeo.errors import ParameterError
 from hadgeo.maps import reader as scores_module
 from tests.maps.made import write_map
+from tests.support import examples
 
 CORNERS = {4: None, 8: np.ones((3, 3))}
 MASKS = arrays(
@@ -32,7 +33,7 @@ def sets_of(labels: np.ndarray) -> set[frozenset[tuple[int, int]]]:
     return {frozenset(places) for places in found.values()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(1.5))
 @given(values=MASKS, connectivity=st.sampled_from([4, 8]), strip_rows=st.integers(1, 15), least=st.integers(1, 4))
 def test_groups_by_strips_are_those_of_the_whole_map(
     values: np.ndarray, connectivity: int, strip_rows: int, least: int, tmp_path_factory: pytest.TempPathFactory

@@ -85,6 +85,7 @@ def test_masked_pixels_never_see_themselves(inner: int, neighbour: int, shape: t
         assert (distance > 0).all()
         assert (distance <= neighbour // 2 + inner // 2).all()
         seen += len(target)
+    assert seen
     if shape == (30, 30):
         # Blocks overlap, and are cut at the border, so a few fewer than asked for are masked.
         assert 0.6 * 0.3 * 900 < seen / 20 <= 0.31 * 900

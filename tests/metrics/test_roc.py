@@ -12,6 +12,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_cur
 
 from hadgeo.errors import TruthError
 from hadgeo.metrics import METRICS, Basics, basics, rank, roc_points, threshold_at
+from tests.support import examples
 
 
 @st.composite
@@ -27,7 +28,7 @@ def labelled(draw: st.DrawFn) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.b
 
 
 @given(labelled())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(1.5))
 def test_areas_and_precision_are_those_of_scikit_learn(
     case: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]],
 ) -> None:
@@ -38,7 +39,7 @@ def test_areas_and_precision_are_those_of_scikit_learn(
 
 
 @given(labelled(), st.sampled_from([0.0, 1e-4, 1e-3, 0.1, 0.25, 0.29, 0.5]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(1.5))
 def test_detection_at_a_false_alarm_rate_is_the_best_of_all_thresholds(
     case: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]], rate: float
 ) -> None:
@@ -51,7 +52,7 @@ def test_detection_at_a_false_alarm_rate_is_the_best_of_all_thresholds(
 
 
 @given(labelled())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(1.5))
 def test_corners_draw_the_curve_of_scikit_learn(case: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]) -> None:
     scores, truth = case
     p_f, p_d = roc_points(rank(scores, truth))
@@ -74,7 +75,7 @@ def _is_corner(point: tuple[float, float], curve: list[tuple[float, float]]) -> 
 
 
 @given(labelled())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(1))
 def test_the_areas_over_the_threshold_are_integrals_of_the_rates(
     case: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]],
 ) -> None:

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from hadgeo.errors import Cancelled
 from hadgeo.maps.reader import open_scores
 from hadgeo.pictures.overlay import grown, laid_over, pooled_scores, ramp_of
-from tests.support import Recorder
+from tests.support import Recorder, examples
 
 RAMP = np.linspace([0.2, 0, 0.5], [1, 1, 0], 256).astype(np.float32)
 
@@ -29,7 +29,7 @@ def write_scores(path: Path, scores: np.ndarray) -> Path:
     return path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(0.4))
 @given(rows=st.integers(1, 60), cols=st.integers(1, 40), step=st.integers(1, 70), seed=st.integers(0, 99))
 def test_pooling_by_strips_equals_pooling_the_whole(
     rows: int, cols: int, step: int, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

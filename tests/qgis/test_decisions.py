@@ -31,7 +31,8 @@ def test_polygons_carry_their_style(run, scores, tmp_path, suffix):
     layer = QgsVectorLayer(str(out), "x", "ogr")
     assert told["ANOMALIES"] == layer.featureCount() > 0
     assert told["PIXELS"] == 12
-    assert layer.crs().authid() == ("EPSG:32633" if suffix == "gpkg" else "OGC:CRS84") or suffix == "geojson"
+    # GDAL versions name the reference system of GeoJSON differently.
+    assert layer.crs().authid() in ({"EPSG:32633"} if suffix == "gpkg" else {"OGC:CRS84", "EPSG:4326"})
     assert layer.renderer().type() == "graduatedSymbol"
     assert layer.renderer().classAttribute() == "p_value"
     assert layer.labelsEnabled()

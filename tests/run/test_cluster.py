@@ -40,7 +40,7 @@ from tests.support import Recorder, background
 # Connections that end with their worker are dask's business, and it warns of sockets that it closes late.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 WINDOW = 20
 

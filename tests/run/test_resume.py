@@ -22,7 +22,7 @@ from hadgeo.maps.journal import Journal
 from hadgeo.maps.raw_tiff import RawTiff
 from tests.support import Recorder, background
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 #: Higher than one block, so that the map has overviews.
 ROWS, COLS, WINDOW = 530, 30, 12

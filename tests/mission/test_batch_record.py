@@ -1,0 +1,95 @@
+"""What one batch remembers for the next."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hadgeo.errors import OutputError
+from hadgeo.mission.batch_record import Record, describe_difference
+
+SETTINGS = {"detector": "rx", "bands": None, "parameters": {"shrinkage": 0.5}, "windows": (1, 2)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "batch.json"
+
+
+@pytest.fixture
+def map_file(tmp_path: Path) -> Path:
+    made = tmp_path / "line_anomaly.tif"
+    made.write_bytes(b"scores")
+    return made
+
+
+def test_a_finished_map_is_known_by_the_next_batch(path: Path, map_file: Path) -> None:
+    Record(path).finish("line_anomaly.tif", SETTINGS, {"valid": 12}, map_file)
+    again = Record(path)
+    # Settings come back as JSON gives them, tuples as lists; that is no difference.
+    assert again.is_finished("line_anomaly.tif", SETTINGS, map_file)
+    assert again.facts("line_anomaly.tif") == {"valid": 12}
+    assert not again.is_finished("line_anomaly.tif", {**SETTINGS, "bands": "1-4"}, map_file)
+    assert not again.is_finished("other_anomaly.tif", SETTINGS, map_file)
+    map_file.write_bytes(b"more scores")
+    assert not again.is_finished("line_anomaly.tif", SETTINGS, map_file)
+    map_file.unlink()
+    assert not again.is_finished("line_anomaly.tif", SETTINGS, map_file)
+
+
+def test_a_begun_map_keeps_what_an_older_one_was_finished_with(path: Path, map_file: Path) -> None:
+    record = Record(path)
+    record.finish("line_anomaly.tif", SETTINGS, {}, map_file)
+    record.begin("line_anomaly.tif", {"detector": "bs3lnet"})
+    again = Record(path)
+    assert again.is_begun("line_anomaly.tif", {"detector": "bs3lnet"})
+    assert not again.is_begun("line_anomaly.tif", SETTINGS)
+    assert again.settings("line_anomaly.tif")["detector"] == "rx"
+    again.finish("line_anomaly.tif", {"detector": "bs3lnet"}, {}, map_file)
+    assert not again.is_begun("line_anomaly.tif", {"detector": "bs3lnet"})
+
+
+def test_a_model_is_known_by_what_it_was_fitted_with(path: Path) -> None:
+    record = Record(path)
+    assert not record.is_fitted(SETTINGS)
+    record.fitted(SETTINGS)
+    assert record.is_fitted(SETTINGS)
+    again = Record(path)
+    assert again.is_fitted(SETTINGS)
+    assert not again.is_fitted({**SETTINGS, "detector": "bs3lnet"})
+
+
+def test_nothing_is_known_of_a_new_batch(path: Path, map_file: Path) -> None:
+    record = Record(path)
+    assert (record.model, record.settings("line_anomaly.tif")) == ({}, {})
+    assert not record.is_begun("line_anomaly.tif", {})
+    assert not record.is_finished("line_anomaly.tif", {}, map_file)
+    assert not path.exists()
+
+
+def test_threads_lose_none_of_each_others_maps(path: Path, map_file: Path) -> None:
+    record = Record(path)
+    names = [f"line{number}.tif" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: record.finish(name, {"name": name}, {}, map_file), names))
+    again = Record(path)
+    assert all(again.is_finished(name, {"name": name}, map_file) for name in names)
+    # Nothing is left of the writing.
+    assert sorted(one.name for one in path.parent.iterdir()) == ["batch.json", "line_anomaly.tif"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": {}, "maps": {"a": 3}}', '{"model": 3, "maps": {}}'])
+def test_what_is_no_record_is_refused_and_left(text: str, path: Path) -> None:
+    path.write_text(text)
+    with pytest.raises(OutputError, match=r"batch\.json: not the record of a batch, or damaged; .*--overwrite"):
+        Record(path)
+    assert path.read_text() == text
+
+
+def test_differences_are_told_in_words() -> None:
+    assert describe_difference({}, SETTINGS) == "no batch has made it"
+    same = {**SETTINGS, "windows": [1, 2]}
+    assert describe_difference(same, SETTINGS) == "it was changed since"
+    assert "bands was 1-4 and is None" in describe_difference({**same, "bands": "1-4"}, SETTINGS)
