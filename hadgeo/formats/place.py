@@ -82,7 +82,10 @@ def find_place(container: Container, variable: Variable, axes: Axes) -> FoundPla
         assumed.append("longitude and latitude are those of WGS 84: no grid mapping says otherwise")
     rows, cols = variable.shape[axes.row], variable.shape[axes.col]
     transform = _transform(x, y, written, (rows, cols), notes, has_crs=crs is not None)
-    if transform is None:
+    if transform is not None:
+        # Turning rows makes -0.0 of 0.0.
+        transform = Affine(*(value + 0.0 for value in transform[:6]))
+    else:
         notes.append(_NO_TRANSFORM)
         if text_of(container.groups.get("", {}), "GDAL") and y is None:
             assumed.append("row 0 of the file is the first row, though GDAL, which wrote it, begins with the last")
