@@ -23,9 +23,7 @@ class HadgeoBackendEntrypoint(BackendEntrypoint):
     Its samples are read lazily, with or without ``chunks=``; without, as dask chunks that suit the file.
     """
 
-    description = (
-        "Open hyperspectral cubes (ENVI, GeoTIFF, NetCDF, HDF5, Zarr, MATLAB, products of sensors) with hadgeo"
-    )
+    description = "Open hyperspectral cubes (ENVI, GeoTIFF, NetCDF, HDF5, Zarr, MATLAB and more) with hadgeo"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "bands", "reading", "variable", "band_axis")
 
     def open_dataset(  # type: ignore[override]
@@ -56,9 +54,10 @@ class HadgeoBackendEntrypoint(BackendEntrypoint):
         from hadgeo.cube import open_cube
         from hadgeo.formats.reading import AS_IT_SAYS
 
-        said = {"variable": variable, "band_axis": band_axis}
-        told = {key: value for key, value in said.items() if value is not None}
-        cube = open_cube(os.fspath(filename_or_obj), bands=bands, reading=replace(reading or AS_IT_SAYS, **told))
+        told = reading or AS_IT_SAYS
+        told = told if variable is None else replace(told, variable=variable)
+        told = told if band_axis is None else replace(told, band_axis=band_axis)
+        cube = open_cube(os.fspath(filename_or_obj), bands=bands, reading=told)
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         # The name of the file may be that of a coordinate, such as y.
         name = cube.name if cube.name not in cube.coords and cube.name not in cube.dims else "cube"
@@ -77,5 +76,5 @@ class HadgeoBackendEntrypoint(BackendEntrypoint):
         return isinstance(name, str) and name.lower().endswith(_OURS) and os.path.isfile(name)  # noqa: PTH113
 
 
-#: Cubes with a header beside them, which other engines do not claim; NetCDF, Zarr and rasters have engines of their own.
+#: Cubes with a header beside them, which no other engine claims; NetCDF, Zarr and rasters have engines of their own.
 _OURS = (".bsq", ".bil", ".bip")

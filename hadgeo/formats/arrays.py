@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,10 @@ class StoredArray(ABC):
         shape: Lengths of its axes, as stored.
         dtype: Type of its samples, byte order included.
         chunks: Lengths of the chunks in which it is stored, or None where it lies in one piece.
+        keeps_chunks: Whether its library keeps decoded chunks, from which windows that share them are read again.
     """
+
+    keeps_chunks: ClassVar[bool] = False
 
     file: str
     name: str
@@ -143,8 +146,8 @@ class ContainerSource(Source):
 
     @property
     def cache_bytes(self) -> int:
-        """The chunks below a row of pixels, within limits; see `Source.cache_bytes`."""
-        if self.array.chunks is None:
+        """The chunks below a row of pixels, within limits, where any are kept; see `Source.cache_bytes`."""
+        if self.array.chunks is None or not self.array.keeps_chunks:
             return 0
         lengths = list(self.array.shape)
         lengths[self.axes.row] = 1

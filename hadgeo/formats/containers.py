@@ -136,18 +136,28 @@ def _named(container: Container, wanted: str) -> Variable:
 def _single_bands(container: Container) -> _Cube:
     """A cube of arrays of two axes, where there is one, or they are numbered as bands."""
     flat = [v for v in container.variables.values() if v.numeric and len(v.shape) == 2 and min(v.shape) > 1]
-    numbered = sorted(((int(m[2]), v) for v in flat if (m := _BAND_NAME.match(v.base))), key=lambda pair: pair[0])
-    bands = [v for _, v in numbered]
-    alike = {(v.group, v.shape, v.array.dtype, tuple(d.key for d in v.dims)) for v in bands}
-    others = [v for v in flat if v not in bands and bands and v.shape == bands[0].shape]
     if len(flat) == 1:
         return _stack(container, flat, ())
-    if len(alike) == 1 and not others and len(bands) > 1 and _consecutive([n for n, _ in numbered]):
+    bands = _numbered(flat)
+    if bands:
         told = f"{len(bands)} arrays, {bands[0].describe()} to {bands[-1].describe()}, are the bands of one cube"
         return _stack(container, bands, (told,))
     held = container.listing(container.variables.values())
     hint = "; name one with --variable" if flat else ""
     raise CubeError(f"{container.path}: no array of three axes in it; it holds {held}{hint}")
+
+
+def _numbered(flat: Sequence[Variable]) -> list[Variable]:
+    """Arrays that are numbered as bands, in that order; none where an array of their shape is called otherwise."""
+    told = sorted(((int(m[2]), v) for v in flat if (m := _BAND_NAME.match(v.base))), key=lambda pair: pair[0])
+    bands = [v for _, v in told]
+    if len(bands) < 2 or not _consecutive([number for number, _ in told]):
+        return []
+    kinds = {
+        (v.group, v.base.rstrip("0123456789"), v.shape, v.array.dtype, tuple(d.key for d in v.dims)) for v in bands
+    }
+    others = [v for v in flat if v not in bands and v.shape == bands[0].shape]
+    return bands if len(kinds) == 1 and not others else []
 
 
 def _consecutive(numbers: Sequence[int]) -> bool:

@@ -68,6 +68,8 @@ def open_hdf5(path: str, file: str) -> Any:
 class Hdf5Array(StoredArray):
     """A dataset of an HDF5 file."""
 
+    keeps_chunks = True
+
     @classmethod
     def of(cls, dataset: Any) -> Hdf5Array:
         """Remember an open ``h5py.Dataset``."""
@@ -77,9 +79,8 @@ class Hdf5Array(StoredArray):
     def open(self, cache: int) -> Boxes:
         """Open it; HDF5 keeps chunks once a process, whoever opens the file; see `StoredArray.open`."""
         # About a hundred places for each chunk that can be kept, and a prime: H5Pset_cache.
-        boxes: Boxes = import_h5py(self.file).File(self.file, "r", rdcc_nbytes=max(cache, 2**20), rdcc_nslots=100_003)[
-            self.name
-        ]
+        file = import_h5py(self.file).File(self.file, "r", rdcc_nbytes=cache, rdcc_nslots=100_003)
+        boxes: Boxes = file[self.name]
         return boxes
 
 

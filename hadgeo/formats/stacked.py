@@ -22,6 +22,11 @@ class StackedArray(StoredArray):
 
     parts: tuple[StoredArray, ...] = ()
 
+    @property
+    def keeps_chunks(self) -> bool:  # type: ignore[override]
+        """As its parts do."""
+        return self.parts[0].keeps_chunks
+
     @classmethod
     def of(cls, parts: Sequence[StoredArray]) -> StackedArray:
         """Stack arrays."""
