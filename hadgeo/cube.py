@@ -75,7 +75,7 @@ def open_cube(
     data = dask.array.from_array(  # type: ignore[no-untyped-call]
         source,
         chunks=_auto_chunks(source) if isinstance(chunks, str) and chunks == "auto" else chunks,
-        name=f"hadgeo-{_token(source, bands)}",
+        name=f"hadgeo-{_token(source, bands, reading)}",
         lock=False,
         asarray=False,
         meta=np.empty((0, 0, 0), dtype=source.dtype),
@@ -230,7 +230,7 @@ def _same(one: Metadata, other: Metadata) -> bool:
     )
 
 
-def _token(source: Source, bands: Sequence[int] | None) -> str:
+def _token(source: Source, bands: Sequence[int] | None, reading: Reading) -> str:
     """A name that is the same for the same file, so that dask may share work, and another once the file has changed."""
     try:
         status = Path(source.path).stat()
@@ -239,8 +239,10 @@ def _token(source: Source, bands: Sequence[int] | None) -> str:
         stamp = ()
     known = source.metadata
     chosen = None if bands is None else tuple(int(band) for band in bands)
-    decoding = (known.nodata, known.band_nodata, known.scale, known.offset)
-    return str(tokenize(os.path.abspath(source.path), stamp, chosen, source.shape, str(source.dtype), decoding))  # noqa: PTH100
+    decoding = (str(source.dtype), known.nodata, known.band_nodata, known.scale, known.offset)
+    path = os.path.abspath(source.path)  # noqa: PTH100
+    # What was said of the file tells which of its arrays and axes these are.
+    return str(tokenize(path, stamp, chosen, source.shape, decoding, repr(reading)))
 
 
 def _auto_chunks(source: Source) -> tuple[int, int, int]:

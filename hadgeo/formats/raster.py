@@ -188,7 +188,16 @@ def _unreadable(dataset: DatasetReader, band: int, row: int, col: int) -> tuple[
     return None
 
 
+#: GDAL takes their first axis for bands, whatever it is, and may turn their rows: hadgeo reads them itself.
+_CONTAINERS = {"netCDF", "HDF5", "HDF5Image", "Zarr"}
+
+
 def _check(dataset: DatasetReader, path: str) -> None:
+    if dataset.driver in _CONTAINERS:
+        raise CubeError(
+            f"{path}: {dataset.driver} is read from files and folders on a disk of this computer only, since GDAL may "
+            "mistake its axes; unpack or download it"
+        )
     if not dataset.count:
         names = dataset.subdatasets
         hint = f"; give one of its {len(names)} parts, such as {names[0]}" if names else ""

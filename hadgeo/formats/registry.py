@@ -21,6 +21,7 @@ ENTRY_POINT_GROUP = "hadgeo.formats"
 BUILT_IN = {
     "envi": "hadgeo.formats.envi:ENVI",
     "matlab": "hadgeo.formats.matlab:MATLAB",
+    "containers": "hadgeo.formats.containers:CONTAINER",
     "gdal": "hadgeo.formats.raster:GDAL",
 }
 
