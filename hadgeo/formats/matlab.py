@@ -24,7 +24,7 @@ from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError, ReadE
 from hadgeo.formats.gdal import NO_CRS, exists, open_dataset, settings
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
+from hadgeo.formats.wavelengths import Spectral, spectral, unknown_wavelengths
 from hadgeo.grid import Grid
 
 _CUBES = ("data", "image")
@@ -75,14 +75,15 @@ class MatlabSource(Source):
         self.dtype = decoded_dtype(stored)
         self._invalid = self._find_invalid(arrays)
         known = self._find_wavelengths(arrays)
-        missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
+        missing = unknown_wavelengths(known.wavelength, bands)
         self.metadata = Metadata(
             driver="MATLAB 7.3" if self._v73 else "MATLAB 5",
             stored_dtype=stored,
             grid=Grid((rows, cols)),
             wavelength=known.wavelength,
-            good=np.ones(bands, dtype=bool),
+            good=known.good_bands(bands),
             warnings=(NO_CRS, *missing, *known.warnings),
+            assumed=known.assumed,
         )
 
     def read(
