@@ -28,8 +28,11 @@ _SAME_WITHIN = 0.01
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
 
+#: A pixel that is longer than wide by this is none.
+_MOST_OBLONG = 1000.0
+
 #: Cosine and sine of whole quarters, which have no rounding errors.
-_QUARTERS = {0: (1.0, 0.0), 90: (0.0, 1.0), 180: (-1.0, 0.0), 270: (0.0, -1.0)}
+_QUARTERS = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
 
 #: What brings angles of geographic coordinates to degrees.
 _TO_DEGREES = {"minutes": 1 / 60, "seconds": 1 / 3600, "radians": 180 / math.pi}
@@ -47,7 +50,7 @@ class MapInfo:
         words: What stands behind them without a key: zone, hemisphere, datum.
         units: What ``units=`` says, in lower case, or empty.
         rotation: Degrees.
-        items: All items as they stand there, for what GDAL makes of them.
+        items: All items as they stand there, quotes kept, for what GDAL makes of them.
     """
 
     projection: str
@@ -62,10 +65,8 @@ class MapInfo:
     @property
     def transform(self) -> Affine:
         """The affine: with t the rotation, columns step by dx (cos t, sin t) and rows by dy (sin t, -cos t)."""
-        cos, sin = _QUARTERS.get(self.rotation % 360, None) or (
-            math.cos(self.rotation * (math.pi / 180)),
-            math.sin(self.rotation * (math.pi / 180)),
-        )
+        angle = self.rotation * (math.pi / 180)
+        cos, sin = _QUARTERS.get(self.rotation % 360) or (math.cos(angle), math.sin(angle))
         dx, dy = self.size
         a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
         before_x, before_y = self.reference[0] - 1, self.reference[1] - 1
@@ -88,9 +89,10 @@ def parse_map_info(text: str) -> MapInfo | str:
     Returns:
         What it says, or what is wrong with it.
     """
-    items = [item.strip().strip("\"'").strip() for item in text.strip().strip("{}").split(",")]
-    while items and not items[-1]:
-        items.pop()
+    raw = [item.strip() for item in text.strip().strip("{}").split(",")]
+    while raw and not raw[-1]:
+        raw.pop()
+    items = [item.strip("\"'").strip() for item in raw]
     keyed = {key.strip().lower(): value.strip() for key, _, value in (i.partition("=") for i in items if "=" in i)}
     plain = [item for item in items if "=" not in item]
     if len(plain) < 7:
@@ -100,13 +102,13 @@ def parse_map_info(text: str) -> MapInfo | str:
     if wrong is not None:
         return f"map info holds {shown(wrong)}, where a number must stand"
     x0, y0, east, north, dx, dy = (value for value in values if value is not None)
-    if not dx or not dy:
-        return f"map info has pixels of {dx:g} by {dy:g}"
+    if min(abs(dx), abs(dy)) * _MOST_OBLONG <= max(abs(dx), abs(dy)):
+        return f"map info has pixels of {dx:g} by {dy:g}; do its items stand in order, and are there decimal commas?"
     rotation = _number(keyed.get("rotation") or "0")
     if rotation is None:
         return f"map info has a rotation of {shown(keyed['rotation'])}, which is no number"
     units = keyed.get("units", "").strip("\"'").lower()
-    return MapInfo(plain[0], (x0, y0), (east, north), (dx, dy), tuple(plain[7:]), units, rotation, tuple(items))
+    return MapInfo(plain[0], (x0, y0), (east, north), (dx, dy), tuple(plain[7:]), units, rotation, tuple(raw))
 
 
 def _number(text: str) -> float | None:
@@ -129,7 +131,7 @@ def locate(fields: Mapping[str, str], seen: Georeference, place: Literal["header
         return seen
     info = parse_map_info(text)
     if isinstance(info, str):
-        grid = Grid(seen.grid.shape, seen.grid.crs)
+        grid = Grid(seen.grid.shape)
         return Georeference(grid, (f"{info}: correct the header", *missing(grid)), seen.assumed)
     crs, notes, assumed = coordinate_system(fields, info.projection, info.words, info.units, info.items, seen.grid.crs)
     factor = _TO_DEGREES.get(info.units, 1.0) if crs is not None and crs.is_geographic else 1.0
@@ -149,12 +151,6 @@ def _oddities(info: MapInfo, grid: Grid) -> list[str]:
         notes.append(
             f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: rows or columns run the other way, as is "
             "written there; sizes are positive in ENVI's own headers"
-        )
-    small, large = sorted(map(abs, info.size))
-    if large > 1000 * small:
-        notes.append(
-            f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: do its items stand in their order, and are "
-            "there decimal commas?"
         )
     projected = grid.crs is not None and grid.crs.is_projected
     if projected and info.projection.lower().startswith("utm") and _in_degrees(grid):
@@ -219,8 +215,8 @@ def _metres_apart(one: Grid, other: Grid) -> float | None:
     """Largest distance of the same corner in two grids, on the WGS 84 ellipsoid; None where one has no place there."""
     from pyproj import Geod
 
-    places = [grid.to_longitude_latitude(*np.array(grid.corners).T) for grid in (one, other)]
-    if places[0] is None or places[1] is None or not np.isfinite(places).all():
+    here, there = (grid.to_longitude_latitude(*np.array(grid.corners).T) for grid in (one, other))
+    if here is None or there is None or not np.isfinite([here, there]).all():
         return None
-    _, _, away = Geod(ellps="WGS84").inv(*places[0], *places[1])
+    _, _, away = Geod(ellps="WGS84").inv(*here, *there)
     return float(np.max(away))

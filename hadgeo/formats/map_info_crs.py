@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from hadgeo.formats.datums import datum_code, geographic_system
 from hadgeo.formats.number_lists import shown
 
 if TYPE_CHECKING:
@@ -25,35 +27,6 @@ _GDAL_DATUMS = {
     *("nouvelle triangulation francaise ign", "grs 80", "airy", "australian national", "bessel 1841", "clark 1866"),
 }
 _GDAL_UNITS = ("feet", "meters", "km", "yards", "miles", "nautical miles")
-
-#: Geographic systems of datums by names that EPSG does not have, letters and digits alone. EPSG codes.
-_DATUMS = {
-    **dict.fromkeys(("wgs84", "wgs1984", "dwgs1984", "gcswgs1984", "worldgeodeticsystem1984"), 4326),
-    **dict.fromkeys(("wgs72", "wgs1972", "dwgs1972"), 4322),
-    **dict.fromkeys(("nad83", "northamerica1983", "northamerican1983", "northamericandatum1983", "grs80"), 4269),
-    **dict.fromkeys(("nad27", "northamerica1927", "northamerican1927", "northamericandatum1927"), 4267),
-    **dict.fromkeys(("osgb36", "osgb1936", "ordnancesurveyofgreatbritain1936", "ordnancesurveygreatbritain1936"), 4277),
-    **dict.fromkeys(("ed50", "european1950", "europeandatum1950"), 4230),
-    **dict.fromkeys(("ed79", "european1979", "europeandatum1979"), 4668),
-    **dict.fromkeys(("ed87", "european1987", "europeandatum1987"), 4231),
-    **dict.fromkeys(("etrs89", "etrs1989", "detrs1989", "europeanterrestrialreferencesystem1989"), 4258),
-    **dict.fromkeys(("gda94", "geocentricdatumofaustralia1994"), 4283),
-    **dict.fromkeys(("gda2020", "geocentricdatumofaustralia2020"), 7844),
-    **dict.fromkeys(("agd66", "australiangeodetic1966"), 4202),
-    **dict.fromkeys(("agd84", "australiangeodetic1984"), 4203),
-    **dict.fromkeys(("s42", "pulkovo1942", "sk42"), 4284),
-    **dict.fromkeys(("sad69", "southamerican1969", "southamericandatum1969"), 4618),
-    **dict.fromkeys(("psad56", "provisionalsouthamerican1956", "provsamerican1956"), 4248),
-    **dict.fromkeys(("sirgas", "sirgas2000"), 4674),
-    **dict.fromkeys(("geodeticdatum1949", "nzgd49", "newzealand1949"), 4272),
-    **dict.fromkeys(("nzgd2000",), 4167),
-    **dict.fromkeys(("ireland1965",), 4299),
-    **dict.fromkeys(("rome1940", "montemario", "rome40"), 4265),
-    **dict.fromkeys(("ntf", "nouvelletriangulationfrancaise", "nouvelletriangulationfrancaiseign"), 4275),
-    **dict.fromkeys(("dhdn", "potsdam", "rauenberg"), 4314),
-    **dict.fromkeys(("jgd2000", "japanesegeodeticdatum2000"), 4612),
-    **dict.fromkeys(("sweref99",), 4619),
-}
 
 #: Metres of a unit of length.
 _METRES = {
@@ -93,7 +66,7 @@ def coordinate_system(
         projection: Name of the projection in ``map info``.
         words: What stands there behind the pixel sizes without a key.
         units: What it says of units, in lower case.
-        items: All items of ``map info``, as GDAL counts them.
+        items: All items of ``map info``, quotes kept, as GDAL counts them.
         seen: What GDAL takes for it.
 
     Returns:
@@ -111,10 +84,12 @@ def coordinate_system(
 
 
 def _from_esri(text: str) -> CRS | None:
-    try:
-        return CRS.from_wkt(text, morph_from_esri_dialect=True)
-    except CRSError:
-        return None
+    # Within an environment GDAL does not print what it thinks of a broken string.
+    with rasterio.Env():
+        try:
+            return CRS.from_wkt(text, morph_from_esri_dialect=True)
+        except CRSError:
+            return None
 
 
 def _of_string(written: CRS, projection: str, words: Sequence[str], units: str, seen: CRS | None) -> _Told:
@@ -137,7 +112,7 @@ def _agree(crs: CRS, projection: str, words: Sequence[str]) -> bool:
     """Whether a system can be what the words of ``map info`` name, as far as they are easily told."""
     known = crs.to_dict(projjson=True)
     base = known.get("base_crs", known)
-    said, written = (_DATUMS.get(_normal(name)) for name in (_datum_word(words) or "", str(base.get("name", ""))))
+    said, written = datum_code(_datum_word(words) or ""), datum_code(str(base.get("name", "")))
     if said is not None and written is not None and said != written:
         return False
     if _GEOGRAPHIC.search(projection):
@@ -194,7 +169,7 @@ def _of_utm(
         assumed = (*assumed, "map info names no datum: North America 1927 taken, as ENVI and GDAL do")
     if seen is not None and _gdal_knows_utm(items, datum):
         return seen, (), assumed
-    base, notes, more = _geographic(datum or "North America 1927")
+    base, notes, more = geographic_system(datum or "North America 1927")
     if base is None:
         return None, notes, assumed
     from pyproj.crs import ProjectedCRS
@@ -226,7 +201,7 @@ def _utm(projection: str, words: Sequence[str], northing: float | None) -> tuple
 
 def _northing(items: Sequence[str]) -> float | None:
     try:
-        return float(items[4])
+        return float(items[4].strip("\"'"))
     except (IndexError, ValueError):
         return None
 
@@ -244,7 +219,12 @@ def _gdal_knows(datum: str) -> bool:
 
 def _gdal_knows_utm(items: Sequence[str], datum: str | None) -> bool:
     """Whether GDAL finds zone, hemisphere and datum at the places where it looks for them."""
-    if len(items) < 9 or not items[7].isdecimal() or items[8].lower() not in ("north", "south"):
+    if (
+        len(items) < 9
+        or not items[0].lower().startswith("utm")
+        or not items[7].isdecimal()
+        or items[8].lower() not in ("north", "south")
+    ):
         return False
     at_its_place = items[9] if len(items) > 9 and "=" not in items[9] else None
     return at_its_place == datum and (datum is None or _gdal_knows(datum))
@@ -254,10 +234,10 @@ def _of_degrees(projection: str, words: Sequence[str], items: Sequence[str], see
     datum = next((word for word in words if word and not _HEMISPHERE.match(word) and not word.isdecimal()), None)
     assumed = () if datum else ("map info names no datum: WGS 84 taken, as GDAL does",)
     at_its_place = items[7] if len(items) > 7 and "=" not in items[7] else None
-    understood = len(items) > 7 and projection.lower().startswith("geographic lat") and at_its_place == datum
+    understood = len(items) > 7 and items[0].lower().startswith("geographic lat") and at_its_place == datum
     if seen is not None and understood and (datum is None or _gdal_knows(datum)):
         return seen, (), assumed
-    base, notes, more = _geographic(datum or "WGS-84")
+    base, notes, more = geographic_system(datum or "WGS-84")
     return (None if base is None else _registered(base)), notes, (*assumed, *more)
 
 
@@ -270,7 +250,7 @@ def _of_projection(fields: Mapping[str, str], projection: str, seen: CRS | None)
     datum = _projection_datum(fields)
     if datum is None or _gdal_knows(datum) or projection.lower().startswith("state plane"):
         return seen, (), ()
-    base, notes, assumed = _geographic(datum)
+    base, notes, assumed = geographic_system(datum)
     if base is None:
         return None, notes, assumed
     import pyproj
@@ -287,49 +267,6 @@ def _projection_datum(fields: Mapping[str, str]) -> str | None:
     plain = [item for item in items if item and "=" not in item]
     word = plain[-2] if len(plain) > 4 else ""
     return word if any(letter.isalpha() for letter in word) and not re.match(r"^[-+\d.eE]+$", word) else None
-
-
-def _geographic(datum: str) -> tuple[pyproj.CRS | None, tuple[str, ...], tuple[str, ...]]:
-    """The geographic system of a datum by its name: warnings where nobody knows it, else what it was taken for."""
-    import pyproj
-
-    name = _normal(datum)
-    code = _DATUMS.get(name) or _DATUMS.get(name.removeprefix("d")) or _DATUMS.get(_with_century(name))
-    found = pyproj.CRS.from_epsg(code) if code else _registered_datum(datum)
-    if found is None:
-        return (
-            None,
-            (
-                f"the datum {shown(datum)} is not known: no coordinate reference system is taken from it; GDAL takes WGS 84",
-            ),
-            (),
-        )
-    plain = _normal(found.name) in (name, _with_century(name)) or name.startswith(("wgs84", "wgs1984"))
-    return found, (), () if plain else (f"the datum {shown(datum)} taken for {found.name}",)
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _with_century(name: str) -> str:
-    """A name with its year in full: ``… of Great Britain 36`` is of 1936."""
-    return re.sub(r"(?<!\d)(\d\d)$", r"19\1", name)
-
-
-def _registered_datum(name: str) -> pyproj.CRS | None:
-    """The geographic system of a datum that EPSG's register knows by that name, or an alias of it."""
-    from pyproj.crs import Datum, GeographicCRS
-    from pyproj.exceptions import CRSError as ProjError
-
-    blank = re.sub(r"[-_']+", " ", name).strip()
-    for spelled in dict.fromkeys((name, blank, re.sub(r"(?<!\d)(\d\d)$", r"19\1", blank))):
-        try:
-            datum = Datum.from_name(spelled)
-        except ProjError:
-            continue
-        return GeographicCRS(name=datum.name, datum=datum)
-    return None
 
 
 def _registered(made: pyproj.CRS) -> CRS:
@@ -375,8 +312,8 @@ def _about(one: float, other: float, within: float) -> bool:
 def crs_name(crs: CRS) -> str:
     """A system's name for a message, in a few words."""
     text: str = crs.to_string()
-    found = re.match(r'^\w+\["([^"]*)"', text)
-    return found[1] if found else text[:60]
+    names = re.findall(r'(?:CS|CRS)\["([^"]*)"', text) or [text[:60]]
+    return f"a projection of {names[-1]}" if names[0] in ("unnamed", "undefined", "unknown") else names[0]
 
 
 def _words(projection: str, words: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def _pieces(bare: str) -> list[str]:
 
 
 def _decimal_commas(bare: str, given: Sequence[str], wanted: int) -> list[str] | None:
-    """The items with points, where commas stand within numbers: as ``450,5, 550,5``, ``450,5 550,5`` or ``450,5,550,5``."""
+    """The items with points, where commas stand within numbers: ``450,5, 550,5``, ``450,5 550,5``, ``450,5,550,5``."""
     apart = [item.strip(",") for item in re.split(r"[;\s]+", bare) if item.strip(",")]
     if len(apart) == wanted and all(_DECIMAL_COMMA.match(item) for item in apart):
         return [item.replace(",", ".") for item in apart]

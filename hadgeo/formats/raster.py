@@ -104,6 +104,7 @@ class RasterSource(Source):
                 raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
             self.metadata = header_metadata(header, locate(header.fields, place, self._reading.place))
         else:
+            _check_no_lie(dataset, self.path)
             self.metadata = _metadata(dataset, place, stored, self._name)
 
     @property
@@ -210,16 +211,20 @@ def _check(dataset: DatasetReader, path: str) -> None:
         names = dataset.subdatasets
         hint = f"; give one of its {len(names)} parts, such as {names[0]}" if names else ""
         raise CubeError(f"{path}: no bands in it{hint}")
-    if dataset.driver == "ENVI" and exists(dataset.name) and (kind := foreign_format(Path(dataset.name))) is not None:
-        # GDAL believes the header, where it has no driver for what the file is.
-        raise CubeError(
-            f"{path}: a file of another format ({kind}) that GDAL cannot open, and no raw samples as the ENVI header "
-            "beside it says; give the data themselves"
-        )
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise CubeError(f"{path}: samples are complex; take their magnitude first")
     if dataset.driver == "GTiff" and exists(dataset.name):
         _check_whole(dataset, path)
+
+
+def _check_no_lie(dataset: DatasetReader, path: str) -> None:
+    """Refuse a file of another format that GDAL reads as raw, where it has no driver for it and believes a header."""
+    kind = foreign_format(Path(dataset.name)) if dataset.driver == "ENVI" and exists(dataset.name) else None
+    if kind is not None:
+        raise CubeError(
+            f"{path}: a file of another format ({kind}) that GDAL cannot open, and no raw samples as the ENVI header "
+            "beside it says; give the right file, or write this one as GeoTIFF"
+        )
 
 
 def _check_whole(dataset: DatasetReader, path: str) -> None:

@@ -162,7 +162,7 @@ def _plausible_width(width: float, wavelength: Values | None) -> bool:
     if not centres.size:
         return True
     spacing = float(np.median(np.diff(centres))) if centres.size > 1 else 0.0
-    return width <= np.median(centres) / 2 and (spacing == 0.0 or width <= _MOST_OVERLAP * spacing)
+    return bool(width <= np.median(centres) / 2 and (spacing == 0.0 or width <= _MOST_OVERLAP * spacing))
 
 
 def _span(values: Values) -> str:
