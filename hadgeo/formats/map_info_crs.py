@@ -147,7 +147,7 @@ def _of_words(
     if projection.lower().startswith("utm"):
         told = _of_utm(projection, words, items, seen, _northing(items))
     elif _GEOGRAPHIC.search(projection):
-        told = _of_degrees(projection, words, items, seen)
+        told = _of_degrees(words, items, seen)
     else:
         told = _of_projection(fields, projection, seen)
     crs, notes, assumed = told
@@ -230,7 +230,7 @@ def _gdal_knows_utm(items: Sequence[str], datum: str | None) -> bool:
     return at_its_place == datum and (datum is None or _gdal_knows(datum))
 
 
-def _of_degrees(projection: str, words: Sequence[str], items: Sequence[str], seen: CRS | None) -> _Told:
+def _of_degrees(words: Sequence[str], items: Sequence[str], seen: CRS | None) -> _Told:
     datum = next((word for word in words if word and not _HEMISPHERE.match(word) and not word.isdecimal()), None)
     assumed = () if datum else ("map info names no datum: WGS 84 taken, as GDAL does",)
     at_its_place = items[7] if len(items) > 7 and "=" not in items[7] else None
@@ -312,7 +312,7 @@ def _about(one: float, other: float, within: float) -> bool:
 def crs_name(crs: CRS) -> str:
     """A system's name for a message, in a few words."""
     text: str = crs.to_string()
-    names = re.findall(r'(?:CS|CRS)\["([^"]*)"', text) or [text[:60]]
+    names = re.findall(r'(?:CS|CRS)\["+([^"]*)"', text) or [text[:60]]
     return f"a projection of {names[-1]}" if names[0] in ("unnamed", "undefined", "unknown") else names[0]
 
 

@@ -76,7 +76,7 @@ def counts(values: Values) -> bool:
     return bool((np.diff(values) == 1.0).all())
 
 
-def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | None, str | None]:
+def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | None, float, str | None]:
     """Bring wavelengths to nm.
 
     Args:
@@ -85,26 +85,44 @@ def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | Non
 
     Returns:
         The wavelengths, NaN for those that are zero, negative, not finite or impossible, or None where half of them or
-        more are; and one line about the unit where it contradicts the values.
+        more are; what brought them to nm; and one line about the unit where it contradicts the values.
     """
-    known = values[np.isfinite(values) & (values > 0)]
+    valid = np.isfinite(values) & (values > 0)
+    known = values[valid]
     if 2 * known.size <= values.size:
-        return None, None
+        return None, named or 1.0, None
     factor = named or (1.0 if np.median(known) > LARGEST_MICROMETRE else 1e3)
     better = _unit_of(known, factor, stated=named is not None)
+    share = _share(known, better)
+    mixed = _each_by_magnitude(known) if share < 1.0 else None
+    if mixed is not None:
+        scaled = np.full(values.shape, np.nan)
+        scaled[valid] = mixed
+        return scaled, better, f"wavelengths of {_span(known)} in nm and µm: each taken by its magnitude"
+    scaled = times(np.where(valid, values, np.nan), better)
+    if share >= _ENOUGH:
+        low, high = _POSSIBLE_NM
+        scaled = np.where((scaled >= low) & (scaled <= high), scaled, np.nan)
+    if 2 * np.isfinite(scaled).sum() <= values.size:
+        return None, better, None
     note = None
-    if better != factor and named is not None:
-        note = f"wavelengths of {_span(known)} cannot be {_NAMES[factor]} as the file says: taken for {_NAMES[better]}"
-    elif better != factor:
-        note = f"wavelengths of {_span(known)} without a unit: taken for {_NAMES[better]}"
-    with np.errstate(over="ignore"):
-        scaled = times(values, better)
-    low, high = _POSSIBLE_NM
-    if _share(known, better) > _ENOUGH:
-        possible = (scaled >= low) & (scaled <= high)
-    else:
-        possible = np.isfinite(scaled) & (scaled > 0)
-    return np.where(possible, scaled, np.nan), note
+    if better != factor:
+        doubt = f"cannot be {_NAMES[factor]} as the file says" if named is not None else "without a unit"
+        note = f"wavelengths of {_span(known)} {doubt}: taken for {_NAMES[better]}"
+    return scaled, better, note
+
+
+def _each_by_magnitude(known: Values) -> Values | None:
+    """Wavelengths of which some are in nm and others in µm, or None where they do not rise then.
+
+    The two ranges do not overlap, and two spectrometers of one camera may come with a unit each.
+    """
+    low, high = PLAUSIBLE_NM
+    small = known <= high / 1e3
+    scaled = np.where(small, times(known, 1e3), known)
+    if small.all() or not small.any() or scaled.min() < low or scaled.max() > high or (np.diff(scaled) <= 0).any():
+        return None
+    return scaled
 
 
 def _unit_of(known: Values, factor: float, *, stated: bool) -> float:
@@ -131,7 +149,7 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     Args:
         widths: As the file has them; NaN where there are none.
         wavelength: Centres in nm, NaN where unknown; or None.
-        named: What brings the unit that the file names to nm, or None where it names none.
+        named: What brought the centres to nm, or would have, or None where no unit is known.
 
     Returns:
         The widths, NaN for those that are zero, negative or not finite, or None where no unit makes them plausible; and
@@ -149,7 +167,8 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     note = None
     if named is not None and factor != named:
         note = (
-            f"widths of {_span(widths[valid])} cannot be {_NAMES[named]} as the file says: taken for {_NAMES[factor]}"
+            f"widths of {_span(widths[valid])} cannot be {_NAMES[named]} as the wavelengths are: "
+            f"taken for {_NAMES[factor]}"
         )
     return np.where(valid, times(widths, factor), np.nan), note
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError
-from hadgeo.formats.number_lists import lenient_numbers, numbers
+from hadgeo.formats.number_lists import lenient_numbers, numbers, shown
 from hadgeo.formats.spectral_units import (
     PLAUSIBLE_NM,
     counts,
@@ -114,9 +114,8 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
     if is_no_wavelength(unit):
         notes += [f"the spectral axis is in {unit!r}: no wavelengths are known"] * ("wavelength" in fields)
     else:
-        named = unit_factor(unit)
-        wavelength = _wavelength(fields, bands, named, notes, mended)
-        fwhm = _fwhm(fields, bands, named or _guess(fields, bands, wavelength), wavelength, notes, mended)
+        wavelength, factor = _wavelength(fields, bands, unit_factor(unit), notes, mended)
+        fwhm = _fwhm(fields, bands, factor, wavelength, notes, mended)
     return Spectral(wavelength, fwhm, _good(fields, bands, where), tuple(notes), tuple(mended))
 
 
@@ -154,51 +153,45 @@ def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[s
 
 def _wavelength(
     fields: Fields, bands: int, named: float | None, notes: list[str], mended: list[str]
-) -> npt.NDArray[np.float64] | None:
+) -> tuple[npt.NDArray[np.float64] | None, float | None]:
+    """Centres in nm, and what brought them there, which is the named unit's where there are none."""
     values = _list(fields, "wavelength", bands, notes, mended)
     if values is None:
-        return None
+        return None, named
     if counts(values) and named != 1e3:
         notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: left aside")
-        return None
-    wavelength, note = wavelengths_in_nm(values, named)
+        return None, named
+    wavelength, factor, note = wavelengths_in_nm(values, named)
     if wavelength is None:
-        notes.append("wavelengths that are zero, negative or not finite: left aside")
-        return None
+        notes.append("wavelengths that are zero, negative, impossible or not finite: left aside")
+        return None, named
     mended += [note] if note else []
     unknown = int(np.isnan(wavelength).sum())
     if unknown:
         notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands count as bad")
-    return wavelength
-
-
-def _guess(fields: Fields, bands: int, wavelength: npt.NDArray[np.float64] | None) -> float | None:
-    """What brought wavelengths without a unit to nm, so that widths beside them are read alike."""
-    if wavelength is None:
-        return None
-    values, _ = lenient_numbers(fields["wavelength"], bands)
-    return next((f for f in (1.0, 1e3, 1e9, 0.1, 1e6) if np.allclose(values * f, wavelength, equal_nan=True)), None)
+    return wavelength, factor
 
 
 def _fwhm(
     fields: Fields,
     bands: int,
-    named: float | None,
+    factor: float | None,
     wavelength: npt.NDArray[np.float64] | None,
     notes: list[str],
     mended: list[str],
 ) -> npt.NDArray[np.float64] | None:
     values = _list(fields, "fwhm", bands, notes, mended)
-    if values is None:
-        return None
-    if wavelength is None and named is None:
+    if values is None or (wavelength is None and factor is None):
         # Without centres and units, 10 may be nanometres and 0.01 micrometres, or not.
         return None
-    fwhm, note = widths_in_nm(values, wavelength, named)
+    fwhm, note = widths_in_nm(values, wavelength, factor)
     if fwhm is None:
         notes.append(note or "values of fwhm that are zero, negative or not finite: left aside")
         return None
     mended += [note] if note else []
+    unknown = int(np.isnan(fwhm).sum())
+    if unknown:
+        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or no numbers: those are not known")
     return fwhm
 
 
@@ -230,21 +223,43 @@ def from_names(names: Sequence[str | None]) -> Spectral:
 
 
 def _from_bare_names(names: Sequence[str | None]) -> Spectral:
-    found = [_BRACKETED.search(name or "") or _ONLY_NUMBER.match(name or "") for name in names]
-    if len(found) < 3 or not all(found):
+    texts = [_number_in(name or "") for name in names]
+    if len(texts) < 3 or not all(texts):
+        texts = _second_numbers(names)
+    if len(texts) < 3:
         return Spectral()
-    values = np.array([float(match[1]) for match in found if match], dtype=np.float64)
-    steps = np.diff(values)
-    if (steps <= 0).any() or (steps == 1.0).all():
+    values = np.array([float(text) for text in texts], dtype=np.float64)
+    if not _may_be_wavelengths(values):
         return Spectral()
     low, high = PLAUSIBLE_NM
     for factor, unit in ((1.0, "nm"), (1e3, "µm")):
         # Whole numbers up to 20 number the bands, and are no micrometres.
-        written = unit == "nm" or all("." in match[1] for match in found if match)
+        written = unit == "nm" or all("." in text for text in texts)
         if written and (values * factor >= low).all() and (values * factor <= high).all():
-            note = f"wavelengths taken from the bands' names, such as {names[0]!r}, in {unit}"
+            note = f"wavelengths taken from the bands' names, such as {shown(names[0] or '')}, in {unit}"
             return Spectral(wavelength=times(values, factor), assumed=(note,))
     return Spectral()
+
+
+def _number_in(name: str) -> str:
+    """The number of a name, where there is one alone or one in brackets at its end; else nothing."""
+    found = _BRACKETED.search(name) or _ONLY_NUMBER.match(name)
+    return found[1] if found else ""
+
+
+def _second_numbers(names: Sequence[str | None]) -> list[str]:
+    """The second numbers of names such as ``Band 1 503.2``, where the first ones count the bands."""
+    pairs = [re.findall(r"\d+(?:\.\d+)?", name or "") for name in names]
+    counted = all(len(pair) == 2 and pair[0] == str(number) for number, pair in enumerate(pairs, start=1))
+    return [pair[1] for pair in pairs] if counted else []
+
+
+def _may_be_wavelengths(values: npt.NDArray[np.float64]) -> bool:
+    """Whether numbers of names rise, but not as counting does, and are no years."""
+    steps = np.diff(values)
+    whole = bool((values == np.round(values)).all())
+    years = whole and values.min() >= 1900 and values.max() <= 2100
+    return not ((steps <= 0).any() or (steps == 1.0).all() or years)
 
 
 def first_known(candidates: Sequence[Spectral]) -> Spectral:

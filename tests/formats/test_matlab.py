@@ -96,7 +96,6 @@ def test_truth_may_be_a_picture(tmp_path: Path, suffix: str) -> None:
         ({"a": STORED, "b": STORED}, "2 arrays of three dimensions and none called data or image; it holds a 4x5x3"),
         ({"a": STORED[0]}, "0 arrays of three dimensions"),
         ({"data": STORED * 1j}, "samples of data are complex"),
-        ({"data": STORED, "wavelengths": np.arange(1, 5)}, "4 values of wavelength for 3 bands"),
     ],
 )
 def test_unusable_files_say_what_they_hold(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -104,6 +103,14 @@ def test_unusable_files_say_what_they_hold(tmp_path: Path, arrays: dict[str, Any
     with pytest.raises(CubeError, match=message) as caught:
         open_source(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_wavelengths_of_another_number_than_the_bands_are_left_aside(tmp_path: Path, version: str) -> None:
+    path = write(tmp_path / "x.mat", version, data=STORED, wavelengths=np.array([[400.0, 500, 600, 700]]))
+    known = open_source(path).metadata
+    assert known.wavelength is None
+    assert any("4 values of wavelength for 3 bands: left aside" in line for line in known.warnings)
 
 
 def test_damaged_samples_are_an_error_of_reading(tmp_path: Path) -> None:
