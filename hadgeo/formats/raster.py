@@ -86,6 +86,8 @@ class RasterSource(Source):
 
     def _describe(self, dataset: DatasetReader, header: Header | None) -> None:
         _check(dataset, self.path)
+        if header is None:
+            _check_no_lie(dataset, self.path)
         # Parts of an archive or an object store are named by GDAL too, and nobody else can look at them.
         self._files = tuple(Path(name) for name in dataset.files if exists(name))
         self.shape = (dataset.count, dataset.height, dataset.width)
@@ -104,7 +106,6 @@ class RasterSource(Source):
                 raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
             self.metadata = header_metadata(header, locate(header.fields, place, self._reading.place))
         else:
-            _check_no_lie(dataset, self.path)
             self.metadata = _metadata(dataset, place, stored, self._name)
 
     @property
