@@ -68,10 +68,12 @@ def default_bands(
 
     Args:
         total: Number of bands.
-        wavelength: Band centres in nm, or None.
+        wavelength: Band centres in nm, NaN for bands whose centre is not known, or None.
         good: The sensor's own list of good bands, or None.
     """
     selection = BandSelection(tuple(range(total)), total)
+    if wavelength is not None:
+        selection = selection.without(np.isnan(wavelength), "of unknown wavelength")
     if good is not None:
         selection = selection.without(~good, "bad in the header")
     if wavelength is not None:

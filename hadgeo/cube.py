@@ -223,7 +223,8 @@ def _original(data: Any) -> Source | None:
 
 def _same(one: Metadata, other: Metadata) -> bool:
     def equal(a: Any, b: Any) -> bool:
-        return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+        # Bands of unknown wavelength have NaN on both sides.
+        return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True))
 
     return one.grid == other.grid and all(
         equal(getattr(one, name), getattr(other, name)) for name in ("wavelength", "fwhm", "good")
@@ -315,7 +316,7 @@ def _metadata_of(cube: xr.DataArray, base: Metadata) -> Metadata:
         grid=_grid_of(cube),
         wavelength=known.wavelength,
         fwhm=known.fwhm,
-        good=known.good if known.good is not None else np.ones(cube.shape[0], dtype=bool),
+        good=known.good_bands(cube.shape[0]),
         band_names=tuple(names) if names is not None else None,
     )
 

@@ -38,11 +38,12 @@ class Spectrum(BaseModel):
     Attributes:
         indices: Their 0-based indices in the sensor's cube.
         total: Bands of that cube.
-        wavelength: Their centres in nm, or None.
-        fwhm: Their full widths at half maximum in nm, or None.
+        wavelength: Their centres in nm, NaN where one is not known, or None.
+        fwhm: Their full widths at half maximum in nm, NaN where one is not known, or None.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # NaN, of bands whose wavelength is not known, stays NaN.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     indices: tuple[int, ...]
     total: int
@@ -53,7 +54,7 @@ class Spectrum(BaseModel):
 class _Header(BaseModel):
     """What stands in a file beside the tensors."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     format_version: int
     hadgeo_version: str

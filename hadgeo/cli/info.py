@@ -80,13 +80,18 @@ def _facts(source: Any) -> dict[str, Any]:
         "bytes": bands * rows * cols * metadata.stored_dtype.itemsize,
         "crs": metadata.crs.to_string() if metadata.crs else None,
         "transform": list(metadata.transform)[:6] if metadata.georeferenced else None,
-        "wavelength_nm": None if wavelength is None else [round(float(w), 4) for w in wavelength],
-        "fwhm_nm": None if metadata.fwhm is None else [round(float(w), 4) for w in metadata.fwhm],
+        "wavelength_nm": _rounded(wavelength),
+        "fwhm_nm": _rounded(metadata.fwhm),
         "bad_bands": None if good is None else [i + 1 for i, g in enumerate(good) if not g],
         "nodata": _finite(metadata.nodata),
         "warnings": list(metadata.warnings),
         "assumed": list(metadata.assumed),
     }
+
+
+def _rounded(values: Any) -> list[float | None] | None:
+    """One number a band, None for bands of which it is not known."""
+    return None if values is None else [round(float(v), 4) if math.isfinite(v) else None for v in values]
 
 
 def _finite(value: float | None) -> float | str | None:
@@ -95,7 +100,7 @@ def _finite(value: float | None) -> float | str | None:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    wavelength = facts["wavelength_nm"]
+    wavelength = [value for value in facts["wavelength_nm"] or () if value is not None]
     spectrum = f"{wavelength[0]:g} to {wavelength[-1]:g} nm" if wavelength else "wavelengths unknown"
     lines = {
         "file": facts["file"],

@@ -40,7 +40,7 @@ def info(file: str, as_json: bool) -> None:
         }
         print_json(facts)
         return
-    centres = spectrum.wavelength
+    centres = [value for value in spectrum.wavelength or () if value == value]
     lines = {
         "file": file,
         "detector": f"{model.detector.name}, {model.detector.title}",

@@ -323,7 +323,8 @@ def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
     """
     names = [f"band {number}" for number in evidence.band.values]
     if "wavelength" in evidence.coords:
-        names = [f"{wavelength:.0f} nm" for wavelength in evidence.wavelength.values]
+        known = evidence.wavelength.values
+        names = [f"{w:.0f} nm" if np.isfinite(w) else name for w, name in zip(known, names, strict=True)]
     spread = evidence.spread.where(evidence.spread > 0)
     deviation = (evidence.difference / spread).values
     order = np.argsort(-np.abs(deviation), axis=1)[:, :count]

@@ -149,6 +149,6 @@ def _with_gaps(
 ) -> npt.NDArray[np.float64]:
     """Put a NaN wherever bands are left out, so that no line is drawn across."""
     step = np.diff(position)
-    usual = np.median(np.abs(step)) if step.size else 0.0
+    usual = np.median(np.abs(step[np.isfinite(step)])) if np.isfinite(step).any() else 0.0
     gaps = np.flatnonzero((np.diff(band) > 1) | (np.abs(step) > _GAP_STEPS * usual)) + 1
     return np.insert(values.astype(np.float64), gaps, np.nan)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import ContainerSource
 from hadgeo.formats.axes import FoundAxes, candidates, find_axes
@@ -21,7 +19,7 @@ from hadgeo.formats.place import find_place
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.formats.stacked import StackedArray
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS
+from hadgeo.formats.wavelengths import unknown_wavelengths
 from hadgeo.formats.zarr_store import is_zarr, list_zarr, split_zarr
 
 #: Names of parts as GDAL writes them: NETCDF:"file":variable, HDF5:"file"://group/variable, ZARR:"folder":/variable.
@@ -181,7 +179,7 @@ def _source(name: str, container: Container, cube: _Cube) -> Source:
     place = find_place(container, whole, axes)
     netcdf = container.driver.startswith("NetCDF")
     packed = packing_of_bands(parts, netcdf=netcdf) if parts else packing(whole, shape[0], netcdf=netcdf)
-    missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
+    missing = unknown_wavelengths(known.wavelength, shape[0])
     metadata = Metadata(
         driver=container.driver,
         stored_dtype=whole.array.dtype,
@@ -189,14 +187,14 @@ def _source(name: str, container: Container, cube: _Cube) -> Source:
         interleave=axes.interleave,
         wavelength=known.wavelength,
         fwhm=known.fwhm,
-        good=known.good if known.good is not None else np.ones(shape[0], dtype=bool),
+        good=known.good_bands(shape[0]),
         nodata=packed.nodata,
         band_nodata=packed.band_nodata,
         scale=packed.scale,
         offset=packed.offset,
         band_names=names,
         warnings=(*container.notes, *place.place.warnings, *known.warnings, *missing, *packed.warnings),
-        assumed=(*cube.found.assumed, *place.assumed),
+        assumed=(*cube.found.assumed, *known.assumed, *place.assumed),
     )
     return ContainerSource(name, whole.array, axes, metadata, fills=packed.fills, limits=packed.limits)
 

@@ -18,14 +18,26 @@ import numpy.typing as npt
 from rasterio.errors import RasterioError
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
-from hadgeo.formats.envi_header import LAYOUT, Header, find_data, find_header, header_names, read_header
+from hadgeo.formats.envi_header import (
+    LAYOUT,
+    Header,
+    find_data,
+    find_header,
+    header_names,
+    is_header,
+    may_be_data,
+    read_header,
+)
 from hadgeo.formats.envi_metadata import header_metadata
-from hadgeo.formats.gdal import NO_CRS, Georeference, georeference, open_dataset
+from hadgeo.formats.esri_header import is_esri_header
+from hadgeo.formats.gdal import Georeference, georeference, listening, missing, open_dataset, told
+from hadgeo.formats.magic import foreign_format
+from hadgeo.formats.map_info import locate
+from hadgeo.formats.number_lists import numbers
 from hadgeo.formats.raster import RasterSource
 from hadgeo.formats.raw import GAP_BYTES, RawFile
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source, decode_bands, decoded_dtype
-from hadgeo.formats.wavelengths import numbers
 from hadgeo.grid import Grid
 
 #: Stored bytes that a reading thread holds at a time, where a line is not longer.
@@ -73,12 +85,14 @@ class EnviSource(Source):
         self._header = Path(header.name).absolute()
         self.shape = header.shape
         self.block = None
-        self._check(header)
+        excess = self._check(header)
         self._stored = header.dtype
         self._skip = header.integer("header offset", 0)
         self._band_axis, self._to_bsq = LAYOUT[header.interleave]
         self.dtype = decoded_dtype(self._stored)
-        self.metadata = header_metadata(header, _locate(self._file, header.shape[1:]))
+        self.metadata = header_metadata(header, _locate(self._file, header, reading))
+        if excess:
+            self.metadata = replace(self.metadata, warnings=(*self.metadata.warnings, excess))
         if self.metadata.nodata is None:
             self._look_for_fill()
 
@@ -185,7 +199,8 @@ class EnviSource(Source):
                     self.metadata = replace(self.metadata, nodata=value, warnings=(*self.metadata.warnings, note))
                     return
 
-    def _check(self, header: Header) -> None:
+    def _check(self, header: Header) -> str | None:
+        """Check that the file can hold what its header promises, and say where it holds much more."""
         for key in ("major frame offsets", "minor frame offsets"):
             if any(numbers(header.fields.get(key, ""), key, header.name)):
                 raise CubeError(f"{header.name}: {key} are not supported; write the cube without them")
@@ -198,19 +213,28 @@ class EnviSource(Source):
                 f"{self.path}: {size} bytes, but its header promises {header.data_bytes} "
                 f"({' x '.join(map(str, header.shape))} of {header.dtype.name}); the file is cut short: copy it again"
             )
+        bands, _, width = header.shape
+        if size - header.data_bytes < bands * width * header.dtype.itemsize:
+            return None
+        return (
+            f"{size} bytes, and its header promises {header.data_bytes}: are lines, samples, bands, data type and "
+            "header offset right?"
+        )
 
 
-def _locate(file: Path, shape: tuple[int, int]) -> Georeference:
-    try:
-        with open_dataset(str(file)) as dataset:
-            return georeference(dataset)
-    except RasterioError as error:
-        reason = " ".join(str(error).split())
-        return Georeference(Grid(shape), (f"GDAL cannot tell where it lies ({reason})", NO_CRS))
-
-
-#: First bytes of formats that may lie beside an ENVI header and are not raw.
-_NOT_RAW = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89HDF", b"\x89PNG", b"CDF\x01", b"CDF\x02", b"BM")
+def _locate(file: Path, header: Header, reading: Reading) -> Georeference:
+    """Where a cube lies, and what GDAL warned of when it was asked."""
+    with listening() as heard:
+        try:
+            with open_dataset(str(file)) as dataset:
+                seen = georeference(dataset)
+        except RasterioError as error:
+            reason = " ".join(str(error).split())
+            grid = Grid(header.shape[1:])
+            seen = Georeference(grid, (f"GDAL cannot tell where it lies ({reason})", *missing(grid)))
+            heard.clear()
+    place = locate(header.fields, seen, reading.place)
+    return replace(place, warnings=(*place.warnings, *told(heard)))
 
 
 class EnviFormat:
@@ -219,33 +243,53 @@ class EnviFormat:
     title = "ENVI"
 
     def claims(self, name: str) -> bool:
-        """Whether it is a header, or a file with a header beside it and no mark of another format."""
+        """Whether it is a header, or a file with a header beside it that can describe it."""
         file = Path(name)
         if not file.is_file():
             return False
-        return file.suffix.lower() == ".hdr" or (find_header(file) is not None and not _starts_otherwise(file))
+        if file.suffix.lower() == ".hdr":
+            return True
+        found = find_header(file)
+        if found is None:
+            return False
+        try:
+            return foreign_format(file) is None or may_be_data(file, read_header(found))
+        except CubeError:
+            # Opening it will say what is wrong with the header.
+            return True
 
     def open(self, name: str, reading: Reading) -> Source:
         """Open a raw cube, or through GDAL one that is compressed or has its samples in a TIFF; see `Format.open`."""
         file = Path(name)
-        if file.suffix.lower() == ".hdr":
-            header, data = read_header(file), find_data(file)
-        else:
+        if file.suffix.lower() != ".hdr":
             found = find_header(file)
             assert found is not None  # since `claims` has found it
             header, data = read_header(found), file
-        if header.compressed or header.fields.get("file type", "").upper().startswith("TIFF"):
+            header.check_image()
+        elif not is_header(file) and is_esri_header(file):
+            return RasterSource(name, None, find_data(file), reading=reading)
+        else:
+            header = read_header(file)
+            header.check_image()
+            data = find_data(file, header)
+        if header.compressed:
             return RasterSource(name, header, data, reading=reading)
-        return EnviSource(name, header, data, reading=reading)
+        return _open_typed(name, header, data, reading)
 
 
-def _starts_otherwise(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(8).startswith(_NOT_RAW)
-    except OSError:
-        # Whoever opens it will say why.
-        return False
+def _open_typed(name: str, header: Header, data: Path, reading: Reading) -> Source:
+    """Open data by what the header says of their kind, where it is no lie."""
+    kind = foreign_format(data, header.data_bytes)
+    if header.file_type.startswith("tiff") or (kind == "TIFF" and not header.raw):
+        return RasterSource(name, header, data, reading=reading)
+    if kind is not None:
+        return RasterSource(name, None, data, reading=reading)
+    if not header.raw and data.stat().st_size != header.data_bytes:
+        raise CubeError(
+            f"{header.name}: file type is {header.fields['file type']!r}, and {data.name} is none that is known, nor "
+            "raw; give the data in ENVI's own format"
+        )
+    return EnviSource(name, header, data, reading=reading)
 
 
 ENVI = EnviFormat()

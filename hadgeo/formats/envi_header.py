@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,43 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, CubeNotFoundError
-from hadgeo.formats.wavelengths import Spectral, first_known, from_names, numbers, spectral, split_list
+from hadgeo.formats.magic import foreign_format
+from hadgeo.formats.number_lists import numbers, shown, split_list
+from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral
 
 #: ENVI's numbers for sample types; 6 and 9 are complex.
 _DTYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = {6, 9}
 
 #: What data files beside a header are called, in the order in which they are looked for.
-_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".envi", ".cube")
+RAW_SUFFIXES = (
+    *("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".envi", ".cube"),
+    *(".hyspex", ".rfl", ".rdn", ".ref", ".rad", ".float", ".sli"),
+)
+
+#: ``file type`` of headers that describe no image, in lower case, and what they describe.
+_NO_IMAGE = {
+    "envi spectral library": "a spectral library, not an image; give the image that its spectra are looked for in",
+    "envi meta file": "a list of other files, not an image; give one of them, or write them to one file",
+    "envi virtual mosaic": "a list of other files, not an image; give one of them, or write them to one file",
+    "envi calibration": "a calibration file, not an image; give the image that it belongs to",
+}
+
+#: ``file type`` of raw images.
+_RAW_TYPES = {"", "envi", "envi standard", "standard", "envi classification", "envi fft result", "envi mask"}
+
+#: Longest whole number that a header may hold: more bytes than there are disks for.
+_MOST_DIGITS = 18
 
 #: Axis of the bands, and axes that turn a file's own layout into (band, y, x).
 LAYOUT = {"bsq": (0, (0, 1, 2)), "bil": (1, (1, 0, 2)), "bip": (2, (2, 0, 1))}
 
 _WHITESPACE = re.compile(r"[\s_]+")
+
+#: Keys whose lists Python or people write in other brackets than braces, on several lines.
+_LISTS = re.compile(r"wavelengths?\b.*|.*\bwavelengths?|fwhms?|band ?widths?|bbl|data (gain|offset) values|band names")
+
+_CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,32 @@ class Header:
     def compressed(self) -> bool:
         """Whether the data file is gzip-compressed."""
         return self.integer("file compression", 0) != 0
+
+    @property
+    def file_type(self) -> str:
+        """What it says of its data file, in lower case with single blanks; empty where it says nothing."""
+        return " ".join(self.fields.get("file type", "").strip("{}\"' ").lower().split())
+
+    @property
+    def raw(self) -> bool:
+        """Whether its data file is said to be raw, or nothing is said of it."""
+        return self.file_type in _RAW_TYPES
+
+    def check_image(self) -> None:
+        """Check that the header describes an image at all.
+
+        Raises:
+            CubeError: It describes a spectral library, a list of other files or a calibration.
+        """
+        what = _NO_IMAGE.get(self.file_type)
+        if what is None and self.file_type.endswith("calibration"):
+            what = _NO_IMAGE["envi calibration"]
+        if what is None and "spectra names" in self.fields and self.fields.get("bands", "1").strip() == "1":
+            what = _NO_IMAGE["envi spectral library"]
+        if what is None and not {"samples", "lines", "bands"} & set(self.fields):
+            what = "no samples, lines and bands in the header: it describes a calibration or a list, not an image"
+        if what is not None:
+            raise CubeError(f"{self.name}: {what}")
 
     @property
     def interleave(self) -> str:
@@ -93,16 +143,25 @@ class Header:
             if default is None:
                 raise CubeError(f"{self.name}: the header has no {key!r}; add it")
             return default
+        digits = text.strip().strip("{}").strip()
+        if len(digits) > _MOST_DIGITS:
+            raise CubeError(f"{self.name}: {key} is {shown(digits)}, of {len(digits)} digits; correct the header")
         try:
-            return int(text.strip().strip("{}"))
+            return int(digits)
         except ValueError:
-            raise CubeError(f"{self.name}: {key} is {text!r}, not a whole number; correct the header") from None
+            raise CubeError(f"{self.name}: {key} is {shown(text)}, not a whole number; correct the header") from None
 
     def number(self, key: str) -> float | None:
-        """A field that is one number, or None where it is missing."""
+        """A field that is one number, or None where it is missing.
+
+        Raises:
+            CubeError: It holds something else.
+        """
         if not self.fields.get(key, "").strip("{} "):
             return None
         values = numbers(self.fields[key], key, self.name)
+        if not values.size:
+            raise CubeError(f"{self.name}: {key} is {shown(self.fields[key])}, not a number; correct the header")
         return float(values[0])
 
     def per_band(self, key: str) -> npt.NDArray[np.float64] | None:
@@ -170,13 +229,27 @@ def _fields(lines: Iterator[str], name: str) -> Iterator[tuple[str, str]]:
         key, equals, value = line.partition("=")
         if not equals or line.lstrip().startswith(";"):
             continue
-        value = value.strip()
-        while value.startswith("{") and value.count("}") < value.count("{"):
-            following = next(lines, None)
-            if following is None:
-                raise CubeError(f"{name}: the brace of {key.strip()!r} is never closed; the header is cut short")
-            value += "\n" + following.strip()
-        yield normal_key(key), value.rstrip()
+        usual, value = normal_key(key), value.strip()
+        if value.startswith("{") or (value.startswith(("[", "(")) and _LISTS.fullmatch(usual)):
+            value = _bracketed(value, lines, f"{name}: the bracket of {shown(key)} is never closed")
+        yield usual, value.rstrip()
+
+
+def _bracketed(value: str, lines: Iterator[str], complaint: str) -> str:
+    """A value that goes on until its bracket is closed; lines of comments within it are left out."""
+    opening = value[0]
+    closing = _CLOSING[opening]
+    parts = [value]
+    depth = value.count(opening) - value.count(closing)
+    while depth > 0:
+        following = next(lines, None)
+        if following is None:
+            raise CubeError(f"{complaint}; the header is cut short")
+        following = following.strip()
+        if not following.startswith(";"):
+            parts.append(following)
+            depth += following.count(opening) - following.count(closing)
+    return "\n".join(parts)
 
 
 def normal_key(key: str) -> str:
@@ -223,16 +296,64 @@ def header_names(path: str | os.PathLike[str]) -> list[Path]:
     return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".hdr", ".HDR", ".Hdr")]
 
 
-def find_data(header: str | os.PathLike[str]) -> Path:
+def find_data(path: str | os.PathLike[str], header: Header | None = None) -> Path:
     """The data file of an ENVI header.
 
+    Args:
+        path: The header.
+        header: What it says; with it, files that cannot be its data are passed over.
+
     Raises:
-        CubeNotFoundError: None of the usual names exists.
+        CubeNotFoundError: There is none of the usual names, and not exactly one other that is as large as promised.
     """
-    stem = Path(header).with_suffix("")
-    names = [Path(f"{stem}{suffix}") for lower in _SUFFIXES for suffix in dict.fromkeys((lower, lower.upper()))]
+    stem = Path(path).with_suffix("")
+    names = [Path(f"{stem}{suffix}") for lower in RAW_SUFFIXES for suffix in dict.fromkeys((lower, lower.upper()))]
     found = [name for name in names if name.is_file()]
-    if not found:
-        tried = ", ".join(f"{stem.name}{suffix}" for suffix in _SUFFIXES)
-        raise CubeNotFoundError(f"{header}: its data file is missing; put one of {tried} beside it")
-    return found[0]
+    fitting = [name for name in found if header is None or may_be_data(name, header)]
+    if fitting:
+        return next((name for name in fitting if header is not None and _as_promised(name, header)), fitting[0])
+    others = [] if header is None else [name for name in _beside(stem) if _as_promised(name, header)]
+    if len(others) == 1:
+        return others[0]
+    raise CubeNotFoundError(f"{path}: {_why_none(stem, found, others)}")
+
+
+def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:
+    if found:
+        kind = foreign_format(found[0]) or "something else"
+        return f"{found[0].name} beside it is {kind} and not its data; give {found[0].name} itself, or the right data"
+    if others:
+        names = ", ".join(name.name for name in others[:5])
+        return f"several files may be its data ({names}); give the right one in its place"
+    tried = ", ".join(f"{stem.name}{suffix}" for suffix in RAW_SUFFIXES)
+    return f"its data file is missing; put one of {tried} beside it"
+
+
+def may_be_data(file: Path, header: Header) -> bool:
+    """Whether a file can be what a header describes: raw where it says so, by the file's first bytes."""
+    return header.compressed or not header.raw or foreign_format(file, _promised(header)) is None
+
+
+def _promised(header: Header) -> int | None:
+    try:
+        return None if header.compressed else header.data_bytes
+    except CubeError:
+        return None
+
+
+def _beside(stem: Path) -> list[Path]:
+    """Other files of the same stem, whatever their suffix."""
+    try:
+        names = sorted(stem.parent.iterdir())
+    except OSError:
+        return []
+    return [name for name in names if name.stem == stem.name and name.suffix.lower() != ".hdr" and name.is_file()]
+
+
+def _as_promised(file: Path, header: Header) -> bool:
+    """Whether a file is exactly as large as its header promises, and not of another format."""
+    try:
+        size = file.stat().st_size
+    except OSError:
+        return False
+    return size == _promised(header) and may_be_data(file, header)

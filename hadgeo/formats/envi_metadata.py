@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import re
+from pathlib import Path
 
 from hadgeo.formats.envi_header import Header
 from hadgeo.formats.gdal import Georeference
+from hadgeo.formats.number_lists import shown
 from hadgeo.formats.source import Metadata
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS
+from hadgeo.formats.wavelengths import unknown_wavelengths
 
 
 def header_metadata(header: Header, place: Georeference) -> Metadata:
@@ -15,12 +17,12 @@ def header_metadata(header: Header, place: Georeference) -> Metadata:
 
     Args:
         header: Its header, which has the last word on everything but the place.
-        place: Where it lies, as GDAL understands ``map info``.
+        place: Where it lies.
     """
     bands = header.shape[0]
     known = header.spectral
     scale, offset, notes = header.scaling
-    missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
+    missing = unknown_wavelengths(known.wavelength, bands)
     return Metadata(
         driver="ENVI",
         stored_dtype=header.dtype,
@@ -28,10 +30,27 @@ def header_metadata(header: Header, place: Georeference) -> Metadata:
         grid=place.grid,
         wavelength=known.wavelength,
         fwhm=known.fwhm,
-        good=known.good if known.good is not None else np.ones(bands, dtype=bool),
+        good=known.good_bands(bands),
         nodata=header.number("data ignore value"),
         scale=scale,
         offset=offset,
         band_names=header.band_names,
-        warnings=(*place.warnings, *known.warnings, *missing, *notes),
+        warnings=(*place.warnings, *known.warnings, *missing, *notes, *_kind(header)),
+        assumed=(*place.assumed, *known.assumed),
     )
+
+
+#: Names that Specim's and other makers' cameras give to what they record before a line.
+_REFERENCE = re.compile(r"(dark|white)[ _-]?ref", re.IGNORECASE)
+
+
+def _kind(header: Header) -> tuple[str, ...]:
+    """What a header says of its file that makes spectra of it unlikely."""
+    notes = []
+    if header.file_type == "envi classification":
+        notes.append("file type is ENVI Classification: its values are classes, and no spectra")
+    elif not header.raw and not header.file_type.startswith("tiff"):
+        notes.append(f"file type is {shown(header.fields['file type'])}, which is not known: read as raw samples")
+    if _REFERENCE.search(Path(header.name).name):
+        notes.append("its name is that of a dark or white reference, which is a calibration and no scene")
+    return tuple(notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,11 +27,13 @@ class Georeference:
 
     Attributes:
         grid: Its pixels and their place.
-        warnings: One line for each thing that is missing.
+        warnings: One line for each thing that is missing or odd.
+        assumed: One line for each thing that was guessed.
     """
 
     grid: Grid
     warnings: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
 def open_dataset(name: str) -> DatasetReader:
@@ -44,6 +47,60 @@ def open_dataset(name: str) -> DatasetReader:
     """
     with _no_georeference_warnings(), settings():
         return rasterio.open(name, sharing=False)
+
+
+#: Where rasterio logs what GDAL warns of.
+_LOG = logging.getLogger("rasterio")
+
+#: rasterio's prefix, such as ``CPLE_AppDefined in``.
+_LOG_PREFIX = re.compile(r"^(CPLE_\w+ in |GDAL signalled an error: )")
+
+#: Said in better words: `hadgeo.formats.map_info` looks into datums itself.
+_SAID_BETTER = re.compile(r"Unrecognized datum")
+
+#: More of GDAL's lines than these help nobody.
+_MOST_LINES = 5
+
+
+class _Ear(logging.Handler):
+    """Keeps what is logged in the thread that made it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record, if it is of this thread."""
+        if record.thread == self._thread:
+            self.lines.append(" ".join(_LOG_PREFIX.sub("", record.getMessage()).split()))
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Hear what GDAL warns of in this thread.
+
+    Yields:
+        Its lines, as they come.
+    """
+    ear = _Ear()
+    _LOG.addHandler(ear)
+    try:
+        yield ear.lines
+    finally:
+        _LOG.removeHandler(ear)
+
+
+def told(heard: Sequence[str]) -> tuple[str, ...]:
+    """What GDAL warned of, for the user: each thing once, and not what hadgeo says in better words.
+
+    Args:
+        heard: Lines of `listening`.
+    """
+    lines = [line for line in dict.fromkeys(heard) if not _SAID_BETTER.search(line)]
+    more = len(lines) - _MOST_LINES
+    said = tuple(f"GDAL warns: {line}" for line in lines[:_MOST_LINES])
+    return (*said, f"GDAL warns of {more} more things") if more > 0 else said
 
 
 def settings() -> rasterio.Env:
@@ -107,17 +164,45 @@ def georeference(dataset: DatasetReader) -> Georeference:
     # GDAL writes the zeros of an ENVI north-up grid as -0.0.
     transform = Affine(*(value + 0.0 for value in tuple(transform)[:6]))
     flat = not math.isfinite(transform.determinant) or transform.is_degenerate
-    georeferenced = not transform.is_identity and not flat
-    missing = []
+    grid = Grid(dataset.shape, crs or None, None if flat or transform.is_identity else transform)
     if flat:
-        missing.append("a transform that leaves pixels no area: rows and columns stand for coordinates")
-    elif not georeferenced and points:
-        missing.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
-    elif not georeferenced:
-        missing.append("no transform: rows and columns stand for coordinates")
-    if not crs:
-        missing.append(NO_CRS)
-    return Georeference(Grid(dataset.shape, crs or None, transform if georeferenced else None), tuple(missing))
+        notes = ("a transform that leaves pixels no area: rows and columns stand for coordinates", *missing(grid)[1:])
+        return Georeference(grid, notes)
+    return Georeference(grid, missing(grid, points))
+
+
+def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
+    """One line for each thing that is missing of a grid, or cannot be.
+
+    Args:
+        grid: Where a scene lies.
+        points: How many ground control points there are.
+    """
+    notes = []
+    if not grid.georeferenced and points:
+        notes.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
+    elif not grid.georeferenced:
+        notes.append("no transform: rows and columns stand for coordinates")
+    elif _beyond_degrees(grid):
+        x, y = grid.corners[0]
+        notes.append(
+            f"coordinates such as {x:.10g}, {y:.10g} are no degrees, and {grid.crs} wants degrees: "
+            "the file contradicts itself, and the results will lie nowhere"
+        )
+    if grid.crs is None:
+        notes.append(NO_CRS)
+    return tuple(notes)
+
+
+def _beyond_degrees(grid: Grid) -> bool:
+    """Whether a grid in degrees reaches beyond all longitudes or latitudes, by more than a pixel."""
+    if grid.crs is None or not grid.crs.is_geographic or "degree" not in grid.crs.units_factor[0].lower():
+        return False
+    a, b, _, d, e, _ = grid.affine[:6]
+    margin_x, margin_y = abs(a) + abs(b), abs(d) + abs(e)
+    # A pixel of many degrees is no excuse.
+    limit_x, limit_y = 360.0 + min(margin_x, 1.0), 90.0 + min(margin_y, 1.0)
+    return any(abs(x) > limit_x or abs(y) > limit_y for x, y in grid.corners)
 
 
 #: Said of every cube without a coordinate reference system.

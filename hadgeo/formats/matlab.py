@@ -19,7 +19,7 @@ from hadgeo.formats.matlab_file import MatlabArray, MatlabFile
 from hadgeo.formats.names import is_fwhm, is_good, is_wavelength, unit_in
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
+from hadgeo.formats.wavelengths import Spectral, spectral, unknown_wavelengths
 from hadgeo.grid import Grid
 
 
@@ -44,16 +44,15 @@ class MatlabSource(ContainerSource):
         array, axes = file.stored(cube.name, found.order)
         bands, rows, cols = (cube.shape[axis] for axis in found.order)
         known = _spectral(file, cube, bands)
-        missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
         metadata = Metadata(
             driver="MATLAB 7.3" if file.v73 else "MATLAB 5",
             stored_dtype=array.dtype,
             grid=Grid((rows, cols)),
             wavelength=known.wavelength,
             fwhm=known.fwhm,
-            good=known.good if known.good is not None else np.ones(bands, dtype=bool),
-            warnings=(NO_CRS, *missing, *known.warnings),
-            assumed=found.assumed,
+            good=known.good_bands(bands),
+            warnings=(NO_CRS, *unknown_wavelengths(known.wavelength, bands), *known.warnings),
+            assumed=(*found.assumed, *known.assumed),
         )
         super().__init__(path, array, Axes(*axes), metadata)
         self._invalid = _find_invalid(file, cube, (rows, cols))

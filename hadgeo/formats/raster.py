@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,27 @@ from rasterio.windows import Window
 
 from hadgeo.compute.executors import READERS
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
-from hadgeo.formats.envi_header import Header, header_names, normal_key
+from hadgeo.formats.enmap_metadata import enmap_bands, find_enmap_metadata
+from hadgeo.formats.envi_header import RAW_SUFFIXES, Header, header_names, normal_key
 from hadgeo.formats.envi_metadata import header_metadata
-from hadgeo.formats.gdal import LARGE_CACHE, SMALL_CACHE, Georeference, exists, georeference, open_dataset, settings
+from hadgeo.formats.esri_header import esri_bands
+from hadgeo.formats.gdal import (
+    LARGE_CACHE,
+    SMALL_CACHE,
+    Georeference,
+    exists,
+    georeference,
+    listening,
+    open_dataset,
+    settings,
+    told,
+)
+from hadgeo.formats.magic import foreign_format
+from hadgeo.formats.map_info import locate
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
-from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, first_known, from_names, spectral
+from hadgeo.formats.stac import stac_bands
+from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral, unknown_wavelengths
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -57,18 +72,22 @@ class RasterSource(Source):
         # Absolute, because a worker may reopen it from another directory.
         self._name = str(Path(name).absolute()) if exists(name) else name
         self._handles = threading.local()
-        try:
-            dataset = open_dataset(self._name)
-        except RasterioError as error:
-            reason = " ".join(str(error).split())
-            raise CubeError(
-                f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied whole?"
-            ) from error
-        with settings(), dataset:
-            self._describe(dataset, header)
+        with listening() as heard:
+            try:
+                dataset = open_dataset(self._name)
+            except RasterioError as error:
+                reason = " ".join(str(error).split())
+                raise CubeError(
+                    f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied whole?"
+                ) from error
+            with settings(), dataset:
+                self._describe(dataset, header)
+        self.metadata = replace(self.metadata, warnings=(*self.metadata.warnings, *told(heard)))
 
     def _describe(self, dataset: DatasetReader, header: Header | None) -> None:
         _check(dataset, self.path)
+        if header is None:
+            _check_no_lie(dataset, self.path)
         # Parts of an archive or an object store are named by GDAL too, and nobody else can look at them.
         self._files = tuple(Path(name) for name in dataset.files if exists(name))
         self.shape = (dataset.count, dataset.height, dataset.width)
@@ -85,7 +104,7 @@ class RasterSource(Source):
         if header is not None:
             if header.shape != self.shape:
                 raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
-            self.metadata = header_metadata(header, place)
+            self.metadata = header_metadata(header, locate(header.fields, place, self._reading.place))
         else:
             self.metadata = _metadata(dataset, place, stored, self._name)
 
@@ -208,6 +227,16 @@ def _check(dataset: DatasetReader, path: str) -> None:
         _check_whole(dataset, path)
 
 
+def _check_no_lie(dataset: DatasetReader, path: str) -> None:
+    """Refuse a file of another format that GDAL reads as raw, where it has no driver for it and believes a header."""
+    kind = foreign_format(Path(dataset.name)) if dataset.driver == "ENVI" and exists(dataset.name) else None
+    if kind is not None:
+        raise CubeError(
+            f"{path}: a file of another format ({kind}) that GDAL cannot open, and no raw samples as the ENVI header "
+            "beside it says; give the right file, or write this one as GeoTIFF"
+        )
+
+
 def _check_whole(dataset: DatasetReader, path: str) -> None:
     """Refuse a TIFF that was cut short: its last blocks stand, or should stand, at the end of the file."""
     size = Path(dataset.name).stat().st_size
@@ -229,7 +258,7 @@ def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any]
     known, notes = _spectral(dataset, name)
     nodata, band_nodata, odd = _nodata(dataset)
     names = dataset.descriptions
-    missing = () if known.wavelength is not None else (NO_WAVELENGTHS,)
+    missing = unknown_wavelengths(known.wavelength, dataset.count)
     return Metadata(
         driver=dataset.driver,
         stored_dtype=stored,
@@ -237,13 +266,14 @@ def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any]
         grid=place.grid,
         wavelength=known.wavelength,
         fwhm=known.fwhm,
-        good=known.good if known.good is not None else np.ones(dataset.count, dtype=bool),
+        good=known.good_bands(dataset.count),
         nodata=nodata,
         band_nodata=band_nodata,
         scale=_unless(dataset.scales, 1.0),
         offset=_unless(dataset.offsets, 0.0),
         band_names=tuple(text or "" for text in names) if any(names) else None,
         warnings=(*place.warnings, *known.warnings, *missing, *notes, *odd),
+        assumed=(*place.assumed, *known.assumed),
     )
 
 
@@ -276,7 +306,9 @@ def _spectral(dataset: DatasetReader, name: str) -> tuple[Spectral, tuple[str, .
         lambda: _of_bands(dataset, name, "ENVI"),
         lambda: _of_dataset(dataset, name, "ENVI"),
         lambda: _of_dataset(dataset, name, None),
-        lambda: _of_side_file(name, dataset.count),
+        lambda: stac_bands(name, dataset.count),
+        lambda: _of_enmap(name, dataset.count),
+        lambda: _of_esri(dataset),
         lambda: from_names(dataset.descriptions),
         lambda: _of_bands(dataset, name, "IMAGERY"),
     ]
@@ -286,11 +318,12 @@ def _spectral(dataset: DatasetReader, name: str) -> tuple[Spectral, tuple[str, .
         except CubeError as error:
             failed.append(error)
     known = first_known(found)
+    aux = f"{name}.aux.xml"
+    hint = f"it may stand in {aux}: delete that file if it is stale"
+    stale = exists(aux) and (bool(failed) or any("left aside" in line for line in known.warnings))
     if failed and known.wavelength is None:
-        aux = f"{name}.aux.xml"
-        hint = f" (it may stand in {aux}: delete that file if it is stale)" if exists(aux) else ""
-        raise CubeError(f"{failed[0]}{hint}")
-    return known, tuple(f"left aside: {error}" for error in failed)
+        raise CubeError(f"{failed[0]} ({hint})" if stale else str(failed[0]))
+    return known, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
 
 
 def _of_dataset(dataset: DatasetReader, name: str, namespace: str | None) -> Spectral:
@@ -304,18 +337,18 @@ def _of_bands(dataset: DatasetReader, name: str, namespace: str | None) -> Spect
     notes: list[str] = []
     for key, default in (("wavelength", None), ("fwhm", None), ("bbl", "1")):
         values = [fields_of_band.get(key, default) for fields_of_band in bands]
-        given = [value for value in values if value is not None]
+        given = sum(value is not None for value in values)
         if not any(key in fields_of_band for fields_of_band in bands):
             continue
-        if len(given) == dataset.count:
-            fields[key] = given
+        if 2 * given > dataset.count:
+            fields[key] = ["nan" if value is None else value for value in values]
         else:
-            notes.append(f"only {len(given)} of {dataset.count} bands have a {key}: left aside")
+            notes.append(f"only {given} of {dataset.count} bands have a {key}: left aside")
     units = {fields_of_band.get("wavelength units", "") for fields_of_band in bands}
     if len(units) == 1:
         fields["wavelength units"] = units.pop()
     known = spectral(fields, dataset.count, name)
-    return Spectral(known.wavelength, known.fwhm, known.good, (*known.warnings, *notes))
+    return replace(known, warnings=(*known.warnings, *notes))
 
 
 def _band_fields(dataset: DatasetReader, band: int, namespace: str | None) -> dict[str, str]:
@@ -328,40 +361,21 @@ def _band_fields(dataset: DatasetReader, band: int, namespace: str | None) -> di
     return {**micrometres, "wavelength units": "um"}
 
 
-def _of_side_file(name: str, bands: int) -> Spectral:
-    """Wavelengths from a STAC item beside the file (extension ``eo``, micrometres).
-
-    https://github.com/stac-extensions/eo, fields ``center_wavelength`` and ``full_width_half_max``.
-    """
-    for path in (Path(f"{name}.stac.json"), Path(name).with_suffix(".stac.json")):
-        if exists(path):
-            try:
-                item = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise CubeError(f"{path}: no STAC item ({error}); delete or correct it") from error
-            return spectral({**_stac_fields(item, Path(name).name), "wavelength units": "um"}, bands, str(path))
-    return Spectral()
+def _of_enmap(name: str, bands: int) -> Spectral:
+    """Wavelengths from the metadata beside an image of an EnMAP product."""
+    metadata = find_enmap_metadata(Path(name)) if exists(name) else None
+    if metadata is None:
+        return Spectral()
+    known = enmap_bands(metadata)
+    fields = {"wavelength": known.wavelength, "fwhm": known.fwhm}
+    texts = {key: [repr(float(value)) for value in values] for key, values in fields.items()}
+    return spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
 
 
-def _stac_fields(item: Any, filename: str) -> dict[str, list[str]]:
-    item = item if isinstance(item, dict) else {}
-    assets = [a for a in (item.get("assets") or {}).values() if str(a.get("href", "")).endswith(filename)]
-    for holder in (*assets, item.get("properties") or {}, item):
-        described = holder.get("eo:bands") or holder.get("bands")
-        if described:
-            break
-    else:
-        return {}
-    fields: dict[str, list[str]] = {}
-    for key, stac in (("wavelength", "center_wavelength"), ("fwhm", "full_width_half_max")):
-        values = [band.get(stac, band.get(f"eo:{stac}")) for band in described]
-        if all(value is not None for value in values):
-            fields[key] = [str(value) for value in values]
-    return fields
-
-
-#: What raw data is called; such a file that GDAL does not know may lack its header.
-_RAW_SUFFIXES = {"", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".envi", ".cube"}
+def _of_esri(dataset: DatasetReader) -> Spectral:
+    """Wavelengths from an ESRI header's own block."""
+    headers = [Path(file) for file in dataset.files if file.lower().endswith(".hdr") and exists(file)]
+    return esri_bands(headers[0], dataset.count) if dataset.driver == "EHdr" and headers else Spectral()
 
 
 class GdalFormat:
@@ -382,7 +396,7 @@ class GdalFormat:
             if exists(name) and file.is_dir():
                 # Some formats are folders (Zarr, Sentinel-2 .SAFE), and GDAL does not know this one.
                 raise CubeError(f"{name}: a folder, not a cube; give a file in it") from None
-            if exists(name) and file.suffix.lower() in _RAW_SUFFIXES and "not a raster" in str(error):
+            if exists(name) and file.suffix.lower() in RAW_SUFFIXES and "not a raster" in str(error):
                 expected = " or ".join(dict.fromkeys(h.name for h in header_names(file) if h.suffix == ".hdr"))
                 raise CubeNotFoundError(
                     f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} beside it"

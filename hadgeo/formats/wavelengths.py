@@ -8,32 +8,49 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError
+from hadgeo.formats.number_lists import lenient_numbers, numbers, shown
+from hadgeo.formats.spectral_units import (
+    PLAUSIBLE_NM,
+    counts,
+    is_no_wavelength,
+    times,
+    unit_factor,
+    wavelengths_in_nm,
+    widths_in_nm,
+)
 
-#: Wavelengths without a unit are nanometres where the largest exceeds this, else micrometres.
-LARGEST_MICROMETRE = 30.0
+#: Fields of a header: the text of each, or its items.
+Fields: TypeAlias = Mapping[str, str | Sequence[str]]
 
 #: Said of every cube whose file tells no wavelengths.
 NO_WAVELENGTHS = "no wavelengths: bands in water vapour cannot be told from others"
 
-_TO_NM = {
-    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
-    **dict.fromkeys(("um", "µm", "μm", "micrometer", "micrometers", "micrometre", "micrometres"), 1000.0),
-    **dict.fromkeys(("micron", "microns", "mum"), 1000.0),
-    **dict.fromkeys(("angstrom", "angstroms", "å"), 0.1),
-    **dict.fromkeys(("millimeter", "millimeters", "mm"), 1e6),
-}
+#: Said in its place of three bands, which are hardly a spectrum.
+PICTURE = "no wavelengths, and three bands: a picture rather than spectra"
 
-#: Units of a spectral axis that is not one of wavelengths.
-_NO_WAVELENGTH = {"index", "wavenumber", "wavenumbers", "cm-1", "ghz", "mhz", "hz"}
+#: Keys in the place of the usual ones, without their blanks.
+_SYNONYMS = {
+    "wavelength": re.compile(
+        r"(band)?wavelengths?(list|values?|cent(er|re)s?)?|(band)?(cent(er|re)|central)(wavelengths?|s)|lambdas?|wls?"
+    ),
+    "fwhm": re.compile(r"fwhms?(values?)?|band-?widths?|full-?widths?(at)?half-?max(imum|ima)?"),
+    "wavelength units": re.compile(r"wavelengths?-?units?|units?(of)?wavelengths?"),
+    "bbl": re.compile(r"bbl|badbandslist"),
+}
 
 _IN_NAME = re.compile(
     r"(?<![\w.])(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*(nm|nanomet(?:er|re)s?|[uµμ]m|micromet(?:er|re)s?|microns?)\b", re.I
 )
+
+#: The number in a name such as ``Band_503``, ``B503`` or ``503.2``; ENVI puts it in brackets behind other text.
+_BRACKETED = re.compile(r"\((\d+(?:\.\d+)?)\)\s*$")
+_ONLY_NUMBER = re.compile(r"^\D*?(\d+(?:\.\d+)?)\D*$")
 
 
 @dataclass(frozen=True)
@@ -41,91 +58,208 @@ class Spectral:
     """What one place in a file says about the bands; None for what it does not say.
 
     Attributes:
-        wavelength: Band centres in nm.
-        fwhm: Full widths at half maximum in nm.
+        wavelength: Band centres in nm, NaN for bands whose centre is not known.
+        fwhm: Full widths at half maximum in nm, NaN for bands whose width is not known.
         good: Which bands the sensor's makers hold for good.
         warnings: One line for each thing that was left aside.
+        assumed: One line for each contradiction that was mended.
     """
 
     wavelength: npt.NDArray[np.float64] | None = None
     fwhm: npt.NDArray[np.float64] | None = None
     good: npt.NDArray[np.bool_] | None = None
     warnings: tuple[str, ...] = field(default=())
+    assumed: tuple[str, ...] = field(default=())
+
+    def good_bands(self, bands: int) -> npt.NDArray[np.bool_]:
+        """Which bands are good: those on the makers' list whose wavelength is known, where any is.
+
+        Args:
+            bands: Number of bands of the cube.
+        """
+        good = np.ones(bands, dtype=bool) if self.good is None else self.good
+        return good if self.wavelength is None else good & np.isfinite(self.wavelength)
 
 
-def split_list(text: str) -> list[str]:
-    """Items of a list as headers write them: ``{1, 2}``, ``1,2`` or ``1 2``."""
-    inner = text.strip().strip("{}[]()").strip()
-    if not inner:
-        return []
-    items = inner.split(",") if "," in inner else inner.split()
-    # A comma behind the last item is common and means nothing.
-    return [item.strip() for item in items if item.strip()]
-
-
-def numbers(text: str | Sequence[str], key: str, where: str) -> npt.NDArray[np.float64]:
-    """Numbers of a list.
+def unknown_wavelengths(wavelength: npt.NDArray[np.float64] | None, bands: int) -> tuple[str, ...]:
+    """What to say of a cube without wavelengths.
 
     Args:
-        text: The list, or its items.
-        key: What the list is called, for the message.
-        where: The file, for the message.
-
-    Raises:
-        CubeError: An item is no number.
+        wavelength: Its band centres, or None.
+        bands: Number of its bands.
     """
-    items = split_list(text) if isinstance(text, str) else list(text)
-    try:
-        return np.array([float(item) for item in items], dtype=np.float64)
-    except ValueError as error:
-        raise CubeError(f"{where}: {key} holds something that is no number ({error}); correct the header") from None
+    if wavelength is not None:
+        return ()
+    return (PICTURE if bands == 3 else NO_WAVELENGTHS,)
 
 
-def spectral(fields: Mapping[str, str | Sequence[str]], bands: int, where: str) -> Spectral:
+def spectral(fields: Fields, bands: int, where: str) -> Spectral:
     """Read wavelengths, widths and good bands.
 
     Args:
-        fields: Any of ``wavelength``, ``fwhm``, ``bbl`` (lists) and ``wavelength units``.
+        fields: Any of ``wavelength``, ``fwhm``, ``bbl`` (lists) and ``wavelength units``, or what else they are called.
         bands: Number of bands of the cube.
         where: The file, for messages.
 
     Raises:
-        CubeError: A list has another length than the cube has bands, or holds something that is no number.
+        CubeError: The list of good bands has another length than the cube has bands, or holds something that is no
+            number.
     """
+    fields = _usual_keys(fields)
     notes: list[str] = []
-    lists = {key: numbers(fields[key], key, where) for key in ("wavelength", "fwhm", "bbl") if fields.get(key)}
-    for key in ("wavelength", "bbl"):
-        if key in lists and lists[key].size != bands:
-            raise CubeError(
-                f"{where}: {lists[key].size} values of {key} for {bands} bands; correct the list or the band count"
-            )
-    factor = _factor(fields.get("wavelength units"), lists.get("wavelength"), notes)
-    wavelength = lists.get("wavelength") if factor else None
-    if wavelength is not None and not (np.isfinite(wavelength).all() and (wavelength > 0).all()):
-        notes.append("wavelengths that are zero, negative or not finite: left aside")
-        wavelength = None
-    fwhm = lists.get("fwhm")
-    if fwhm is not None and fwhm.size != bands:
-        notes.append(f"{fwhm.size} values of fwhm for {bands} bands: left aside")
-        fwhm = None
-    if fwhm is not None and not (np.isfinite(fwhm).all() and (fwhm > 0).all()):
-        notes.append("values of fwhm that are zero, negative or not finite: left aside")
-        fwhm = None
-    return Spectral(
-        wavelength=None if wavelength is None or not factor else _times(wavelength, factor),
-        fwhm=None if fwhm is None or not factor else _times(fwhm, factor),
-        good=lists["bbl"] >= 0.5 if "bbl" in lists else None,
-        warnings=tuple(notes),
-    )
+    mended: list[str] = []
+    unit = fields.get("wavelength units")
+    unit = unit if isinstance(unit, str) else ""
+    wavelength = fwhm = None
+    if is_no_wavelength(unit):
+        notes += [f"the spectral axis is in {unit!r}: no wavelengths are known"] * ("wavelength" in fields)
+    else:
+        wavelength, factor = _wavelength(fields, bands, unit_factor(unit), notes, mended)
+        fwhm = _fwhm(fields, bands, factor, wavelength, notes, mended)
+    return Spectral(wavelength, fwhm, _good(fields, bands, where), tuple(notes), tuple(mended))
+
+
+def _usual_keys(fields: Fields) -> dict[str, str | Sequence[str]]:
+    """The fields that matter here under their usual keys; the first that holds something counts."""
+    found: dict[str, str | Sequence[str]] = {}
+    for usual, spelling in _SYNONYMS.items():
+        keys = [usual, *(key for key in fields if spelling.fullmatch(key.lower().replace(" ", "").replace("_", "")))]
+        value = next((value for key in keys if (value := fields.get(key)) and _holds_something(value)), None)
+        if value is not None:
+            found[usual] = value
+    return found
+
+
+def _holds_something(value: str | Sequence[str]) -> bool:
+    return bool(value.strip("{}[]() \t\n") if isinstance(value, str) else value)
+
+
+def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[str]) -> npt.NDArray[np.float64] | None:
+    """One number a band, NaN where there is none; None where the list is missing or of another length."""
+    text = fields.get(key)
+    if text is None:
+        return None
+    values, commas = lenient_numbers(text, bands)
+    if values.size != bands:
+        notes.append(f"{values.size} values of {key} for {bands} bands: left aside; correct the list or the band count")
+        return None
+    if np.isnan(values).all():
+        notes.append(f"{key} holds something that is no number: left aside")
+        return None
+    if commas:
+        mended.append(f"decimal commas in {key} read as points")
+    return values
+
+
+def _wavelength(
+    fields: Fields, bands: int, named: float | None, notes: list[str], mended: list[str]
+) -> tuple[npt.NDArray[np.float64] | None, float | None]:
+    """Centres in nm, and what brought them there, which is the named unit's where there are none."""
+    values = _list(fields, "wavelength", bands, notes, mended)
+    if values is None:
+        return None, named
+    if counts(values) and named != 1e3:
+        notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: left aside")
+        return None, named
+    wavelength, factor, note = wavelengths_in_nm(values, named)
+    if wavelength is None:
+        notes.append("wavelengths that are zero, negative, impossible or not finite: left aside")
+        return None, named
+    mended += [note] if note else []
+    unknown = int(np.isnan(wavelength).sum())
+    if unknown:
+        notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands count as bad")
+    return wavelength, factor
+
+
+def _fwhm(
+    fields: Fields,
+    bands: int,
+    factor: float | None,
+    wavelength: npt.NDArray[np.float64] | None,
+    notes: list[str],
+    mended: list[str],
+) -> npt.NDArray[np.float64] | None:
+    values = _list(fields, "fwhm", bands, notes, mended)
+    if values is None or (wavelength is None and factor is None):
+        # Without centres and units, 10 may be nanometres and 0.01 micrometres, or not.
+        return None
+    fwhm, note = widths_in_nm(values, wavelength, factor)
+    if fwhm is None:
+        notes.append(note or "values of fwhm that are zero, negative or not finite: left aside")
+        return None
+    mended += [note] if note else []
+    unknown = int(np.isnan(fwhm).sum())
+    if unknown:
+        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or no numbers: those are not known")
+    return fwhm
+
+
+def _good(fields: Fields, bands: int, where: str) -> npt.NDArray[np.bool_] | None:
+    text = fields.get("bbl")
+    if text is None:
+        return None
+    values = numbers(text, "bbl", where)
+    if values.size != bands:
+        raise CubeError(f"{where}: {values.size} values of bbl for {bands} bands; correct the list or the band count")
+    good: npt.NDArray[np.bool_] = values >= 0.5
+    return good
 
 
 def from_names(names: Sequence[str | None]) -> Spectral:
-    """Wavelengths that stand in every band's name with their unit, such as ``band 1 (418.24 Nanometers)``."""
+    """Wavelengths that stand in every band's name.
+
+    With their unit, as in ``band 1 (418.24 Nanometers)``, or as a bare number that can hardly mean anything else:
+    ``Band_503``, ``B503``, ``503.2``, rising from band to band by more than one.
+
+    Args:
+        names: One a band, empty or None where it has none.
+    """
     found = [_IN_NAME.search(name or "") for name in names]
-    if not found or not all(found):
+    if found and all(found):
+        values = [times(np.asarray(float(match[1])), unit_factor(match[2]) or 1.0) for match in found if match]
+        return Spectral(wavelength=np.array(values, dtype=np.float64))
+    return _from_bare_names(names)
+
+
+def _from_bare_names(names: Sequence[str | None]) -> Spectral:
+    texts = [_number_in(name or "") for name in names]
+    if len(texts) < 3 or not all(texts):
+        texts = _second_numbers(names)
+    if len(texts) < 3:
         return Spectral()
-    values = [_times(np.float64(match[1]), _TO_NM[match[2].lower()]) for match in found if match]
-    return Spectral(wavelength=np.array(values, dtype=np.float64))
+    values = np.array([float(text) for text in texts], dtype=np.float64)
+    if not _may_be_wavelengths(values):
+        return Spectral()
+    low, high = PLAUSIBLE_NM
+    for factor, unit in ((1.0, "nm"), (1e3, "µm")):
+        # Whole numbers up to 20 number the bands, and are no micrometres.
+        written = unit == "nm" or all("." in text for text in texts)
+        if written and (values * factor >= low).all() and (values * factor <= high).all():
+            note = f"wavelengths taken from the bands' names, such as {shown(names[0] or '')}, in {unit}"
+            return Spectral(wavelength=times(values, factor), assumed=(note,))
+    return Spectral()
+
+
+def _number_in(name: str) -> str:
+    """The number of a name, where there is one alone or one in brackets at its end; else nothing."""
+    found = _BRACKETED.search(name) or _ONLY_NUMBER.match(name)
+    return found[1] if found else ""
+
+
+def _second_numbers(names: Sequence[str | None]) -> list[str]:
+    """The second numbers of names such as ``Band 1 503.2``, where the first ones count the bands."""
+    pairs = [re.findall(r"\d+(?:\.\d+)?", name or "") for name in names]
+    counted = all(len(pair) == 2 and pair[0] == str(number) for number, pair in enumerate(pairs, start=1))
+    return [pair[1] for pair in pairs] if counted else []
+
+
+def _may_be_wavelengths(values: npt.NDArray[np.float64]) -> bool:
+    """Whether numbers of names rise, but not as counting does, and are no years."""
+    steps = np.diff(values)
+    whole = bool((values == np.round(values)).all())
+    years = whole and values.min() >= 1900 and values.max() <= 2100
+    return not ((steps <= 0).any() or (steps == 1.0).all() or years)
 
 
 def first_known(candidates: Sequence[Spectral]) -> Spectral:
@@ -136,24 +270,7 @@ def first_known(candidates: Sequence[Spectral]) -> Spectral:
 
     good = next((c.good for c in candidates if c.good is not None), None)
     notes = dict.fromkeys(note for c in candidates for note in c.warnings)
-    return Spectral(known("wavelength"), known("fwhm"), good, tuple(notes))
-
-
-def _factor(
-    unit: str | Sequence[str] | None, wavelength: npt.NDArray[np.float64] | None, notes: list[str]
-) -> float | None:
-    """What brings values to nm: from the unit, or from their magnitude; None where they are no wavelengths."""
-    name = unit.strip().lower() if isinstance(unit, str) else ""
-    if name in _TO_NM:
-        return _TO_NM[name]
-    if name in _NO_WAVELENGTH:
-        notes.append(f"the spectral axis is in {unit!r}: no wavelengths are known")
-        return None
-    if wavelength is None or not wavelength.size:
-        return None
-    return 1.0 if np.nanmax(wavelength) > LARGEST_MICROMETRE else 1000.0
-
-
-def _times(values: npt.NDArray[np.float64] | np.float64, factor: float) -> npt.NDArray[np.float64]:
-    # 0.4554 * 1000 is 455.40000000000003: a header's own digits are kept.
-    return np.round(values * factor, 9) if factor != 1.0 else np.asarray(values)
+    # What was mended in a place that is not used concerns nobody.
+    used = [next((c for c in candidates if getattr(c, name) is not None), None) for name in ("wavelength", "fwhm")]
+    mended = dict.fromkeys(note for c in used if c is not None for note in c.assumed)
+    return Spectral(known("wavelength"), known("fwhm"), good, tuple(notes), tuple(mended))

@@ -95,7 +95,8 @@ def _nearest(wanted: tuple[float, float, float], metadata: Metadata, total: int)
     good = np.array(default_bands(total, centres, metadata.good).indices, dtype=np.intp)
     if centres is None or not good.size:
         return None
-    spacing = float(np.median(np.abs(np.diff(centres)))) if total > 1 else 0.0
+    known = centres[np.isfinite(centres)]
+    spacing = float(np.median(np.abs(np.diff(known)))) if known.size > 1 else 0.0
     distance = np.abs(centres[good][None, :] - np.array(wanted)[:, None])
     if distance.min(axis=1).max() > max(_TOLERANCE_NM, spacing / 2):
         return None
@@ -104,7 +105,7 @@ def _nearest(wanted: tuple[float, float, float], metadata: Metadata, total: int)
 
 
 def _names(indices: tuple[int, int, int], metadata: Metadata) -> str:
-    if metadata.wavelength is not None:
+    if metadata.wavelength is not None and np.isfinite(metadata.wavelength[list(indices)]).all():
         return "/".join(f"{metadata.wavelength[i]:.0f}" for i in indices) + " nm"
     return "bands " + "/".join(str(i + 1) for i in indices)
 

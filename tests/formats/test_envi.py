@@ -41,6 +41,7 @@ def read_all(source: Source) -> np.ndarray:
 
 def parse_wholly(text: str) -> None:
     header = parse_header(text, "line.hdr")
+    header.check_image()
     _ = header.shape, header.dtype, header.interleave, header.spectral
 
 
@@ -107,9 +108,13 @@ def test_bad_bands_are_numbers(bbl: str, good: list[bool]) -> None:
     [
         ("SAMPLES = 1", "not an ENVI header"),
         ("ENVI\nsamples = 1\nbands = 1\ndata type = 2", "no 'lines'"),
-        (HEADER + "wavelength = {400, 500}", "2 values of wavelength for 3 bands"),
         (HEADER + "bbl = {1, 1, 1, 0}", "4 values of bbl for 3 bands"),
-        (HEADER + "wavelength = {a, b, c}", "no number"),
+        (HEADER + "bbl = {a, b, c}", "no number"),
+        (HEADER.replace("samples = 2", "samples = " + "9" * 4400), "'9{40}…', of 4400 digits"),
+        (HEADER + "file type = ENVI Spectral Library", "a spectral library, not an image"),
+        (HEADER + "file type = envi virtual mosaic", "a list of other files, not an image"),
+        (HEADER.replace("Bands   = 3", "bands = 1") + "spectra names = {a, b}", "a spectral library, not an image"),
+        ("ENVI\nwavelength = {400, 500}", "no samples, lines and bands"),
         (HEADER + "wavelength = {400, 500", "never closed"),
         (HEADER.replace("data type = 4", "data type = 6"), "complex"),
         (HEADER.replace("data type = 4", "data type = 7"), "data type 7"),

@@ -1,0 +1,222 @@
+"""``map info`` of ENVI headers: where a scene lies, as the header defines it.
+
+GDAL reads the same text otherwise in places: it does not turn the reference pixel, swaps the pixel sizes where they
+differ, flips what is turned by 180°, overlooks keys with blanks or capitals, and takes WGS 84 for a datum that it does
+not know. Here the header has the word, and what programs built on GDAL show is told where it differs.
+
+Fields: https://www.nv5geospatialsoftware.com/docs/ENVIHeaderFiles.html, ``map info``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from affine import Affine
+
+from hadgeo.formats.gdal import Georeference, missing
+from hadgeo.formats.map_info_crs import coordinate_system, crs_name
+from hadgeo.formats.number_lists import shown
+from hadgeo.grid import Grid
+
+#: By how much of a pixel two places may differ and count as the same.
+_SAME_WITHIN = 0.01
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
+
+#: A pixel that is longer than wide by this is none.
+_MOST_OBLONG = 1000.0
+
+#: Cosine and sine of whole quarters, which have no rounding errors.
+_QUARTERS = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
+
+#: What brings angles of geographic coordinates to degrees.
+_TO_DEGREES = {"minutes": 1 / 60, "seconds": 1 / 3600, "radians": 180 / math.pi}
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """The items of a ``map info``.
+
+    Attributes:
+        projection: Name of the projection, the first item.
+        reference: Column and row of the reference pixel, from 1; (1, 1) is the outer corner of the first pixel.
+        place: Its easting and northing.
+        size: Sizes of a pixel along x and y.
+        words: What stands behind them without a key: zone, hemisphere, datum.
+        units: What ``units=`` says, in lower case, or empty.
+        rotation: Degrees.
+        items: All items as they stand there, quotes kept, for what GDAL makes of them.
+    """
+
+    projection: str
+    reference: tuple[float, float]
+    place: tuple[float, float]
+    size: tuple[float, float]
+    words: tuple[str, ...]
+    units: str
+    rotation: float
+    items: tuple[str, ...]
+
+    @property
+    def transform(self) -> Affine:
+        """The affine: with t the rotation, columns step by dx (cos t, sin t) and rows by dy (sin t, -cos t)."""
+        angle = self.rotation * (math.pi / 180)
+        cos, sin = _QUARTERS.get(self.rotation % 360) or (math.cos(angle), math.sin(angle))
+        dx, dy = self.size
+        a, b, d, e = dx * cos, dy * sin, dx * sin, -dy * cos
+        before_x, before_y = self.reference[0] - 1, self.reference[1] - 1
+        c = self.place[0] - before_x * a - before_y * b
+        f = self.place[1] - before_x * d - before_y * e
+        return Affine(*(value + 0.0 for value in (a, b, c, d, e, f)))
+
+    @property
+    def gdal_rotation(self) -> str | None:
+        """What GDAL takes for the rotation: it knows ``rotation=`` alone, without blanks and capitals."""
+        return next((item[9:] for item in self.items if item.startswith("rotation=")), None)
+
+
+def parse_map_info(text: str) -> MapInfo | str:
+    """Read a ``map info``.
+
+    Args:
+        text: Its list.
+
+    Returns:
+        What it says, or what is wrong with it.
+    """
+    raw = [item.strip() for item in text.strip().strip("{}").split(",")]
+    while raw and not raw[-1]:
+        raw.pop()
+    items = [item.strip("\"'").strip() for item in raw]
+    keyed = {key.strip().lower(): value.strip() for key, _, value in (i.partition("=") for i in items if "=" in i)}
+    plain = [item for item in items if "=" not in item]
+    if len(plain) < 7:
+        return f"map info has {len(plain)} items of the 7 that place a scene"
+    values = [_number(item) for item in plain[1:7]]
+    wrong = next((item for item, value in zip(plain[1:7], values, strict=True) if value is None), None)
+    if wrong is not None:
+        return f"map info holds {shown(wrong)}, where a number must stand"
+    x0, y0, east, north, dx, dy = (value for value in values if value is not None)
+    if min(abs(dx), abs(dy)) * _MOST_OBLONG <= max(abs(dx), abs(dy)):
+        return f"map info has pixels of {dx:g} by {dy:g}; do its items stand in order, and are there decimal commas?"
+    rotation = _number(keyed.get("rotation") or "0")
+    if rotation is None:
+        return f"map info has a rotation of {shown(keyed['rotation'])}, which is no number"
+    units = keyed.get("units", "").strip("\"'").lower()
+    return MapInfo(plain[0], (x0, y0), (east, north), (dx, dy), tuple(plain[7:]), units, rotation, tuple(raw))
+
+
+def _number(text: str) -> float | None:
+    """A number, whatever unit stands behind it."""
+    found = _NUMBER.match(text.strip())
+    value = float(found[0].replace("D", "e").replace("d", "e")) if found else math.nan
+    return value if math.isfinite(value) else None
+
+
+def locate(fields: Mapping[str, str], seen: Georeference, place: Literal["header", "gdal"] = "header") -> Georeference:
+    """Place a scene by its header.
+
+    Args:
+        fields: Of the header.
+        seen: Where GDAL puts it; its coordinate reference system is taken where GDAL understands the header.
+        place: Whose word counts.
+    """
+    text = fields.get("map info", "")
+    if not text.strip("{}, \n"):
+        return seen
+    info = parse_map_info(text)
+    if isinstance(info, str):
+        grid = Grid(seen.grid.shape)
+        return Georeference(grid, (f"{info}: correct the header", *missing(grid)), seen.assumed)
+    crs, notes, assumed = coordinate_system(fields, info.projection, info.words, info.units, info.items, seen.grid.crs)
+    factor = _TO_DEGREES.get(info.units, 1.0) if crs is not None and crs.is_geographic else 1.0
+    transform = info.transform if factor == 1.0 else Affine(*(value * factor for value in info.transform[:6]))
+    grid = Grid(seen.grid.shape, crs, transform)
+    odd = (*notes, *_oddities(info, grid), *_apart(info, grid, seen.grid, place))
+    if place == "gdal" and seen.grid.georeferenced:
+        return Georeference(seen.grid, (*seen.warnings, *odd), (*seen.assumed, "placed as GDAL does, as was asked for"))
+    lost = tuple(line for line in seen.warnings if line.startswith("GDAL"))
+    return Georeference(grid, (*lost, *missing(grid), *odd), (*seen.assumed, *assumed))
+
+
+def _oddities(info: MapInfo, grid: Grid) -> list[str]:
+    """What a header may mean, and hardly does."""
+    notes = []
+    if min(info.size) < 0:
+        notes.append(
+            f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: rows or columns run the other way, as is "
+            "written there; sizes are positive in ENVI's own headers"
+        )
+    projected = grid.crs is not None and grid.crs.is_projected
+    if projected and info.projection.lower().startswith("utm") and _in_degrees(grid):
+        notes.append(
+            f"map info says UTM, and its coordinates, such as {info.place[0]:g}, {info.place[1]:g}, look like degrees"
+        )
+    return notes
+
+
+def _in_degrees(grid: Grid) -> bool:
+    return all(abs(x) <= 360 and abs(y) <= 90 for x, y in grid.corners)
+
+
+def _apart(info: MapInfo, grid: Grid, seen: Grid, place: str) -> list[str]:
+    """How far away from here programs built on GDAL draw the scene, and why."""
+    if not seen.georeferenced:
+        return []
+    if grid.crs != seen.crs and grid.crs is not None and seen.crs is not None:
+        far = _metres_apart(grid, seen)
+        where = f", and draw the scene up to {far:.4g} m away" if far is not None and far > 0.01 else ""
+        return [f"programs built on GDAL take {crs_name(seen.crs)} for its coordinate system{where}"]
+    away = np.hypot(*(np.array(grid.corners) - np.array(seen.corners)).T).max()
+    if not away > _SAME_WITHIN * _side(grid):
+        return []
+    kept = "GDAL's place is taken" if place == "gdal" else "place=gdal takes GDAL's place"
+    return [
+        f"programs built on GDAL draw the scene up to {_length(float(away), grid)} elsewhere, since GDAL "
+        f"{' and '.join(_reasons(info))}; {kept}"
+    ]
+
+
+def _reasons(info: MapInfo) -> list[str]:
+    heard = _number(info.gdal_rotation or "0") or 0.0
+    if heard != info.rotation:
+        return [f"overlooks the rotation of {info.rotation:g}°"]
+    if abs(info.rotation) == 180:
+        return [
+            "takes a rotation of 180° for rows that run from south to north, and writes it for such rasters itself "
+            "(then GDAL's place is the right one)"
+        ]
+    reasons = []
+    if info.rotation and info.reference != (1.0, 1.0):
+        reasons.append("turns it about the first pixel, not the reference pixel")
+    if info.rotation and abs(info.size[0]) != abs(info.size[1]):
+        reasons.append("shears pixels that are not square")
+    return reasons or ["reads map info otherwise"]
+
+
+def _side(grid: Grid) -> float:
+    a, b, _, d, e, _ = grid.affine[:6]
+    return math.sqrt(abs(a * e - b * d))
+
+
+def _length(away: float, grid: Grid) -> str:
+    """A length on the map, in metres where the map has a unit of length."""
+    if grid.crs is not None and grid.crs.is_projected:
+        return f"{away * grid.crs.linear_units_factor[1]:.4g} m"
+    return f"{away:.4g} {'degrees' if grid.crs is not None and grid.crs.is_geographic else 'units'}"
+
+
+def _metres_apart(one: Grid, other: Grid) -> float | None:
+    """Largest distance of the same corner in two grids, on the WGS 84 ellipsoid; None where one has no place there."""
+    from pyproj import Geod
+
+    here, there = (grid.to_longitude_latitude(*np.array(grid.corners).T) for grid in (one, other))
+    if here is None or there is None or not np.isfinite([here, there]).all():
+        return None
+    _, _, away = Geod(ellps="WGS84").inv(*here, *there)
+    return float(np.max(away))
