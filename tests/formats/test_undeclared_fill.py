@@ -252,7 +252,7 @@ def test_cubes_say_what_was_found(tmp_path: Path) -> None:
 SAFE: dict[str, npt.NDArray[Any]] = {
     "a dark corner": np.where(CORNER & (np.arange(BANDS) > 0)[:, None, None], 0, spectra()),
     "dark water that is 0 in the infrared": np.where((np.arange(BANDS) > 3)[:, None, None], 0, spectra()),
-    "two pixels of 0": np.where(np.add.outer(np.arange(ROWS), np.arange(COLS)) < 1, 0, spectra()),
+    "three pixels of 0": np.where(np.add.outer(np.arange(ROWS), np.arange(COLS)) < 2, 0, spectra()),
     "0 inside, not at the border": np.where(np.pad(np.ones((9, 9), bool), ((10, 11), (8, 7))), 0, spectra()),
     "a constant band": np.where((np.arange(BANDS) == 4)[:, None, None], 0, spectra()),
     "negative spectra": spectra() - 4000,
