@@ -240,7 +240,8 @@ def _token(source: Source, bands: Sequence[int] | None) -> str:
     known = source.metadata
     chosen = None if bands is None else tuple(int(band) for band in bands)
     decoding = (known.nodata, known.band_nodata, known.scale, known.offset)
-    return str(tokenize(os.path.abspath(source.path), stamp, chosen, source.shape, str(source.dtype), decoding))  # noqa: PTH100
+    kind = (source.shape, str(source.dtype), source.variant)
+    return str(tokenize(os.path.abspath(source.path), stamp, chosen, kind, decoding))  # noqa: PTH100
 
 
 def _auto_chunks(source: Source) -> tuple[int, int, int]:
