@@ -25,7 +25,7 @@ from hadgeo.formats.gdal import LARGE_CACHE
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, decode, decoded_dtype
 from hadgeo.formats.wavelengths import Spectral, spectral
-from hadgeo.grid import Grid
+from hadgeo.grid import Grid, from_centres, joined
 
 #: Decoded bytes of a chunk that nobody asked for otherwise.
 CHUNK_BYTES = 64 * 2**20
@@ -275,16 +275,12 @@ def _band_coords(metadata: Metadata) -> dict[str, Any]:
 
 
 def _grid_coords(source: Source) -> dict[str, Any]:
-    transform = source.metadata.transform
-    _, height, width = source.shape
-    rows, cols = np.arange(height), np.arange(width)
-    if not source.metadata.georeferenced or _sheared(transform):
+    grid = source.metadata.grid
+    if not grid.georeferenced or not grid.rectilinear:
+        rows, cols = (np.arange(length) for length in grid.shape)
         return {_ROW: ("y", rows), _COLUMN: ("x", cols)}
-    return {"y": transform.f + (rows + 0.5) * transform.e, "x": transform.c + (cols + 0.5) * transform.a}
-
-
-def _sheared(transform: Affine) -> bool:
-    return bool(transform.b != 0.0 or transform.d != 0.0)
+    x, y = grid.centres
+    return {"y": y, "x": x}
 
 
 def _attrs(source: Source) -> dict[str, Any]:
@@ -313,10 +309,9 @@ def _metadata_of(cube: xr.DataArray, base: Metadata) -> Metadata:
     """What a cube's coordinates tell, on top of how its samples are stored."""
     known = _spectral_of(cube)
     names = [str(name) for name in cube["band_name"].values] if "band_name" in cube.coords else None
-    crs = cube.rio.crs
     return replace(
         base,
-        grid=Grid((cube.sizes["y"], cube.sizes["x"]), CRS.from_user_input(crs) if crs else None, _transform_of(cube)),
+        grid=_grid_of(cube),
         wavelength=known.wavelength,
         fwhm=known.fwhm,
         good=known.good if known.good is not None else np.ones(cube.shape[0], dtype=bool),
@@ -336,21 +331,28 @@ def _spectral_of(cube: xr.DataArray) -> Spectral:
     return spectral(fields, cube.shape[0], str(cube.attrs.get("source", "array")))
 
 
-def _transform_of(cube: xr.DataArray) -> Affine | None:
-    """The exact transform of a cube, slices of it included; None where it has none."""
+def _grid_of(cube: xr.DataArray) -> Grid:
+    """The exact grid of a cube, slices of it included."""
+    crs = cube.rio.crs
+    shape = (cube.sizes["y"], cube.sizes["x"])
+    return Grid(shape, CRS.from_user_input(crs) if crs else None, _transform_of(cube, shape))
+
+
+def _transform_of(cube: xr.DataArray, shape: tuple[int, int]) -> Affine | None:
     written = _written_transform(cube)
     if _ROW in cube.coords and _COLUMN in cube.coords:
-        return written and _after(written, _steps(cube[_COLUMN].values + 0.5, cube[_ROW].values + 0.5, 1.0, 1.0))
-    if "x" not in cube.coords or "y" not in cube.coords or (written and _sheared(written)):
+        return written and joined(
+            written, from_centres(cube[_COLUMN].values + 0.5, cube[_ROW].values + 0.5, (1.0, 1.0))
+        )
+    if "x" not in cube.coords or "y" not in cube.coords or not Grid(shape, None, written).rectilinear:
         return written
-    told = _steps(
+    told = from_centres(
         np.asarray(cube["x"].values, dtype=np.float64),
         np.asarray(cube["y"].values, dtype=np.float64),
-        written.a if written else 1.0,
-        written.e if written else -1.0,
+        (written.a, written.e) if written else (1.0, -1.0),
     )
     # Coordinates are rounded pixel centres: the written transform is exact, if it says the same.
-    if written and all(abs(a - b) < 1e-6 * abs(written.a) for a, b in zip(told[:6], written[:6], strict=True)):
+    if written and told.almost_equals(written, 1e-6 * abs(written.a)):
         return written
     return told
 
@@ -359,26 +361,3 @@ def _written_transform(cube: xr.DataArray) -> Affine | None:
     holder = cube.coords.get(cube.rio.grid_mapping)
     text = None if holder is None else holder.attrs.get("GeoTransform")
     return None if text is None else Affine.from_gdal(*(float(value) for value in str(text).split()))
-
-
-def _steps(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], single_x: float, single_y: float) -> Affine:
-    """The transform whose pixel centres are given; steps of a lone pixel cannot be told from it."""
-    step_x = float(x[-1] - x[0]) / (x.size - 1) if x.size > 1 else single_x
-    step_y = float(y[-1] - y[0]) / (y.size - 1) if y.size > 1 else single_y
-    return Affine(step_x, 0.0, float(x[0]) - step_x / 2, 0.0, step_y, float(y[0]) - step_y / 2)
-
-
-def _after(outer: Affine, inner: Affine) -> Affine:
-    """The transform that goes through `inner`, which has no shear, and then through `outer`.
-
-    Written out, because affine 3 wants ``@`` for it, and affine 2 knows only ``*``.
-    """
-    x, y = inner.c, inner.f
-    return Affine(
-        outer.a * inner.a,
-        outer.b * inner.e,
-        outer.a * x + outer.b * y + outer.c,
-        outer.d * inner.a,
-        outer.e * inner.e,
-        outer.d * x + outer.e * y + outer.f,
-    )

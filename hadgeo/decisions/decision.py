@@ -272,9 +272,7 @@ def _write_p_values(
 ) -> None:
     writer = ScoreWriter(
         out,
-        shape=scores.shape,
-        crs=scores.crs,
-        transform=scores.transform,
+        grid=scores.grid,
         description="p-value of the anomaly score",
         tags={**{k: v for k, v in scores.tags.items() if k.startswith("HADGEO_")}, "HADGEO_SCORES": scores.path.name},
         overwrite=overwrite,

@@ -20,8 +20,8 @@ import shapely
 
 from hadgeo.decisions.calibration import Calibration
 from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, gather, joined, label, pixels_above
-from hadgeo.decisions.place import Place
 from hadgeo.errors import CubeWarning, MissingExtraError, OutputError, ParameterError
+from hadgeo.grid import Grid, Values
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress
 
@@ -42,7 +42,7 @@ class Anomalies:
         groups: The pixels of each.
         outlines: (group,) multi-polygons along the edges of the pixels, in the map's coordinate system; in columns and
             rows where it has none.
-        place: The map's coordinate system and grid.
+        grid: The map's.
         p_values: The share of background pixels that reach each one's largest score.
         expected_false_alarms: How many background pixels of such a scene do.
         detector: The detector's name, or an empty text.
@@ -50,7 +50,7 @@ class Anomalies:
 
     groups: Groups
     outlines: Geometries
-    place: Place
+    grid: Grid
     p_values: npt.NDArray[np.float64]
     expected_false_alarms: npt.NDArray[np.float64]
     detector: str
@@ -88,17 +88,15 @@ def find(
     """
     if not 0 <= merge_distance < np.inf:
         raise ParameterError(f"merge_distance must be at least 0, not {merge_distance:g}")
-    place = Place(scores)
     pixels = pixels_above(scores, threshold, progress=progress)
     labels = label(pixels, connectivity)
     if merge_distance and len(pixels):
-        labels = _merge(pixels, labels, place, merge_distance)
+        labels = _merge(pixels, labels, scores.grid, merge_distance)
     groups = gather(pixels, labels, min_pixels=min_pixels)
     members = np.repeat(np.arange(len(groups)), groups.sizes)
     p_values = calibration.p_values(groups.max_scores)
-    return Anomalies(
-        groups, _outlines(groups.pixels, members, place), place, p_values, calibration.count * p_values, scores.detector
-    )
+    outlines = _outlines(groups.pixels, members, scores.grid)
+    return Anomalies(groups, outlines, scores.grid, p_values, calibration.count * p_values, scores.detector)
 
 
 def check_suffix(out: Path) -> str:
@@ -132,12 +130,9 @@ def write(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | Non
         OutputError: The file cannot be written.
     """
     driver = check_suffix(out)
-    if anomalies.place.crs is None:
-        warnings.warn(
-            f"{out}: the scene has no coordinate system, so neither have the polygons; areas and longitudes are empty",
-            CubeWarning,
-            stacklevel=2,
-        )
+    missing = _missing(anomalies.grid)
+    if missing is not None:
+        warnings.warn(f"{out}: {missing}", CubeWarning, stacklevel=2)
     table = _table(anomalies)
     table["bands"] = np.array([bands(group) if bands else None for group in anomalies.groups], dtype=object)
     # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
@@ -156,24 +151,47 @@ def write(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | Non
     return out
 
 
-def _merge(pixels: Pixels, labels: Integers, place: Place, distance: float) -> Integers:
+def _missing(grid: Grid) -> str | None:
+    """What polygons on this grid lack, for people."""
+    if grid.crs is None:
+        return "the scene has no coordinate system, so neither have the polygons; areas and longitudes are empty"
+    if grid.on_earth:
+        return None
+    lost = "longitudes and latitudes are empty"
+    if _own_areas(grid):
+        lost += "; area_m2 is empty too, and area is in squared units of the coordinates"
+    return f"the scene's coordinate system does not lie on Earth: {lost}"
+
+
+def _own_areas(grid: Grid) -> bool:
+    """Whether areas are known in squared units of a coordinate system, but not in square metres."""
+    return grid.crs is not None and grid.unit is None and not grid.on_earth
+
+
+def _merge(pixels: Pixels, labels: Integers, grid: Grid, distance: float) -> Integers:
     """Number the groups anew, those alike whose outlines are near each other."""
     order = np.argsort(labels, kind="stable")
     sorted_pixels = Pixels(
         pixels.rows[order], pixels.cols[order], pixels.scores[order], pixels.shifts[order], pixels.width
     )
-    outlines = shapely.transform(_outlines(sorted_pixels, labels[order], place), place.metres())
+    outlines = _moved(_outlines(sorted_pixels, labels[order], grid), grid.to_metres)
     pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=distance)
     return joined(len(outlines), pairs)[labels]
 
 
-def _outlines(pixels: Pixels, members: Integers, place: Place) -> Geometries:
+def _moved(outlines: Geometries, move: Callable[[Values, Values], tuple[Values, Values]]) -> Geometries:
+    """Outlines whose corners, x and y, were moved."""
+    moved: Geometries = shapely.transform(outlines, lambda corners: np.column_stack(move(*corners.T)))
+    return moved
+
+
+def _outlines(pixels: Pixels, members: Integers, grid: Grid) -> Geometries:
     """Multi-polygons along the edges of each group's pixels.
 
     Args:
         pixels: Pixels, group by group, and row by row in each.
         members: The group of each, rising from 0 without a gap.
-        place: Where they lie.
+        grid: Where they lie.
     """
     if not len(pixels):
         return np.empty(0, dtype=object)
@@ -188,36 +206,33 @@ def _outlines(pixels: Pixels, members: Integers, place: Place) -> Geometries:
     joint = np.array([own[0] if len(own) == 1 else shapely.union_all(own) for own in groups], dtype=object)
     # Corners between runs that make a straight edge go.
     parts, owner = shapely.get_parts(shapely.simplify(joint, 0), return_index=True)
-    outlines: Geometries = shapely.transform(shapely.multipolygons(parts, indices=owner), place.coordinates)
-    return outlines
+    return _moved(shapely.multipolygons(parts, indices=owner), grid.to_map)
 
 
 def _table(anomalies: Anomalies) -> dict[str, npt.NDArray[Any]]:
     """The attributes, column by column; NaN and None are unknown."""
-    groups, place = anomalies.groups, anomalies.place
+    groups, grid = anomalies.groups, anomalies.grid
     count = len(groups)
     members = np.repeat(np.arange(count), groups.sizes)
-    centres = np.stack(
-        [
-            np.bincount(members, weights=groups.pixels.cols + 0.5, minlength=count),
-            np.bincount(members, weights=groups.pixels.rows + 0.5, minlength=count),
-        ],
-        axis=1,
+    cols, rows = (
+        np.bincount(members, weights=axis + 0.5, minlength=count) / groups.sizes
+        for axis in (groups.pixels.cols, groups.pixels.rows)
     )
-    lonlat = place.wgs84(place.coordinates(centres / groups.sizes[:, None]))
-    peak = place.coordinates(groups.peaks[:, ::-1] + 0.5)
+    longitude, latitude = grid.to_longitude_latitude(*grid.to_map(cols, rows))
+    peak_x, peak_y = grid.to_map(groups.peaks[:, 1] + 0.5, groups.peaks[:, 0] + 0.5)
     return {
         "id": np.arange(1, count + 1),
         "pixels": groups.sizes.astype(np.int64),
         "area_m2": _areas(anomalies),
+        **({"area": groups.sizes * grid.cell_area} if _own_areas(grid) else {}),
         "max_score": groups.max_scores.astype(np.float64),
         "mean_score": groups.mean_scores,
         "p_value": anomalies.p_values,
         "expected_false_alarms": anomalies.expected_false_alarms,
-        "lon": lonlat[:, 0],
-        "lat": lonlat[:, 1],
-        "peak_x": peak[:, 0],
-        "peak_y": peak[:, 1],
+        "lon": longitude,
+        "lat": latitude,
+        "peak_x": peak_x,
+        "peak_y": peak_y,
         "peak_row": groups.peaks[:, 0],
         "peak_col": groups.peaks[:, 1],
         "detector": np.full(count, anomalies.detector or None, dtype=object),
@@ -226,23 +241,23 @@ def _table(anomalies: Anomalies) -> dict[str, npt.NDArray[Any]]:
 
 def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
     """Areas in m²: on the plane of a projection, else on the ellipsoid; NaN where neither is known."""
-    place, sizes = anomalies.place, anomalies.groups.sizes
-    if place.metre is not None:
-        return np.asarray(sizes * (abs(place.transform.determinant) / place.metre**2), dtype=np.float64)
-    if not place.on_earth:
+    grid, sizes = anomalies.grid, anomalies.groups.sizes
+    if grid.unit is not None:
+        return np.asarray(sizes * (grid.cell_area * grid.unit**2), dtype=np.float64)
+    if not grid.on_earth:
         return np.full(len(sizes), np.nan)
     geod = pyproj.Geod(ellps="WGS84")
-    outlines = shapely.transform(anomalies.outlines, place.wgs84)
+    outlines = _moved(anomalies.outlines, grid.to_longitude_latitude)
     return np.array([abs(geod.geometry_area_perimeter(outline)[0]) for outline in outlines], dtype=np.float64)
 
 
 def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
-    outlines, crs = anomalies.outlines, anomalies.place.crs
+    outlines, crs = anomalies.outlines, anomalies.grid.proj
     options, content = {}, io.BytesIO()
     # The newest version makes older GIS warn, and holds nothing that is needed here.
     dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
-    if driver == "GeoJSON" and anomalies.place.on_earth:
-        outlines, crs = shapely.transform(outlines, anomalies.place.wgs84), pyproj.CRS("EPSG:4326")
+    if driver == "GeoJSON" and anomalies.grid.on_earth:
+        outlines, crs = _moved(outlines, anomalies.grid.to_longitude_latitude), pyproj.CRS("EPSG:4326")
         options["RFC7946"] = "YES"
     # The date in a GeoPackage: the same run gives the same bytes.
     date = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
@@ -274,7 +289,7 @@ def _parquet(anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
     types = {"b": pyarrow.bool_(), "i": pyarrow.int64(), "f": pyarrow.float64(), "O": pyarrow.string()}
     columns = {k: pyarrow.array(v, types[v.dtype.kind], from_pandas=True) for k, v in table.items()}
     columns["geometry"] = pyarrow.array(shapely.to_wkb(anomalies.outlines), pyarrow.binary())
-    crs = anomalies.place.crs
+    crs = anomalies.grid.proj
     geometry: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["MultiPolygon"] if len(anomalies) else [],

@@ -144,9 +144,7 @@ def _check(contenders: Sequence[Contender]) -> None:
 
 def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
     """Refuse a truth before hours are spent on scores."""
-    metadata = source.metadata
-    place = metadata.transform if metadata.georeferenced else None
-    known = open_truth(truth, ScoreMap(Path(source.path), source.shape[1:], metadata.crs, place))
+    known = open_truth(truth, ScoreMap(Path(source.path), source.metadata.grid))
     if not (known == TARGET).any():
         raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
 

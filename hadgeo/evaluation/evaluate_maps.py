@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.transform import xy
 
 from hadgeo.errors import TruthError
 from hadgeo.evaluation.truth import TARGET, UNKNOWN, open_truth
@@ -189,24 +188,21 @@ def pixels_km2(scores: ScoreMap, pixels: int) -> float | None:
     Returns:
         The area, or None where the map has no georeference, or its CRS is neither projected nor geographic.
     """
-    if scores.crs is None or scores.transform is None:
+    grid = scores.grid
+    system = grid.proj
+    if system is None or not grid.georeferenced:
         return None
-    if scores.crs.is_projected:
-        metres: float = scores.crs.linear_units_factor[1]
-        return pixels * float(abs(scores.transform.determinant)) * metres**2 / 1e6
-    if not scores.crs.is_geographic:
-        return None
-    from pyproj import CRS
-
-    geod = CRS.from_wkt(scores.crs.to_wkt()).get_geod()
-    if geod is None:
+    if grid.unit is not None:
+        return pixels * grid.cell_area * grid.unit**2 / 1e6
+    geod = system.get_geod()
+    if not system.is_geographic or geod is None:
         return None
     along = np.linspace(0, 1, _EDGE_POINTS)
     zeros, ones = np.zeros_like(along), np.ones_like(along)
-    cols = scores.shape[1] * np.concatenate([along, ones, along[::-1], zeros])
-    rows = scores.shape[0] * np.concatenate([zeros, along, ones, along[::-1]])
-    area, _ = geod.polygon_area_perimeter(*xy(scores.transform, rows, cols, offset="ul"))
-    return float(abs(area)) * pixels / (scores.shape[0] * scores.shape[1]) / 1e6
+    cols = grid.shape[1] * np.concatenate([along, ones, along[::-1], zeros])
+    rows = grid.shape[0] * np.concatenate([zeros, along, ones, along[::-1]])
+    area, _ = geod.polygon_area_perimeter(*grid.to_map(cols, rows))
+    return float(abs(area)) * pixels / grid.pixels / 1e6
 
 
 def _finite(value: float) -> float | None:

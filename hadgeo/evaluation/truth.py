@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from pathlib import Path
@@ -11,18 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where a block cannot be read
-from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
-from rasterio.transform import xy
 from rasterio.warp import Resampling, reproject
 
 from hadgeo.errors import CubeNotFoundError, MissingExtraError, ReadError, TruthError
 from hadgeo.formats.gdal import georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
+from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap
+from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: The values of a truth: those that `hadgeo simulate` writes.
 BACKGROUND, TARGET, UNKNOWN = 0, 1, 255
@@ -32,6 +28,9 @@ VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
 
 #: Grids whose corners lie closer than this, in pixels, are the same.
 _SAME_GRID = 0.01
+
+#: What says that a raster cannot be brought onto a grid.
+_NO_WAY: tuple[type[Exception], ...] = (ValueError, *RASTERIO_ERRORS)
 
 Truth = npt.NDArray[np.uint8]
 
@@ -76,16 +75,16 @@ def _raster(file: Path, scores: ScoreMap) -> Truth:
         with settings(), open_dataset(os.fspath(file)) as dataset:
             place = georeference(dataset)
             truth = _classes(dataset, file)
-    except RasterioError as error:
+    except RASTERIO_ERRORS as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: not a raster that GDAL reads ({reason}); give a raster, .mat or polygons") from error
     if place.grid.crs is None or not place.grid.georeferenced:
         return _as_it_is(truth, file, scores, "the truth is not georeferenced")
-    if scores.crs is None or scores.transform is None:
+    if scores.grid.crs is None or not scores.grid.georeferenced:
         return _as_it_is(truth, file, scores, "the map is not georeferenced")
-    if _same_grid(truth.shape, place.grid.crs, place.grid.affine, scores):
+    if scores.grid.same_as(place.grid, within=_SAME_GRID):
         return truth
-    return _warped(truth, file, place.grid.crs, place.grid.affine, scores)
+    return _warped(truth, file, place.grid, scores)
 
 
 def _classes(dataset: rasterio.DatasetReader, file: Path) -> Truth:
@@ -97,7 +96,7 @@ def _classes(dataset: rasterio.DatasetReader, file: Path) -> Truth:
     for number in range(1, {2: 1, 4: 3}.get(dataset.count, dataset.count) + 1):
         try:
             values = dataset.read(number)
-        except (RasterioError, CPLE_BaseError) as error:
+        except RASTERIO_ERRORS as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise ReadError(f"{file}: damaged ({reason}); copy it again") from error
         fill = dataset.nodatavals[number - 1]
@@ -120,30 +119,24 @@ def _as_it_is(truth: Truth, file: Path, scores: ScoreMap, why: str) -> Truth:
     return truth
 
 
-def _same_grid(shape: tuple[int, ...], crs: CRS, transform: Affine, scores: ScoreMap) -> bool:
-    if shape != scores.shape or crs != scores.crs:
-        return False
-    assert scores.transform is not None  # its caller has looked
-    corners = ([0, 0, shape[0]], [0, shape[1], 0])
-    theirs, ours = (np.array(xy(grid, *corners, offset="ul")) for grid in (transform, scores.transform))
-    return bool(np.abs(theirs - ours).max() <= _SAME_GRID * math.sqrt(abs(scores.transform.determinant)))
-
-
-def _warped(truth: Truth, file: Path, crs: CRS, transform: Affine, scores: ScoreMap) -> Truth:
+def _warped(truth: Truth, file: Path, grid: Grid, scores: ScoreMap) -> Truth:
     out = np.full(scores.shape, UNKNOWN, dtype=np.uint8)
+    assert grid.crs is not None  # its caller has looked
     try:
+        # GDAL says the same at length.
+        scores.grid.from_system(grid.crs.to_wkt(), *grid.corners)
         reproject(
             truth,
             out,
-            src_transform=transform,
-            src_crs=crs,
+            src_transform=grid.affine,
+            src_crs=grid.crs,
             src_nodata=UNKNOWN,
-            dst_transform=scores.transform,
-            dst_crs=scores.crs,
+            dst_transform=scores.grid.affine,
+            dst_crs=scores.grid.crs,
             dst_nodata=UNKNOWN,
             resampling=Resampling.nearest,
         )
-    except (RasterioError, CPLE_BaseError, CRSError) as error:
+    except _NO_WAY as error:
         reason = " ".join(str(error).split())
         raise TruthError(f"{file}: cannot be reprojected onto {scores.path} ({reason}); check both CRS") from error
     if (out == UNKNOWN).all():
@@ -152,15 +145,15 @@ def _warped(truth: Truth, file: Path, crs: CRS, transform: Affine, scores: Score
 
 
 def _polygons(file: Path, scores: ScoreMap) -> Truth:
-    if scores.crs is None or scores.transform is None:
+    if scores.grid.crs is None or not scores.grid.georeferenced:
         raise TruthError(f"{file}: polygons need a georeferenced map, and {scores.path} is none; give a raster")
-    geometries = _geometries(file, scores.crs)
+    geometries = _geometries(file, scores.grid)
     if not geometries:
         raise TruthError(f"{file}: holds no geometry, so there is no target to find; give the truth of this map")
     truth: Truth = rasterize(
         geometries,
         out_shape=scores.shape,
-        transform=scores.transform,
+        transform=scores.grid.affine,
         fill=BACKGROUND,
         default_value=TARGET,
         all_touched=True,
@@ -169,8 +162,8 @@ def _polygons(file: Path, scores: ScoreMap) -> Truth:
     return truth
 
 
-def _geometries(file: Path, crs: CRS) -> list[Any]:
-    """Read the geometries of a vector file's only layer, in a CRS."""
+def _geometries(file: Path, grid: Grid) -> list[Any]:
+    """Read the geometries of a vector file's only layer, in the CRS of a grid."""
     try:
         import pyogrio
         import shapely
@@ -178,9 +171,6 @@ def _geometries(file: Path, crs: CRS) -> list[Any]:
         raise MissingExtraError(
             f'{file}: polygons need pyogrio and shapely; install them with pip install "hadgeo[vector]"'
         ) from error
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
     try:
         layers = pyogrio.list_layers(file)[:, 0].tolist()
         if len(layers) != 1:
@@ -197,9 +187,6 @@ def _geometries(file: Path, crs: CRS) -> list[Any]:
     shapes = shapely.from_wkb([] if wkb is None else wkb)
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     try:
-        move = Transformer.from_crs(meta["crs"], crs.to_wkt(), always_xy=True)
-        moved = shapely.transform(shapes, move.transform, interleaved=False)
-    except ProjError as error:
-        reason = " ".join(str(error).split())
-        raise TruthError(f"{file}: cannot be reprojected onto the map ({reason}); check both CRS") from error
-    return list(moved)
+        return list(shapely.transform(shapes, lambda points: np.column_stack(grid.from_system(meta["crs"], *points.T))))
+    except ValueError as error:
+        raise TruthError(f"{file}: cannot be reprojected onto the map ({error}); check both CRS") from error

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio.warp
 import torch
 import xarray as xr
 from scipy.ndimage import binary_dilation
@@ -99,7 +98,8 @@ def gather_evidence(
         - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
-        ``col`` (0-based, of the centre), ``x``, ``y``, ``longitude``, ``latitude`` where the scene has a place.
+        ``col`` (0-based, of the centre), ``x``, ``y`` where the scene has a place, ``longitude``,
+        ``latitude`` where that is on Earth.
 
     Raises:
         CubeError: The scene cannot be used, or an anomaly lies outside of it.
@@ -298,16 +298,15 @@ def _places(source: Source, anomalies: Sequence[Anomaly]) -> dict[str, Any]:
     rows = np.array([anomaly.rows.mean() for anomaly in anomalies], dtype=np.float64)
     cols = np.array([anomaly.cols.mean() for anomaly in anomalies], dtype=np.float64)
     places: dict[str, Any] = {"row": ("anomaly", rows), "col": ("anomaly", cols)}
-    metadata = source.metadata
-    if not metadata.georeferenced:
+    grid = source.metadata.grid
+    if not grid.georeferenced:
         return places
-    a, b, c, d, e, f = metadata.transform[:6]
-    x, y = c + a * (cols + 0.5) + b * (rows + 0.5), f + d * (cols + 0.5) + e * (rows + 0.5)
+    x, y = grid.to_map(cols + 0.5, rows + 0.5)
     places |= {"x": ("anomaly", x), "y": ("anomaly", y)}
-    if metadata.crs is not None:
-        longitude, latitude = rasterio.warp.transform(metadata.crs, "EPSG:4326", x, y) if anomalies else ([], [])
-        places["longitude"] = ("anomaly", np.array(longitude, dtype=np.float64), {"units": "degrees_east"})
-        places["latitude"] = ("anomaly", np.array(latitude, dtype=np.float64), {"units": "degrees_north"})
+    if grid.on_earth:
+        longitude, latitude = grid.to_longitude_latitude(x, y)
+        places["longitude"] = ("anomaly", longitude, {"units": "degrees_east"})
+        places["latitude"] = ("anomaly", latitude, {"units": "degrees_north"})
     return places
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -105,9 +106,12 @@ def georeference(dataset: DatasetReader) -> Georeference:
         points = len(dataset.gcps[0])
     # GDAL writes the zeros of an ENVI north-up grid as -0.0.
     transform = Affine(*(value + 0.0 for value in tuple(transform)[:6]))
-    georeferenced = not transform.is_identity
+    flat = not math.isfinite(transform.determinant) or transform.is_degenerate
+    georeferenced = not transform.is_identity and not flat
     missing = []
-    if not georeferenced and points:
+    if flat:
+        missing.append("a transform that leaves pixels no area: rows and columns stand for coordinates")
+    elif not georeferenced and points:
         missing.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
     elif not georeferenced:
         missing.append("no transform: rows and columns stand for coordinates")

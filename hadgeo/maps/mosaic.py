@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from affine import Affine
-
 from hadgeo.errors import OutputError
 from hadgeo.files import check_product, written_beside
+from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap, open_scores
 
 #: By which a mosaic of ours is known, and replaced without a question.
@@ -23,7 +22,7 @@ _MARK = "HADGEO_MOSAIC"
 _DIGITS = 8
 
 
-class _Grid(NamedTuple):
+class _Kind(NamedTuple):
     """What maps must share for one raster to hold them."""
 
     crs: str
@@ -82,64 +81,53 @@ def make_mosaic(
     target = Path(out)
     check_mosaic(target, [Path(path) for path in maps], overwrite=overwrite)
     opened = [open_scores(path) for path in maps]
-    grids = {one.path: _grid(one) for one in opened}
-    common = Counter(grid for grid in grids.values() if grid is not None).most_common(1)
+    kinds = {one.path: _kind(one.grid) for one in opened}
+    common = Counter(kind for kind in kinds.values() if kind is not None).most_common(1)
     if not common:
         raise OutputError(f"{target}: none of the {len(opened)} maps has a place on the ground; leave --mosaic out")
-    placed = [one for one in opened if grids[one.path] == common[0][0]]
-    left_out = {one.path: _reason(grids[one.path], common[0][0]) for one in opened if one not in placed}
-    first = _transform(placed[0])
-    exact = [_apply(~first, _transform(one).c, _transform(one).f) for one in placed]
+    placed = [one for one in opened if kinds[one.path] == common[0][0]]
+    left_out = {one.path: _reason(kinds[one.path], common[0][0]) for one in opened if one not in placed}
+    first = placed[0].grid
+    exact = [first.to_pixels(*one.grid.to_map(0.0, 0.0)) for one in placed]
     places = [(round(col), round(row)) for col, row in exact]
     shift = max(max(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in zip(exact, places, strict=True))
     left, top = min(col for col, _ in places), min(row for _, row in places)
     offsets = [(col - left, row - top) for col, row in places]
     width = max(col + one.shape[1] for (col, _), one in zip(offsets, placed, strict=True))
     height = max(row + one.shape[0] for (_, row), one in zip(offsets, placed, strict=True))
-    x, y = _apply(first, left, top)
-    tree = _document(placed, offsets, (height, width), Affine(first.a, first.b, x, first.d, first.e, y), target)
+    grid = first.window(slice(top, top + height), slice(left, left + width))
+    tree = _document(placed, offsets, grid, target)
     with written_beside(target) as part:
         tree.write(part)
     return Mosaic(target, (height, width), tuple(one.path for one in placed), left_out, shift)
 
 
-def _transform(scores: ScoreMap) -> Affine:
-    assert scores.transform is not None
-    return scores.transform
-
-
-def _apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
-    """Written out, because affine 3 wants ``@`` for it, and affine 2 knows only ``*``."""
-    return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f
-
-
-def _grid(scores: ScoreMap) -> _Grid | None:
-    if scores.transform is None:
+def _kind(grid: Grid) -> _Kind | None:
+    if grid.transform is None:
         return None
-    t = scores.transform
+    t = grid.transform
     size = max(abs(value) for value in (t.a, t.b, t.d, t.e))
     steps = tuple(f"{value / size:.{_DIGITS}f}" for value in (t.a, t.b, t.d, t.e))
-    return _Grid("" if scores.crs is None else scores.crs.to_wkt(), (f"{size:.{_DIGITS}g}", *steps))
+    return _Kind("" if grid.crs is None else grid.crs.to_wkt(), (f"{size:.{_DIGITS}g}", *steps))
 
 
-def _reason(grid: _Grid | None, common: _Grid) -> str:
-    if grid is None:
+def _reason(kind: _Kind | None, common: _Kind) -> str:
+    if kind is None:
         return "it has no place on the ground"
-    what = "coordinate reference system" if grid.crs != common.crs else "pixel size or rotation"
+    what = "coordinate reference system" if kind.crs != common.crs else "pixel size or rotation"
     return f"it has another {what} than most, and would have to be resampled"
 
 
 def _document(
     maps: Sequence[ScoreMap],
     offsets: Sequence[tuple[int, int]],
-    shape: tuple[int, int],
-    transform: Affine,
+    grid: Grid,
     target: Path,
 ) -> ElementTree.ElementTree[ElementTree.Element]:
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(shape[1]), rasterYSize=str(shape[0]))
-    if maps[0].crs is not None:
-        ElementTree.SubElement(root, "SRS").text = maps[0].crs.to_wkt()
-    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(value) for value in transform.to_gdal())
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.shape[1]), rasterYSize=str(grid.shape[0]))
+    if grid.crs is not None:
+        ElementTree.SubElement(root, "SRS").text = grid.crs.to_wkt()
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(value) for value in grid.affine.to_gdal())
     metadata = ElementTree.SubElement(root, "Metadata")
     ElementTree.SubElement(metadata, "MDI", key=_MARK).text = "1"
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Float32", band="1")

@@ -21,6 +21,7 @@ from rasterio.windows import Window as RasterWindow
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.matlab import read_scores
+from hadgeo.grid import Grid
 
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
@@ -32,21 +33,32 @@ class ScoreMap:
 
     Attributes:
         path: The file.
-        shape: Rows and columns.
-        crs: Coordinate reference system, or None.
-        transform: Full affine from pixel corners to the CRS, or None where the file has none.
+        grid: Its rows and columns, and where they lie.
         tags: The file's own tags, `HADGEO_DETECTOR` among them for a map of hadgeo's.
         block_rows: Rows of a block in the file.
         whole: The scores themselves, where a file can only be read as a whole (MATLAB).
     """
 
     path: Path
-    shape: tuple[int, int]
-    crs: CRS | None
-    transform: Affine | None
+    grid: Grid
     tags: dict[str, str] = field(default_factory=dict)
     block_rows: int = 1
     whole: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.grid.shape
+
+    @property
+    def crs(self) -> CRS | None:
+        """Coordinate reference system, or None."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Affine | None:
+        """Full affine from pixel corners to the CRS, or None where the file has none."""
+        return self.grid.transform
 
     @property
     def detector(self) -> str:
@@ -107,7 +119,7 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
     if file.suffix.lower() == ".mat":
         scores = read_scores(file)
         scores[~np.isfinite(scores)] = np.nan
-        return ScoreMap(file, scores.shape, None, None, whole=scores)
+        return ScoreMap(file, Grid(scores.shape), whole=scores)
     with _opened(file) as dataset:
         if dataset.count != 1:
             raise CubeError(
@@ -115,12 +127,11 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
             )
         if np.dtype(dataset.dtypes[0]).kind not in "fiu":
             raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, and scores are real numbers")
-        placed = dataset.crs is not None or not dataset.transform.is_identity
+        transform = dataset.transform
+        placed = (dataset.crs is not None or not transform.is_identity) and not transform.is_degenerate
         return ScoreMap(
             file,
-            dataset.shape,
-            dataset.crs,
-            dataset.transform if placed else None,
+            Grid(dataset.shape, dataset.crs, transform if placed else None),
             dataset.tags(),
             dataset.block_shapes[0][0],
         )

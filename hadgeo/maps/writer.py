@@ -21,15 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.shutil
-from affine import Affine
 from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where it closes a file
-from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import OutputError, OutputExistsError
 from hadgeo.formats.gdal import streaming
-from hadgeo.maps.north_up import north_up_grid, warp_north_up
+from hadgeo.grid import Grid
+from hadgeo.maps.north_up import warp_north_up
 from hadgeo.maps.part_folder import PartFolder, part_path
 from hadgeo.maps.raw_tiff import Pick, RawTiff, create_rawtiff, halve
 from hadgeo.windows import Window
@@ -112,9 +111,7 @@ class ScoreWriter:
 
     Args:
         out: Where the map shall stand.
-        shape: Rows and columns.
-        crs: Coordinate reference system, or None.
-        transform: Full affine of the input, or None where it has none.
+        grid: Rows and columns, and where they lie.
         description: What the band holds.
         tags: Dataset tags.
         overwrite: Whether a file at `out` may be replaced.
@@ -132,9 +129,7 @@ class ScoreWriter:
         self,
         out: Path,
         *,
-        shape: tuple[int, int],
-        crs: CRS | None,
-        transform: Affine | None,
+        grid: Grid,
         description: str,
         tags: Mapping[str, str],
         overwrite: bool = False,
@@ -143,12 +138,12 @@ class ScoreWriter:
         folder: PartFolder | None = None,
     ) -> None:
         if folder is None:
-            check_output(out, overwrite=overwrite, pixels=shape[0] * shape[1])
+            check_output(out, overwrite=overwrite, pixels=grid.pixels)
         self.out = out
         self._pick: Pick = np.fmax if overviews == "max" else np.fmin
         self._own = folder is None
         self._folder = folder or PartFolder(out)
-        self._crs, self._transform, self._north_up = crs, transform, north_up
+        self._grid, self._north_up = grid, north_up
         self._told: dict[str, Any] = {"description": description, "tags": tags}
         try:
             with writing(out):
@@ -158,16 +153,16 @@ class ScoreWriter:
                 part = self._folder.path / _SCORES
                 if not part.exists():
                     fresh = part.with_name("new.tif")
-                    self._create(fresh, shape, transform)
+                    self._create(fresh, grid)
                     fresh.replace(part)
                 self._part = RawTiff(part)
         except BaseException:
             self._discard()
             raise
 
-    def _create(self, path: Path, shape: tuple[int, int], transform: Affine | None) -> None:
-        place = {"crs": self._crs} if transform is None else {"crs": self._crs, "transform": transform}
-        create_rawtiff(path, shape, **self._told, **place)
+    def _create(self, path: Path, grid: Grid) -> None:
+        place = {"crs": grid.crs} if grid.transform is None else {"crs": grid.crs, "transform": grid.transform}
+        create_rawtiff(path, grid.shape, **self._told, **place)
 
     def write(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
         """Write one window.
@@ -228,12 +223,10 @@ class ScoreWriter:
         return self.out
 
     def _warped(self, opened: ExitStack) -> RawTiff:
-        assert self._transform is not None
-        shape, grid = north_up_grid(self._part.shape, self._transform)
         path = self._folder.path / "north_up.tif"
-        self._create(path, shape, grid)
+        self._create(path, self._grid.north_up())
         warped = opened.enter_context(closing(RawTiff(path)))
-        warp_north_up(self._part, self._transform, self._crs, warped, grid)
+        warp_north_up(self._part, self._grid, warped)
         return warped
 
     def _overviews(self, whole: RawTiff, opened: ExitStack) -> list[RawTiff]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import rasterio.warp
-from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where PROJ gives up
-from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+import numpy as np
+
+from hadgeo.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Ground:
     Attributes:
         right: Length of a pixel along a row.
         down: Length of a pixel along a column.
-        unit: Of both: ``m``; ``map units`` where the coordinate reference system is not known; ``px`` without any.
+        unit: Of both: ``m``; ``map units`` where the grid has no known place on Earth; ``px`` without any.
         north: Direction of true north in a picture that is drawn to scale, as a unit vector (right, down), or None.
     """
 
@@ -34,41 +32,25 @@ class Ground:
         return self.down / self.right
 
 
-def ground_of(shape: tuple[int, int], transform: Affine | None, crs: CRS | None) -> Ground:
-    """Measure the pixel in the middle of a scene on the WGS 84 ellipsoid.
-
-    Args:
-        shape: Rows and columns.
-        transform: Full affine from pixel corners to the coordinate reference system, or None.
-        crs: Coordinate reference system, projected or geographic, or None.
-    """
-    if transform is None:
+def ground_of(grid: Grid) -> Ground:
+    """Measure the pixel in the middle of a grid on the WGS 84 ellipsoid."""
+    if not grid.georeferenced:
         return Ground()
-    # Not known, or of no place on the Earth.
-    plain = Ground(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e), "map units")
-    if crs is None:
-        return plain
-    try:
-        measured = _measure(shape, transform, crs)
-    except (RasterioError, CPLE_BaseError):
-        return plain
-    return measured if math.isfinite(measured.right) and math.isfinite(measured.down) else plain
+    size = grid.pixel_size()
+    if size is None:
+        return Ground(*grid.cell, "map units")
+    return Ground(*size, "m", _north(grid, *size))
 
 
-def _measure(shape: tuple[int, int], transform: Affine, crs: CRS) -> Ground:
-    from pyproj import Geod
-
-    row, col = shape[0] / 2, shape[1] / 2
-    x, y = zip(*(transform * place for place in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
-    longitude, latitude = rasterio.warp.transform(crs, "EPSG:4326", x, y)
-    _, _, (right, down) = Geod(ellps="WGS84").inv([longitude[0]] * 2, [latitude[0]] * 2, longitude[1:], latitude[1:])
-    # One pixel to the north, and where in the grid that is.
+def _north(grid: Grid, right: float, down: float) -> tuple[float, float] | None:
+    """Where in a picture of a grid, whose pixels are so long, the next pixel to the north lies."""
+    middle = np.array([grid.shape[1] / 2]), np.array([grid.shape[0] / 2])
+    longitude, latitude = grid.to_longitude_latitude(*grid.to_map(*middle))
     step = min(right, down) / 111_320
-    (north_x,), (north_y,) = rasterio.warp.transform("EPSG:4326", crs, longitude[:1], [latitude[0] + step])
-    north_col, north_row = ~transform * (north_x, north_y)
-    across, along = (north_col - col) * right, (north_row - row) * down
+    col, row = grid.to_pixels(*grid.from_longitude_latitude(longitude, latitude + step))
+    across, along = float((col - middle[0])[0]) * right, float((row - middle[1])[0]) * down
     length = math.hypot(across, along)
-    return Ground(right, down, "m", (across / length, along / length) if length > 0 else None)
+    return (across / length, along / length) if length > 0 else None
 
 
 def round_length(longest: float) -> float:

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import rasterio.warp
-from affine import Affine
-from rasterio._err import CPLE_BaseError  # what rasterio raises, unwrapped, where PROJ gives up
-from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
 
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
 from hadgeo.formats.source import Metadata
+from hadgeo.grid import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Two coordinates of points, (point, 2).
+Points = npt.NDArray[np.float64]
 
 #: Outlines smaller than this many pixels of the picture are circled instead.
 _SMALLEST = 8
@@ -36,9 +35,9 @@ class Outlines:
         sides: The longer side of each polygon's bounding box.
     """
 
-    rings: list[npt.NDArray[np.float64]]
+    rings: list[Points]
     owners: npt.NDArray[np.intp]
-    centres: npt.NDArray[np.float64]
+    centres: Points
     sides: npt.NDArray[np.float64]
 
     @property
@@ -95,7 +94,7 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
         raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
     shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
-    shapes = shapely.transform(shapes, _ToPixels(path, meta["crs"], scene))
+    shapes = shapely.transform(shapes, lambda points: _to_pixels(points, path, meta["crs"], scene.grid))
     parts, shape_of_part = shapely.get_parts(shapes, return_index=True)
     # Points and lines have no ring.
     lines, part_of_line = shapely.get_rings(parts, return_index=True)
@@ -105,27 +104,21 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     return Outlines(rings, shape_of_part[part_of_line], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
 
 
-class _ToPixels:
-    """Turns coordinates (n, 2) of a layer into columns and rows of a scene."""
-
-    def __init__(self, path: str | os.PathLike[str], crs: str | None, scene: Metadata) -> None:
-        self._path = path
-        self._crs = crs
-        self._scene = scene
-
-    def __call__(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        scene = self._scene
-        if not scene.georeferenced or not len(points):
-            return points
-        x, y = points[:, 0], points[:, 1]
-        if self._crs and scene.crs is not None:
-            try:
-                own = CRS.from_user_input(self._crs)
-                if own != scene.crs:
-                    x, y = (np.array(values) for values in rasterio.warp.transform(own, scene.crs, x, y))
-            except (CRSError, RasterioError, CPLE_BaseError) as error:
-                raise CubeError(
-                    f"{self._path}: cannot be brought into the scene's coordinate reference system ({error})"
-                ) from None
-        back: Affine = ~scene.transform
-        return np.column_stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f])
+def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, grid: Grid) -> Points:
+    """Turn coordinates of a layer into columns and rows of a grid."""
+    if not grid.georeferenced or not len(points):
+        return points
+    moved = points[:, 0], points[:, 1]
+    if crs and grid.crs is not None:
+        try:
+            moved = grid.from_system(crs, *moved)
+        except ValueError as error:
+            raise CubeError(
+                f"{path}: cannot be brought into the scene's coordinate reference system ({error}); "
+                "give polygons of this scene"
+            ) from None
+        if not np.isfinite(moved).all():
+            raise CubeError(
+                f"{path}: reaches beyond the scene's coordinate reference system; give polygons of this scene"
+            )
+    return np.column_stack(grid.to_pixels(*moved))

@@ -101,7 +101,7 @@ def quicklook(
     shape = source.shape[1:]
     score_map = None if scores is None else _scores_of(source, scores)
     outlines = None if polygons is None else read_outlines(polygons, known)
-    ground = ground_of(shape, known.transform if known.georeferenced else None, known.crs)
+    ground = ground_of(known.grid)
     layout = lay_out(shape, ground.aspect, size)
     about = _about(colours.label, layout, score_map, outlines)
     sheet = Sheet(layout, shape, title if title is not None else Path(source.path).name, about)
@@ -154,14 +154,11 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
             f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, and {source.path} has {rows} x {cols}; "
             "give the score map of this scene"
         )
-    known = source.metadata
-    if scores.transform is not None and known.georeferenced:
-        corners = [(0, 0), (cols, 0), (0, rows), (cols, rows)]
+    ours, theirs = source.metadata.grid, scores.grid
+    if ours.georeferenced and theirs.georeferenced:
+        elsewhere = ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs
         # Half a pixel: resampled or rounded grids are the same place.
-        apart = max(
-            float(np.hypot(*np.subtract(~known.transform * (scores.transform * corner), corner))) for corner in corners
-        )
-        if apart > 0.5 or (scores.crs and known.crs and scores.crs != known.crs):
+        if elsewhere or ours.apart(theirs) > 0.5:
             raise CubeError(f"{path}: another grid than that of {source.path}; give the score map of this scene")
     return scores
 

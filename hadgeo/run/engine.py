@@ -24,7 +24,6 @@ from hadgeo.errors import Cancelled, OutputError, ParameterError
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
-from hadgeo.maps.north_up import north_up_grid
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.maps.writer import ScoreWriter, check_name, check_output, names_written, writing
 from hadgeo.model_file import Model, model_hash, spectrum_of
@@ -301,8 +300,7 @@ def _pixels_written(source: Source, *, north_up: bool) -> int:
         return pixels
     if not source.metadata.georeferenced:
         raise ParameterError(f"{source.path}: no georeference, so where north is remains unknown; leave --north-up out")
-    rows, cols = north_up_grid(source.shape[1:], source.metadata.transform)[0]
-    return pixels + rows * cols
+    return pixels + source.metadata.grid.north_up().pixels
 
 
 def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
@@ -330,12 +328,9 @@ def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Pl
 
 
 def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder) -> ScoreWriter:
-    grid = plan.source.metadata.grid
     return ScoreWriter(
         target,
-        shape=grid.shape,
-        crs=grid.crs,
-        transform=grid.transform,
+        grid=plan.source.metadata.grid,
         description=f"anomaly score ({fitted.name})",
         tags=_tags(plan, fitted),
         north_up=plan.task.north_up,

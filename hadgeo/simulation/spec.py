@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from hadgeo.errors import ParameterError
+from hadgeo.grid import Grid, turned
 
 NODATA: Final = -9999
 TRUTH_NODATA: Final = 255
@@ -91,11 +90,10 @@ class SceneSpec:
             raise ParameterError(f"crs={self.crs!r}: not a coordinate system; allowed is such as EPSG:32633") from error
 
     @cached_property
-    def transform(self) -> Affine:
-        """The affine, in the very sums by which GDAL makes it from an ENVI header's rotation."""
-        angle = math.radians(self.rotation)
-        c, s = math.cos(angle) * self.pixel_size, math.sin(angle) * self.pixel_size
-        return Affine(c, s, _EAST, s, -c, _NORTH)
+    def grid(self) -> Grid:
+        """Where the pixels lie."""
+        transform = turned(_EAST, _NORTH, self.pixel_size, self.rotation)
+        return Grid((self.rows, self.cols), self.projection, transform)
 
     @property
     def nbytes(self) -> int:

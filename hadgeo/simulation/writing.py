@@ -91,8 +91,8 @@ class TiffWriter:
             driver="GTiff",
             width=spec.cols,
             height=spec.rows,
-            crs=spec.projection,
-            transform=spec.transform,
+            crs=spec.grid.crs,
+            transform=spec.grid.transform,
             tiled=True,
             blockxsize=_TILE,
             blockysize=_TILE,
@@ -207,7 +207,8 @@ def _map_info(spec: SceneSpec) -> str:
     if len(code) == 5 and code[:3] in _WGS84_UTM and "01" <= code[3:] <= "60":
         name, zone = "UTM", f" {int(code[3:])}, {_WGS84_UTM[code[:3]]}, WGS-84,"
     size = repr(float(spec.pixel_size))
-    place = f"1, 1, {spec.transform.c!r}, {spec.transform.f!r}, {size}, {size}"
+    x, y = spec.grid.to_map(0.0, 0.0)
+    place = f"1, 1, {x!r}, {y!r}, {size}, {size}"
     # GDAL takes "Feet" for international ones and overrules the coordinate system string, which knows better.
     unit = " units=Meters," if spec.projection.linear_units in ("metre", "meter") else ""
     return f"{name}, {place},{zone}{unit} rotation={float(spec.rotation)!r}"

@@ -27,6 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 import hadgeo
 from hadgeo.cli import cli
+from hadgeo.grid import Grid
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import tile
 from tests.formats.envi_files import write_envi
@@ -558,7 +559,7 @@ def test_a_disk_that_fills_between_windows_leaves_a_run_that_can_go_on(small_dis
 def test_what_was_scored_survives_a_disk_that_is_full_for_a_while(small_disk: Path) -> None:
     scores = background((1, 200, 300))[0]
     target = small_disk / "map.tif"
-    writer = ScoreWriter(target, shape=(200, 300), crs=None, transform=None, description="scores", tags={})
+    writer = ScoreWriter(target, grid=Grid((200, 300)), description="scores", tags={})
     with writer:
         leave(small_disk, 0)
         for window in tile((200, 300), (64, 64)):

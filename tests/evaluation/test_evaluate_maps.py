@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 import hadgeo
 from hadgeo.errors import TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate, labels, pixels_km2
+from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap
 from tests.evaluation.test_truth import PLACED, SHAPE, outline, polygons, targets, write
 
@@ -82,7 +83,8 @@ def test_a_truth_of_one_class_names_both_files(value: int, words: str, tmp_path:
 
 def test_area_in_metres_feet_and_degrees() -> None:
     def area(crs: str, transform: Affine, shape: tuple[int, int] = (300, 200)) -> float | None:
-        return pixels_km2(ScoreMap(Path("m"), shape, rasterio.CRS.from_string(crs), transform), shape[0] * shape[1])
+        grid = Grid(shape, rasterio.CRS.from_string(crs), transform)
+        return pixels_km2(ScoreMap(Path("m"), grid), grid.pixels)
 
     rotated = Affine.rotation(30) * Affine.scale(2, -2)
     assert area("EPSG:32633", rotated) == pytest.approx(300 * 200 * 4 / 1e6)
@@ -91,7 +93,7 @@ def test_area_in_metres_feet_and_degrees() -> None:
     ring = [(13, 60), (13 + 1 / 3, 60), (13 + 1 / 3, 59.5), (13, 59.5)]
     whole, _ = Geod(ellps="WGS84").polygon_area_perimeter(*zip(*ring, strict=True))
     assert area("EPSG:4326", Affine(1 / 600, 0, 13, 0, -1 / 600, 60)) == pytest.approx(abs(whole) / 1e6, rel=1e-3)
-    assert pixels_km2(ScoreMap(Path("m"), (3, 2), None, None), 6) is None
+    assert pixels_km2(ScoreMap(Path("m"), Grid((3, 2))), 6) is None
 
 
 def test_figures_are_plain_json(tmp_path: Path) -> None:

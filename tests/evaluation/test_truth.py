@@ -20,13 +20,14 @@ from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from hadgeo.errors import CubeNotFoundError, MissingExtraError, ReadError, TruthError
 from hadgeo.evaluation.truth import open_truth
+from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap
 
 UTM = CRS.from_epsg(32633)
 ROTATED = Affine.translation(5e5, 4.5e6) * Affine.rotation(20) * Affine.scale(2, -2)
 SHAPE = (40, 50)
-MAP = ScoreMap(Path("map.tif"), SHAPE, UTM, ROTATED)
-PLAIN = ScoreMap(Path("map.tif"), SHAPE, None, None)
+MAP = ScoreMap(Path("map.tif"), Grid(SHAPE, UTM, ROTATED))
+PLAIN = ScoreMap(Path("map.tif"), Grid(SHAPE))
 
 
 def targets() -> npt.NDArray[np.uint8]:

@@ -358,6 +358,17 @@ def test_no_place_is_told_without_a_warning_of_rasterio(tmp_path: Path) -> None:
     assert len([line for line in known.warnings if "coordinate" in line]) == 2
 
 
+@pytest.mark.parametrize("steps", [(2, 4, 1, 2), (float("nan"), 0, 0, -4), (float("inf"), 0, 0, -4)])
+def test_a_transform_that_leaves_pixels_no_area_is_no_place(
+    steps: tuple[float, float, float, float], tmp_path: Path
+) -> None:
+    a, b, d, e = steps
+    path = write_tiff(tmp_path / "flat.tif", numbered(bands=4), transform=Affine(a, b, 5e5, d, e, 4.5e6))
+    metadata = open_source(path).metadata
+    assert not metadata.georeferenced
+    assert any("leaves pixels no area" in line for line in metadata.warnings)
+
+
 def test_names_that_are_no_files_go_to_gdal(tmp_path: Path) -> None:
     cube = numbered()
     write_envi(tmp_path / "x.img", cube, interleave="bip", reflectance_scale_factor=2, bbl="{1,1,0,1,1}")

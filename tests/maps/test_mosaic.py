@@ -12,6 +12,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.grid import Grid
 from hadgeo.maps.mosaic import make_mosaic
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import Window
@@ -30,7 +31,7 @@ def write(
     path: Path, value: Any, transform: Affine | None, crs: CRS | None = UTM, shape: tuple[int, int] = (20, 15)
 ) -> Path:
     scores = np.broadcast_to(np.asarray(value, dtype=np.float32), shape).copy()
-    with ScoreWriter(path, shape=shape, crs=crs, transform=transform, description="", tags={}) as writer:
+    with ScoreWriter(path, grid=Grid(shape, crs, transform), description="", tags={}) as writer:
         writer.write(Window(0, 0, *shape), scores)
         writer.finish()
     return path

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 import hadgeo
 from hadgeo.errors import ParameterError
-from hadgeo.maps.north_up import north_up_grid
+from hadgeo.grid import Grid
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import Window
 
@@ -26,7 +27,7 @@ def rotated(angle: float) -> Affine:
     return Affine(cos, sin, 5e5, sin, -cos, 4.5e6)
 
 
-@pytest.mark.parametrize("crs", ["EPSG:32633", None])
+@pytest.mark.parametrize("crs", ["EPSG:32633", 'LOCAL_CS["a garden",UNIT["metre",1]]', None])
 @pytest.mark.parametrize("angle", [0, 12, 30, 45, 133])
 def test_no_hot_pixel_is_lost_and_each_stays_where_it_is(
     angle: float, crs: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -39,7 +40,8 @@ def test_no_hot_pixel_is_lost_and_each_stays_where_it_is(
     scores.flat[hot] = np.arange(1, 201)
     transform = rotated(angle)
     path = tmp_path / "map.tif"
-    writer = ScoreWriter(path, shape=SHAPE, crs=crs, transform=transform, description="", tags={}, north_up=True)
+    system = None if crs is None else CRS.from_user_input(crs)
+    writer = ScoreWriter(path, grid=Grid(SHAPE, system, transform), description="", tags={}, north_up=True)
     with writer:
         writer.write(Window(0, 0, *SHAPE), scores)
         writer.finish()
@@ -56,11 +58,6 @@ def test_no_hot_pixel_is_lost_and_each_stays_where_it_is(
     place = np.array([grid * (col + 0.5, row + 0.5) for row, col in zip(rows, cols, strict=True)])
     assert np.hypot(*(truth - place).T).max() <= 2 * math.sqrt(2) + 1e-6
     assert np.isfinite(found).sum() == pytest.approx(scores.size, rel=0.01)
-
-
-def test_a_north_up_grid_is_left_as_it_is() -> None:
-    transform = Affine(2, 0, 5e5, 0, -2, 4.5e6)
-    assert north_up_grid((7, 9), transform) == ((7, 9), transform)
 
 
 def test_detect_warps_the_score_on_request(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rio_cogeo import cog_validate
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.grid import Grid
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.maps.raw_tiff import pool
 from hadgeo.maps.writer import ScoreWriter
@@ -26,9 +27,7 @@ def write_map(path: Path, scores: np.ndarray, overviews: Literal["max", "min"] =
     """Write a map in windows that fit neither its size nor its blocks."""
     writer = ScoreWriter(
         path,
-        shape=scores.shape,
-        crs=rasterio.CRS.from_epsg(32633),
-        transform=ROTATED,
+        grid=Grid(scores.shape, rasterio.CRS.from_epsg(32633), ROTATED),
         description="scores <&>",
         tags={"HADGEO_DETECTOR": "ü & <x>"},
         overviews=overviews,
@@ -107,7 +106,7 @@ def test_pooling_keeps_the_extreme_of_what_each_pixel_covers(rows: int, cols: in
 
 
 def test_a_failed_map_leaves_nothing(tmp_path: Path) -> None:
-    writer = ScoreWriter(tmp_path / "map.tif", shape=(9, 9), crs=None, transform=None, description="", tags={})
+    writer = ScoreWriter(tmp_path / "map.tif", grid=Grid((9, 9)), description="", tags={})
     assert (tmp_path / "map.tif.part").is_dir()
     with pytest.raises(AttributeError), writer:
         writer.write(None, scores=None)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
+from hadgeo.grid import Grid
 from hadgeo.pictures.cartography import Ground, ground_of, length_text, round_length
 
 SHAPE = (300, 200)
@@ -33,7 +34,7 @@ GRIDS = {
 
 @pytest.mark.parametrize(("crs", "transform"), GRIDS.values(), ids=GRIDS.keys())
 def test_the_arrow_leads_north_on_the_ground(crs: CRS, transform: Affine) -> None:
-    ground = ground_of(SHAPE, transform, crs)
+    ground = ground_of(Grid(SHAPE, crs, transform))
     assert ground.north is not None
     assert math.hypot(*ground.north) == pytest.approx(1)
     row, col = SHAPE[0] / 2, SHAPE[1] / 2
@@ -47,7 +48,7 @@ def test_the_arrow_leads_north_on_the_ground(crs: CRS, transform: Affine) -> Non
 
 @pytest.mark.parametrize(("crs", "transform"), GRIDS.values(), ids=GRIDS.keys())
 def test_pixels_have_their_length_on_the_ground(crs: CRS, transform: Affine) -> None:
-    ground = ground_of(SHAPE, transform, crs)
+    ground = ground_of(Grid(SHAPE, crs, transform))
     row, col = SHAPE[0] / 2, SHAPE[1] / 2
     x, y = zip(*(transform * place for place in [(col, row), (col + 1, row), (col, row + 1)]), strict=True)
     # In a plane that touches the Earth there, lengths are true.
@@ -63,15 +64,17 @@ def test_pixels_have_their_length_on_the_ground(crs: CRS, transform: Affine) -> 
 def test_a_grid_that_is_turned_turns_the_arrow(angle: float) -> None:
     # The middle lies on the central meridian, where grid north is true north.
     turned = Affine.rotation(angle) * Affine.scale(2, -2) * Affine.translation(-100, -150)
-    ground = ground_of(SHAPE, Affine.translation(5e5, 4.5e6) * turned, UTM)
+    ground = ground_of(Grid(SHAPE, UTM, Affine.translation(5e5, 4.5e6) * turned))
     assert ground.north == pytest.approx((math.sin(math.radians(angle)), -math.cos(math.radians(angle))), abs=1e-5)
 
 
 def test_without_a_place_there_is_no_north() -> None:
-    assert ground_of(SHAPE, None, None) == Ground(1, 1, "px", None)
-    assert ground_of(SHAPE, Affine(3, 0, 0, 0, -4, 0), None) == Ground(3, 4, "map units", None)
+    assert ground_of(Grid(SHAPE)) == Ground(1, 1, "px", None)
+    assert ground_of(Grid(SHAPE, None, Affine(3, 0, 0, 0, -4, 0))) == Ground(3, 4, "map units", None)
     engineering = CRS.from_wkt('LOCAL_CS["a garden",UNIT["metre",1]]')
-    assert ground_of(SHAPE, Affine(3, 0, 0, 0, -4, 0), engineering).north is None
+    moon = CRS.from_user_input("IAU_2015:30100")
+    for elsewhere in (engineering, moon):
+        assert ground_of(Grid(SHAPE, elsewhere, Affine(3, 0, 0, 0, -4, 0))) == Ground(3, 4, "map units", None)
 
 
 @given(st.floats(1e-6, 1e9))
