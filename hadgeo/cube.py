@@ -240,10 +240,10 @@ def _token(source: Source, bands: Sequence[int] | None, reading: Reading) -> str
         stamp = ()
     known = source.metadata
     chosen = None if bands is None else tuple(int(band) for band in bands)
-    decoding = (str(source.dtype), known.nodata, known.band_nodata, known.scale, known.offset)
-    path = os.path.abspath(source.path)  # noqa: PTH100
+    decoding = (known.nodata, known.band_nodata, known.scale, known.offset)
     # What was said of the file tells which of its arrays and axes these are.
-    return str(tokenize(path, stamp, chosen, source.shape, decoding, repr(reading)))
+    kind = (source.shape, str(source.dtype), source.variant, repr(reading))
+    return str(tokenize(os.path.abspath(source.path), stamp, chosen, kind, decoding))  # noqa: PTH100
 
 
 def _auto_chunks(source: Source) -> tuple[int, int, int]:

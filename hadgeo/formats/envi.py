@@ -93,8 +93,6 @@ class EnviSource(Source):
         self.metadata = header_metadata(header, _locate(self._file, header, reading))
         if excess:
             self.metadata = replace(self.metadata, warnings=(*self.metadata.warnings, excess))
-        if self.metadata.nodata is None:
-            self._look_for_fill()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -178,26 +176,6 @@ class EnviSource(Source):
             f"{last + self._stored.itemsize - 1}, cannot be read any more ({error.strerror or error}); "
             "was it moved or cut short after it was opened, or does its disk fail?"
         )
-
-    def _look_for_fill(self) -> None:
-        """Take for nodata what fills a corner in every band, below zero, where the header names no fill value.
-
-        AVIRIS lines are delivered so: -9999 or -50 around a rotated line, and not a word of it in the header.
-        """
-        count, height, width = self.shape
-        if count == 1 or self.metadata.scale is not None or self.metadata.offset is not None:
-            return
-        some = np.unique(np.linspace(0, count - 1, 16).astype(np.intp))
-        for row in {0, height - 1}:
-            for col in {0, width - 1}:
-                spectrum = self.read(slice(row, row + 1), slice(col, col + 1), some)
-                value = float(spectrum[0, 0, 0])
-                if value < 0 and (spectrum == spectrum[0]).all():
-                    note = (
-                        f"no data ignore value in the header, but a corner is {value:g} in every band: taken for nodata"
-                    )
-                    self.metadata = replace(self.metadata, nodata=value, warnings=(*self.metadata.warnings, note))
-                    return
 
     def _check(self, header: Header) -> str | None:
         """Check that the file can hold what its header promises, and say where it holds much more."""

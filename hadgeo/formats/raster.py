@@ -6,13 +6,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -36,6 +36,7 @@ from hadgeo.formats.gdal import (
 )
 from hadgeo.formats.magic import foreign_format
 from hadgeo.formats.map_info import locate
+from hadgeo.formats.mask_bands import called_masks
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.stac import stac_bands
@@ -94,8 +95,7 @@ class RasterSource(Source):
         self.block = tuple(dataset.block_shapes[0])
         stored = np.result_type(*set(dataset.dtypes))
         self.dtype = decoded_dtype(stored)
-        # Internal masks are no fill values: GDAL keeps them apart, once for all bands.
-        self._masked = dataset.mask_flag_enums[0] == [MaskFlags.per_dataset]
+        self._mask = _mask_kind(dataset)
         place = georeference(dataset)
         fields = dataset.tags(ns="ENVI") if dataset.driver == "ENVI" else {}
         if header is None and {"samples", "lines", "bands", "data_type"} <= set(fields):
@@ -144,7 +144,7 @@ class RasterSource(Source):
         try:
             with settings():
                 raw = dataset.read((indices + 1).tolist(), window=window)
-                mask = dataset.read_masks(1, window=window) if self._masked else None
+                mask = self._read_mask(dataset, indices, window)
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())
             where = self._damage(rows, cols, indices)
@@ -156,8 +156,18 @@ class RasterSource(Source):
             ) from error
         out = decode(raw, self.metadata, bands)
         if mask is not None:
-            out[:, mask == 0] = np.nan
+            out[np.broadcast_to(mask == 0, out.shape)] = np.nan
         return out
+
+    def _read_mask(
+        self, dataset: DatasetReader, bands: npt.NDArray[np.intp], window: Window
+    ) -> npt.NDArray[np.uint8] | None:
+        """The mask that GDAL keeps beside the samples, for all bands or for each of some; None where there is none."""
+        if self._mask == "none":
+            return None
+        which = 1 if self._mask == "dataset" else (bands + 1).tolist()
+        mask: npt.NDArray[np.uint8] = dataset.read_masks(which, window=window)
+        return mask
 
     def _damage(self, rows: slice, cols: slice, bands: npt.NDArray[np.intp]) -> str:
         """Which bytes of a TIFF the first block of a window holds that cannot be read; empty where that is unknown."""
@@ -190,6 +200,19 @@ class RasterSource(Source):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._handles = threading.local()
+
+
+def _mask_kind(dataset: DatasetReader) -> Literal["none", "dataset", "bands"]:
+    """Whether samples that are no data are masked besides fill values and alpha bands, in all bands alike or in each.
+
+    Masks lie in the file, in ``.msk`` beside it, or in a virtual raster; GDAL makes one of ``NODATA_VALUES`` too, where
+    a pixel is no data if all of its bands hold theirs.
+    """
+    flags = [set(found) for found in dataset.mask_flag_enums]
+    if any(MaskFlags.per_dataset in found and MaskFlags.alpha not in found for found in flags):
+        return "dataset"
+    # Neither all valid, nor by a fill value, nor one for all: each band has its own.
+    return "bands" if any(not found for found in flags) else "none"
 
 
 def _unreadable(dataset: DatasetReader, band: int, row: int, col: int) -> tuple[int, int] | None:
@@ -255,7 +278,8 @@ def _check_whole(dataset: DatasetReader, path: str) -> None:
 
 
 def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any], name: str) -> Metadata:
-    known, notes = _spectral(dataset, name)
+    masks = _masks(dataset)
+    known, notes = _spectral_besides(masks, dataset, name)
     nodata, band_nodata, odd = _nodata(dataset)
     names = dataset.descriptions
     missing = unknown_wavelengths(known.wavelength, dataset.count)
@@ -272,9 +296,55 @@ def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any]
         scale=_unless(dataset.scales, 1.0),
         offset=_unless(dataset.offsets, 0.0),
         band_names=tuple(text or "" for text in names) if any(names) else None,
+        masks=masks if masks.any() else None,
         warnings=(*place.warnings, *known.warnings, *missing, *notes, *odd),
         assumed=(*place.assumed, *known.assumed),
     )
+
+
+def _masks(dataset: DatasetReader) -> npt.NDArray[np.bool_]:
+    """Which bands say what is data instead of being it: by their colour, or by their name."""
+    alpha = np.array([colour is ColorInterp.alpha for colour in dataset.colorinterp], dtype=bool)
+    return alpha | called_masks(dataset.descriptions)
+
+
+@dataclass(frozen=True)
+class _SomeBands:
+    """What an open file says of some of its bands, counted anew from 1."""
+
+    dataset: DatasetReader
+    numbers: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def descriptions(self) -> tuple[str | None, ...]:
+        return tuple(self.dataset.descriptions[number - 1] for number in self.numbers)
+
+    def tags(self, band: int = 0, ns: str | None = None) -> dict[str, str]:
+        found: dict[str, str] = self.dataset.tags(self.numbers[band - 1] if band else 0, ns=ns)
+        return found
+
+
+def _spectral_besides(
+    masks: npt.NDArray[np.bool_], dataset: DatasetReader, name: str
+) -> tuple[Spectral, tuple[str, ...]]:
+    """What is known of the bands; nothing of masks, of which no list of wavelengths speaks."""
+    if not masks.any() or masks.all():
+        return _spectral(dataset, name)
+    known, notes = _spectral(_SomeBands(dataset, tuple((np.flatnonzero(~masks) + 1).tolist())), name)
+
+    def on_all(values: npt.NDArray[Any] | None, missing: float | bool) -> npt.NDArray[Any] | None:
+        if values is None:
+            return None
+        out = np.full(masks.size, missing, dtype=values.dtype)
+        out[~masks] = values
+        return out
+
+    wavelength, fwhm = on_all(known.wavelength, np.nan), on_all(known.fwhm, np.nan)
+    return replace(known, wavelength=wavelength, fwhm=fwhm, good=on_all(known.good, True)), notes
 
 
 def _nodata(dataset: DatasetReader) -> tuple[float | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
@@ -293,7 +363,7 @@ def _unless(values: Sequence[float], neutral: float) -> npt.NDArray[np.float64] 
     return None if (array == neutral).all() else array
 
 
-def _spectral(dataset: DatasetReader, name: str) -> tuple[Spectral, tuple[str, ...]]:
+def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral, tuple[str, ...]]:
     """What is known of the bands, from every place where it may be written, the most exact text first.
 
     Raises:
@@ -326,12 +396,12 @@ def _spectral(dataset: DatasetReader, name: str) -> tuple[Spectral, tuple[str, .
     return known, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
 
 
-def _of_dataset(dataset: DatasetReader, name: str, namespace: str | None) -> Spectral:
+def _of_dataset(dataset: DatasetReader | _SomeBands, name: str, namespace: str | None) -> Spectral:
     tags = dataset.tags(ns=namespace) if namespace else dataset.tags()
     return spectral({normal_key(key): value for key, value in tags.items()}, dataset.count, name)
 
 
-def _of_bands(dataset: DatasetReader, name: str, namespace: str | None) -> Spectral:
+def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | None) -> Spectral:
     bands = [_band_fields(dataset, band, namespace) for band in range(1, dataset.count + 1)]
     fields: dict[str, str | list[str]] = {}
     notes: list[str] = []
@@ -351,7 +421,7 @@ def _of_bands(dataset: DatasetReader, name: str, namespace: str | None) -> Spect
     return replace(known, warnings=(*known.warnings, *notes))
 
 
-def _band_fields(dataset: DatasetReader, band: int, namespace: str | None) -> dict[str, str]:
+def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str | None) -> dict[str, str]:
     tags = dataset.tags(band, ns=namespace) if namespace else dataset.tags(band)
     fields = {normal_key(key): value for key, value in tags.items()}
     if namespace != "IMAGERY":

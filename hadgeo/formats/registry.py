@@ -11,8 +11,10 @@ from typing import Protocol
 from hadgeo.errors import CubeError, CubeNotFoundError, ExtensionWarning
 from hadgeo.extensions import Registry
 from hadgeo.formats.gdal import exists, is_no_path
+from hadgeo.formats.mask_bands import without_masks
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import BandSubset, Source
+from hadgeo.formats.undeclared_fill import with_fill
 
 #: Where other packages announce formats of theirs: ``name = "package.module:FORMAT"``.
 ENTRY_POINT_GROUP = "hadgeo.formats"
@@ -107,7 +109,7 @@ def _format_of(path: str) -> Format:
 def open_source(
     path: str | os.PathLike[str], bands: Sequence[int] | None = None, *, reading: Reading = AS_IT_SAYS
 ) -> Source:
-    """Open a cube of any known format, without reading its samples.
+    """Open a cube of any known format, reading of its samples some at the border alone, where there may be fill.
 
     Args:
         path: A file (for ENVI the data file or its header), a folder of a format that is one, or a name that GDAL
@@ -123,8 +125,9 @@ def open_source(
     """
     name = os.fspath(path)
     _check_name(name)
-    source = _format_of(name).open(name, reading)
-    source.reading = reading
+    opened = _format_of(name).open(name, reading)
+    opened.reading = reading
+    source = with_fill(without_masks(opened), reading.fill)
     return source if bands is None else BandSubset(source, bands)
 
 

@@ -43,6 +43,8 @@ class Metadata:
         scale: Factor from stored to physical units, a band each, or None for 1.
         offset: Offset added after scaling, a band each, or None for 0.
         band_names: Band descriptions, or None.
+        masks: Bands that are masks (0 where there is no data) and no part of the spectrum, one bool a band, or None.
+            `open_source` takes them out and applies them.
         warnings: One line for each thing that is missing or odd, for the log.
         assumed: One line for each thing that the file does not say and that was guessed.
     """
@@ -59,6 +61,7 @@ class Metadata:
     scale: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
     band_names: tuple[str, ...] | None = None
+    masks: npt.NDArray[np.bool_] | None = None
     warnings: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 
@@ -85,11 +88,21 @@ class Metadata:
         """
         arrays = {
             name: value[indices]
-            for name in ("wavelength", "fwhm", "good", "band_nodata", "scale", "offset")
+            for name in ("wavelength", "fwhm", "good", "band_nodata", "scale", "offset", "masks")
             if (value := getattr(self, name)) is not None
         }
         names = self.band_names and tuple(self.band_names[i] for i in indices)
         return replace(self, band_names=names, **arrays)
+
+    def with_nodata(self, fill: float | npt.NDArray[np.float64]) -> Metadata:
+        """The same with another fill value.
+
+        Args:
+            fill: A value in stored units, or one a band, NaN for none.
+        """
+        if isinstance(fill, np.ndarray):
+            return replace(self, nodata=None, band_nodata=fill)
+        return replace(self, nodata=fill, band_nodata=None)
 
 
 class Source(ABC):
@@ -131,6 +144,16 @@ class Source(ABC):
         Raises:
             ReadError: The file ends too early or cannot be decoded.
         """
+
+    def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
+        """Take a value for nodata in every read from now on, in the place of what the file names.
+
+        A source whose `read` does not decode by its own `metadata` alone, such as one around another, passes it on.
+
+        Args:
+            fill: A value in stored units, or one a band, NaN for none.
+        """
+        self.metadata = self.metadata.with_nodata(fill)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -204,6 +227,11 @@ class DerivedSource(Source):
 
     source: Source
 
+    def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
+        """Pass it on; see `Source.take_for_nodata`."""
+        self.source.take_for_nodata(fill)
+        super().take_for_nodata(fill)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Those of the other source; see `Source.files`."""
@@ -248,6 +276,13 @@ class BandSubset(DerivedSource):
         self.block = source.block
         self.metadata = source.metadata.take(indices)
 
+    def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
+        """Pass it on for these bands alone; see `Source.take_for_nodata`."""
+        each = np.full(self.source.shape[0], np.nan)
+        each[self.indices] = fill
+        self.source.take_for_nodata(each)
+        self.metadata = self.metadata.with_nodata(fill)
+
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
     ) -> npt.NDArray[np.floating[Any]]:
@@ -258,6 +293,14 @@ class BandSubset(DerivedSource):
 def decoded_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
     """The floating-point type that holds every value of a stored type: float32 up to 16-bit integers, else float64."""
     return np.result_type(stored, np.float32)
+
+
+def can_hold(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a fill value can occur in samples of a type at all."""
+    if np.issubdtype(dtype, np.floating):
+        return not np.isnan(value)
+    info = np.iinfo(dtype)
+    return float(value).is_integer() and info.min <= value <= info.max
 
 
 def decode(
@@ -315,9 +358,9 @@ class _Rule:
         fill = None
         if metadata.band_nodata is not None:
             fill = metadata.band_nodata[bands]
-            if np.issubdtype(stored, np.floating):
-                fill = fill.astype(stored)
-        elif metadata.nodata is not None and _fits(metadata.nodata, stored):
+            if np.issubdtype(stored, np.floating) or all(can_hold(value, stored) for value in fill.tolist()):
+                fill = fill.astype(stored.newbyteorder("="))
+        elif metadata.nodata is not None and can_hold(metadata.nodata, stored):
             # Compared in the stored type: -50.003 read from a text header is not the float32 in the file.
             fill = np.asarray(metadata.nodata).astype(stored.newbyteorder("="))
         scale = None if metadata.scale is None else metadata.scale[bands]
@@ -399,11 +442,3 @@ def _runs(indices: npt.NDArray[np.intp], span: slice) -> Iterator[tuple[slice, s
         first = int(wanted[start])
         yield slice(span.start + start, span.start + end), slice(first, first + end - start)
         start = end
-
-
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a fill value can occur in samples of a type at all."""
-    if np.issubdtype(dtype, np.floating):
-        return not np.isnan(value)
-    info = np.iinfo(dtype)
-    return float(value).is_integer() and info.min <= value <= info.max

@@ -222,9 +222,7 @@ def test_the_reported_struct_has_its_right_values(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_wavelengths_of_another_number_than_the_bands_are_left_aside(tmp_path: Path, version: str) -> None:
-    path = write(
-        tmp_path / "x.mat", version, data=STORED, wavelengths=np.arange(400.0, 1100.0, 100.0)
-    )
+    path = write(tmp_path / "x.mat", version, data=STORED, wavelengths=np.arange(400.0, 1100.0, 100.0))
     known = open_source(path).metadata
     assert known.wavelength is None
     assert any("7 values of wavelength for 3 bands: left aside" in line for line in known.warnings)

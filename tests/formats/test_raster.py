@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
@@ -194,6 +195,135 @@ def test_an_internal_mask_is_nodata(tmp_path: Path) -> None:
         dataset.write_mask(mask)
     window = open_source(path).read(slice(2, 4), slice(3, 5))
     assert np.isnan(window).tolist() == [[[True, False], [False, False]]] * 2
+
+
+HOLE = np.add.outer(np.arange(7), np.arange(6)) < 4
+
+
+def with_alpha(path: Path, at: int, alpha: int = 255, dtype: str = "u2", **profile: Any) -> Path:
+    """Four numbered bands, and at index `at` an alpha band that is 0 in the hole."""
+    opaque = np.where(HOLE, 0, alpha).astype(dtype)
+    cube = np.insert((numbered(4) + 1).astype(dtype), at, opaque, axis=0)
+    write_tiff(path, cube, photometric="MINISBLACK", **profile)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.alpha if band == at else ColorInterp.undefined for band in range(5)]
+    return path
+
+
+def expected_in_hole(bands: int = 4) -> np.ndarray:
+    return np.where(HOLE, np.nan, (numbered(bands) + 1).astype("f4"))
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+def test_an_alpha_band_says_what_is_data_and_is_no_spectral_one(tmp_path: Path, at: int, interleave: str) -> None:
+    source = open_source(with_alpha(tmp_path / "x.tif", at, interleave=interleave))
+    assert source.shape == (4, 7, 6)
+    np.testing.assert_array_equal(read_all(source), expected_in_hole())
+    np.testing.assert_array_equal(
+        source.read(slice(1, 4), slice(0, 5), np.array([3, 1])), expected_in_hole()[[3, 1], 1:4, :5]
+    )
+    np.testing.assert_array_equal(read_all(pickle.loads(pickle.dumps(source))), expected_in_hole())
+    assert f"band {at + 1} is alpha or a mask, not part of the spectrum" in source.metadata.assumed[0]
+    assert source.metadata.good is not None
+    assert source.metadata.good.size == 4
+    (subset,) = read_all(open_source(source.path, [1]))
+    np.testing.assert_array_equal(subset, expected_in_hole()[1])
+
+
+def test_wavelengths_pass_an_alpha_band_by(tmp_path: Path) -> None:
+    path = tag(with_alpha(tmp_path / "x.tif", 2), ns="ENVI", wavelength="{400, 500, 600, 700}", wavelength_units="nm")
+    known = open_source(path).metadata
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [400, 500, 600, 700]
+
+
+@pytest.mark.parametrize("nodata", [255, 0])
+def test_an_alpha_band_that_holds_the_fill_value_says_the_same(tmp_path: Path, nodata: int) -> None:
+    source = open_source(with_alpha(tmp_path / "x.tif", 4, nodata=nodata))
+    np.testing.assert_array_equal(read_all(source), expected_in_hole())
+    assert source.metadata.nodata == nodata
+
+
+@pytest.mark.parametrize("colours", ["la", "rgba"])
+def test_the_alpha_of_a_picture_is_no_band(tmp_path: Path, colours: str) -> None:
+    bands = len(colours) - 1
+    cube = np.append((numbered(bands) + 1).astype("u1"), np.where(HOLE, 0, 200).astype("u1")[None], axis=0)
+    source = open_source(write_tiff(tmp_path / "x.png", cube, driver="PNG", crs=None, transform=None))
+    np.testing.assert_array_equal(read_all(source), expected_in_hole(bands))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_mask_in_the_file_or_beside_it_is_nodata(tmp_path: Path, inside: bool) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(4) + 1)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(~HOLE)
+    assert (tmp_path / "x.tif.msk").exists() != inside
+    source = open_source(path)
+    np.testing.assert_array_equal(read_all(source), expected_in_hole())
+    assert len(source.files) == 2 - inside
+
+
+def test_a_mask_of_each_band_is_nodata_in_that_band(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "x.tif", numbered(2) + 1)
+    write_tiff(tmp_path / "mask.tif", np.stack([~HOLE, HOLE]).astype("u1") * 255)
+    simple = (
+        "<SimpleSource><SourceFilename relativeToVRT='1'>{}</SourceFilename><SourceBand>{}</SourceBand></SimpleSource>"
+    )
+    bands = "".join(
+        f"<VRTRasterBand dataType='Int16' band='{band}'>{simple.format('x.tif', band)}<MaskBand>"
+        f"<VRTRasterBand dataType='Byte'>{simple.format('mask.tif', band)}</VRTRasterBand></MaskBand></VRTRasterBand>"
+        for band in (1, 2)
+    )
+    (tmp_path / "x.vrt").write_text(f"<VRTDataset rasterXSize='6' rasterYSize='7'>{bands}</VRTDataset>")
+    source = open_source(tmp_path / "x.vrt")
+    expected = np.where(np.stack([HOLE, ~HOLE]), np.nan, numbered(2) + 1)
+    np.testing.assert_array_equal(read_all(source), expected)
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "x.vrt", [1])), expected[1:])
+
+
+def test_a_fill_value_for_each_band_that_only_masks_together_keeps_single_ones(tmp_path: Path) -> None:
+    cube = numbered(2) + 1
+    cube[:, HOLE] = [[3], [5]]
+    cube[0, 6, 5] = 3
+    path = tag(write_tiff(tmp_path / "x.tif", cube), NODATA_VALUES="3 5")
+    np.testing.assert_array_equal(read_all(open_source(path)), np.where(HOLE, np.nan, cube))
+
+
+@pytest.mark.parametrize("name", ["Mask", "valid mask", "dataMask", "alpha"])
+@pytest.mark.parametrize("write", [write_tiff, write_envi])
+def test_a_band_that_is_called_a_mask_is_one(tmp_path: Path, name: str, write: Any) -> None:
+    cube = np.append(numbered(4) + 1, (~HOLE).astype("i2")[None], axis=0)
+    names = ["b 1", "b 2", "b 3", "b 4", name]
+    if write is write_envi:
+        path = write(tmp_path / "x.img", cube, band_names="{" + ", ".join(names) + "}")
+    else:
+        path = write(tmp_path / "x.tif", cube)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.descriptions = names
+    source = open_source(path)
+    np.testing.assert_array_equal(read_all(source), expected_in_hole())
+    assert f"band 5 ({name}) is alpha or a mask" in source.metadata.assumed[0]
+    assert source.metadata.band_names == tuple(names[:4])
+
+
+def test_a_band_of_codes_is_bad_and_no_mask(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(3))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = ["red", "QA_PIXEL", "masked water"]
+    source = open_source(path)
+    np.testing.assert_array_equal(read_all(source), numbered(3))
+    assert source.metadata.good is not None
+    assert source.metadata.good.tolist() == [True, False, True]
+    assert "band 2 (QA_PIXEL)" in source.metadata.assumed[0]
+
+
+def test_a_file_of_masks_alone_is_no_cube(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(1).astype("u1"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = ["mask"]
+    with pytest.raises(CubeError, match=r"x\.tif: its only bands are masks"):
+        open_source(path)
 
 
 def truncatable(path: Path) -> Path:
