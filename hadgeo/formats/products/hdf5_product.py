@@ -1,0 +1,302 @@
+"""What the products that come as HDF5 have in common: being recognised by their structure, and reading its parts.
+
+Nothing here knows a product. A product's module says which part is what.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hadgeo.errors import CubeError, HadgeoError
+from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource
+from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5, text
+from hadgeo.formats.reading import Reading
+from hadgeo.formats.source import Metadata, Source
+from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
+from hadgeo.grid import Grid
+
+#: How GDAL names an array within a file: NETCDF:"file":group/name, HDF5:"file"://group/name.
+_GDAL_NAME = re.compile(r'(?:NETCDF|HDF5):(?:"(?P<quoted>[^"]+)"|(?P<plain>.+?))(?::(?://)?(?P<array>[^:"]+))?', re.I)
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """The file and the array that a name means.
+
+    Args:
+        name: A path, or a name as GDAL gives them to arrays of NetCDF and HDF5 files.
+    """
+    match = _GDAL_NAME.fullmatch(name)
+    if match is None or Path(name).exists():
+        return name, None
+    return match["quoted"] or match["plain"], match["array"]
+
+
+@dataclass
+class Opened:
+    """A product whose file is open, to be described.
+
+    Attributes:
+        path: The file as the user named it.
+        file: The open ``h5py.File``.
+        reading: What the user says of it.
+        notes: Warnings so far.
+        assumed: What had to be guessed so far.
+    """
+
+    path: str
+    file: Any
+    reading: Reading
+    notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+    def dataset(self, place: str) -> Any:
+        """An ``h5py.Dataset`` by its place in the file, or None."""
+        import h5py
+
+        found = self.file.get(place)
+        return found if isinstance(found, h5py.Dataset) else None
+
+    def values(self, place: str) -> npt.NDArray[Any] | None:
+        """The values of a small dataset, or None where there is none of that name."""
+        dataset = self.dataset(place)
+        return None if dataset is None else np.asarray(dataset[()])
+
+    def source(self, dataset: Any, axes: Axes, metadata: Metadata) -> ContainerSource:
+        """The cube in a dataset."""
+        return ContainerSource(self.path, Hdf5Array.of(dataset), axes, metadata)
+
+    def layer(self, place: str, shape: tuple[int, int]) -> ContainerSource | None:
+        """A dataset (row, col) on the cube's grid, or None where it is missing.
+
+        Raises:
+            CubeError: It has another size than the cube.
+        """
+        dataset = self.dataset(place)
+        if dataset is None:
+            return None
+        if dataset.shape != shape:
+            raise CubeError(
+                f"{self.path}: {place} is {by(dataset.shape)}, and the cube has {by(shape)} pixels; get it again"
+            )
+        array = _Hdf5Layer.of(dataset)
+        plain = Metadata("HDF5", dataset.dtype, Grid(shape), nodata=fill_value(dataset))
+        return ContainerSource(self.path, array, Axes(band=0, row=1, col=2), plain)
+
+
+class Hdf5Product(ABC):
+    """A product that comes as an HDF5 file; see `hadgeo.formats.registry.Format`.
+
+    Attributes:
+        title: What it is called, for people.
+    """
+
+    title: str
+
+    def claims(self, name: str) -> bool:
+        """Whether a file has the structure of this product, whatever it is called."""
+        path, array = split_name(name)
+        if not is_hdf5(path):
+            return False
+        try:
+            with import_h5py(path).File(path, "r") as file:
+                return self.recognises(file, None if array is None else array.strip("/"))
+        except (*DAMAGE, HadgeoError, TypeError, AttributeError):
+            return False
+
+    def open(self, name: str, reading: Reading) -> Source:
+        """Describe its cube; see `Format.open`."""
+        path, array = split_name(name)
+        wanted = reading.variable if array is None else array
+        with open_hdf5(name, path) as file:
+            product = Opened(name, file, reading)
+            try:
+                return self.describe(product, None if wanted is None else wanted.strip("/"))
+            except DAMAGE as error:
+                if isinstance(error, HadgeoError):
+                    raise
+                raise CubeError(
+                    f"{name}: its metadata cannot be read ({' '.join(str(error).split())}); "
+                    "the file is damaged or incomplete: get it again"
+                ) from error
+
+    @abstractmethod
+    def recognises(self, file: Any, array: str | None) -> bool:
+        """Whether an open ``h5py.File`` is of this product.
+
+        Args:
+            file: The file.
+            array: The array in it that the user named, if any: one that is no cube of the product is left to others.
+        """
+
+    @abstractmethod
+    def describe(self, product: Opened, array: str | None) -> Source:
+        """Describe the cube.
+
+        Args:
+            product: The file, which has been recognised.
+            array: The array in it that the user named, if any.
+
+        Raises:
+            CubeError: It cannot be used as a cube.
+        """
+
+
+class _Hdf5Layer(Hdf5Array):
+    """A dataset of rows and columns, as an array of a single band."""
+
+    @classmethod
+    def of(cls, dataset: Any) -> _Hdf5Layer:
+        """Remember an open ``h5py.Dataset``."""
+        file = str(Path(dataset.file.filename).absolute())
+        chunks = None if dataset.chunks is None else (1, *dataset.chunks)
+        return cls(file, dataset.name, (1, *dataset.shape), dataset.dtype, chunks)
+
+    def open(self, cache: int) -> Boxes:
+        """Open it; see `StoredArray.open`."""
+        return _OneBand(super().open(cache))
+
+
+@dataclass(frozen=True)
+class _OneBand:
+    layer: Boxes
+
+    def __getitem__(self, box: tuple[slice, ...]) -> Any:
+        return np.asarray(self.layer[box[1:]])[None]
+
+
+def dimension_names(dataset: Any) -> tuple[str, ...]:
+    """What a dataset calls its axes, by its dimension scales; empty where it does not say."""
+    names = []
+    for dimension in dataset.dims:
+        try:
+            names.append((dimension[0].name or "").rsplit("/", 1)[-1] if len(dimension) else dimension.label)
+        except DAMAGE:
+            names.append("")
+    return tuple(names)
+
+
+def find_axes(
+    product: Opened, dataset: Any, names: Sequence[str], roles: Mapping[str, str], documented: Axes, bands: int | None
+) -> Axes:
+    """Which axis of a cube is which: as the user says, by names of axes, by the documentation where the sizes agree.
+
+    Args:
+        product: Whose cube it is; what is guessed goes to its notes.
+        dataset: The cube, with three axes.
+        names: What the file calls the axes, if it does.
+        roles: "band", "row" or "col" for each name that the product uses.
+        documented: The axes as the product's documentation has them.
+        bands: Number of wavelengths, if there are any.
+
+    Raises:
+        CubeError: Nothing tells, or what tells contradicts itself.
+    """
+    shape = dataset.shape
+    chosen = product.reading.band_axis
+    if chosen is not None:
+        if not 0 <= chosen < 3:
+            raise CubeError(f"{product.path}: band axis {chosen} of {dataset.name} ({by(shape)}); give 0, 1 or 2")
+        return _with_band(chosen)
+    found = {roles[name]: axis for axis, name in enumerate(names) if name in roles}
+    if len(found) == 3:
+        return Axes(**found)
+    if bands is None or shape[documented.band] == bands:
+        return documented
+    fitting = [axis for axis, length in enumerate(shape) if length == bands]
+    if len(fitting) == 1:
+        product.assumed.append(
+            f"axis {fitting[0]} of {dataset.name} ({by(shape)}) counts bands, since there are {bands} wavelengths"
+        )
+        return _with_band(fitting[0])
+    raise CubeError(
+        f"{product.path}: {dataset.name} is {by(shape)} and has {bands} wavelengths, so its band axis is not known; "
+        "say which it is with --band-axis 0, 1 or 2"
+    )
+
+
+def _with_band(band: int) -> Axes:
+    row, col = (axis for axis in range(3) if axis != band)
+    return Axes(band=band, row=row, col=col)
+
+
+def spectral_of(
+    product: Opened,
+    bands: int,
+    *,
+    wavelength: npt.ArrayLike | None,
+    fwhm: npt.ArrayLike | None = None,
+    good: npt.ArrayLike | None = None,
+    unit: str = "nm",
+) -> Spectral:
+    """Wavelengths and what belongs to them; lists of another length are left aside with a warning.
+
+    Args:
+        product: Whose they are; what is odd goes to its notes.
+        bands: Number of bands of the cube.
+        wavelength: Band centres, if any.
+        fwhm: Widths, if any.
+        good: What is not 0 for good bands, if any.
+        unit: Unit of centres and widths; empty where the file does not say.
+    """
+    fields: dict[str, str | list[str]] = {"wavelength units": unit}
+    for key, values in (("wavelength", wavelength), ("fwhm", fwhm), ("bbl", good)):
+        if values is None:
+            continue
+        numbers = np.asarray(values, dtype=np.float64).ravel()
+        if numbers.size == bands:
+            # The shortest text that gives the stored number again: 381.00558 and not 381.00558471679688.
+            fields[key] = [str(value) for value in np.asarray(values).ravel()]
+        else:
+            product.notes.append(f"{numbers.size} values of {key} for {bands} bands: left aside")
+    known = spectral(fields, bands, product.path)
+    product.notes.extend(known.warnings)
+    if known.wavelength is None:
+        product.notes.append(NO_WAVELENGTHS)
+    return known
+
+
+def fill_value(dataset: Any) -> float | None:
+    """The fill value that a dataset declares in stored units, or None."""
+    for name in ("_FillValue", "missing_value", "Data_Ignore_Value"):
+        if name in dataset.attrs:
+            value = float(np.asarray(dataset.attrs[name]).ravel()[0])
+            return None if np.isnan(value) else value
+    return None
+
+
+def packing(dataset: Any, bands: int) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """Factor and offset of packed data, one a band; None for 1 and 0.
+
+    CF conventions 1.11, section 8.1: unpacked = packed * scale_factor + add_offset.
+    """
+    scale = _number(dataset.attrs.get("scale_factor"), 1.0)
+    offset = _number(dataset.attrs.get("add_offset"), 0.0)
+    return (
+        None if scale == 1.0 else np.full(bands, scale),
+        None if offset == 0.0 else np.full(bands, offset),
+    )
+
+
+def _number(value: Any, default: float) -> float:
+    return default if value is None else float(np.asarray(value).ravel()[0])
+
+
+def unit_of(dataset: Any) -> str:
+    """The unit that a dataset of wavelengths declares, or nothing."""
+    for name in ("units", "Units", "unit", "Unit"):
+        if dataset is not None and name in dataset.attrs:
+            return text(dataset.attrs[name]).lower()
+    return ""
+
+
+def by(shape: Sequence[int]) -> str:
+    """A shape for a message: 30 x 24 x 16."""
+    return " x ".join(map(str, shape))
