@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,15 @@ class JoinedBands(Source):
         self.metadata = metadata
         self._order = np.array(order, dtype=np.intp).reshape(-1, 2)
 
+    def like(self, parts: Sequence[Source]) -> JoinedBands:
+        """Other sources of the same bands, such as flags, in the order of this cube.
+
+        Args:
+            parts: One for each of this cube's.
+        """
+        described = Metadata(self.metadata.driver, parts[0].metadata.stored_dtype, self.metadata.grid)
+        return JoinedBands(self.path, parts, [(int(i), int(band)) for i, band in self._order], described)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Those of all parts; see `Source.files`."""
@@ -69,3 +79,118 @@ class JoinedBands(Source):
             if to.size:
                 out[to] = part.read(rows, cols, wanted[to, 1])
         return out
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One of several arrays that share an instrument's bands.
+
+    Attributes:
+        name: What it is called, such as "VNIR".
+        source: Its bands.
+        wavelength: Their centres in nm, not above 0 or not finite where a band was not acquired; None if not known.
+        fwhm: Their widths in nm, or None.
+    """
+
+    name: str
+    source: Source
+    wavelength: npt.NDArray[np.float64] | None = None
+    fwhm: npt.NDArray[np.float64] | None = None
+
+    def acquired(self) -> npt.NDArray[np.intp]:
+        """Bands that have a wavelength, by wavelength; all, in the order of the file, where none are known."""
+        if self.wavelength is None:
+            return np.arange(self.source.shape[0])
+        there = np.flatnonzero(np.isfinite(self.wavelength) & (self.wavelength > 0))
+        return there[np.argsort(self.wavelength[there], kind="stable")]
+
+
+def join(
+    detectors: Sequence[Detector], describe: Metadata, path: str, *, winner: Literal["first", "last"] = "first"
+) -> JoinedBands:
+    """Join detectors to one cube, its bands by wavelength.
+
+    Bands that were not acquired are dropped, and where two detectors see the same wavelengths, those of one of them:
+    spectra would jump between the two. Without wavelengths all bands stand one detector after the other.
+
+    Args:
+        detectors: From short waves to long ones, of the same rows and columns.
+        describe: What is known of the whole besides its bands.
+        path: The file as the user named it.
+        winner: Whose bands are taken where a detector and the next one overlap.
+    """
+    notes = list(describe.assumed)
+    known = all(detector.wavelength is not None for detector in detectors)
+    bands = [d.acquired() if known else np.arange(d.source.shape[0]) for d in detectors]
+    if known:
+        for i in range(len(detectors) - 1):
+            notes.extend(_resolve(detectors, bands, i, winner))
+        dropped = sum(d.source.shape[0] - d.acquired().size for d in detectors)
+        if dropped:
+            notes.append(f"{dropped} bands without a wavelength were not acquired: left out")
+    order = [(i, int(band)) for i, kept in enumerate(bands) for band in kept]
+    if known:
+        order.sort(key=lambda place: _of(detectors, "wavelength", place))
+    names = tuple(f"{detectors[i].name} {band + 1}" for i, band in order)
+    each = {
+        name: np.array([_of(detectors, name, place) for place in order])
+        for name in ("wavelength", "fwhm")
+        if all(getattr(d, name) is not None for d in detectors)
+    }
+    metadata = replace(
+        describe,
+        stored_dtype=np.result_type(*(d.source.metadata.stored_dtype for d in detectors)),
+        good=np.array([_good(detectors[i].source, band) for i, band in order]),
+        nodata=_common([d.source.metadata.nodata for d in detectors]),
+        scale=_decoding(detectors, "scale", 1.0, order),
+        offset=_decoding(detectors, "offset", 0.0, order),
+        band_names=names,
+        assumed=tuple(notes),
+        **each,
+    )
+    return JoinedBands(path, [detector.source for detector in detectors], order, metadata)
+
+
+def _resolve(
+    detectors: Sequence[Detector], bands: list[npt.NDArray[np.intp]], i: int, winner: Literal["first", "last"]
+) -> list[str]:
+    """Drop bands of a detector or of the next one, in place, where both see the same wavelengths; say so."""
+    left, right = (_centres(detectors[j])[bands[j]] for j in (i, i + 1))
+    if not left.size or not right.size or right[0] > left[-1]:
+        return []
+    low, high = float(right[0]), float(left[-1])
+    if winner == "first":
+        bands[i + 1] = bands[i + 1][right > high]
+    else:
+        bands[i] = bands[i][left < low]
+    kept, lost = (i, i + 1) if winner == "first" else (i + 1, i)
+    return [
+        f"{detectors[i].name} and {detectors[i + 1].name} overlap from {low:.0f} to {high:.0f} nm: bands of "
+        f"{detectors[kept].name} are taken there, and those of {detectors[lost].name} left out"
+    ]
+
+
+def _centres(detector: Detector) -> npt.NDArray[np.float64]:
+    assert detector.wavelength is not None  # since `join` has looked
+    return detector.wavelength
+
+
+def _of(detectors: Sequence[Detector], name: str, place: tuple[int, int]) -> float:
+    return float(getattr(detectors[place[0]], name)[place[1]])
+
+
+def _good(source: Source, band: int) -> bool:
+    return source.metadata.good is None or bool(source.metadata.good[band])
+
+
+def _common(values: Sequence[float | None]) -> float | None:
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _decoding(
+    detectors: Sequence[Detector], name: str, neutral: float, order: Sequence[tuple[int, int]]
+) -> npt.NDArray[np.float64] | None:
+    lists = [getattr(detector.source.metadata, name) for detector in detectors]
+    if all(values is None for values in lists):
+        return None
+    return np.array([neutral if lists[i] is None else lists[i][band] for i, band in order], dtype=np.float64)

@@ -10,43 +10,35 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from affine import Affine
-from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-
 from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import Axes
-from hadgeo.formats.gdal import NO_CRS
-from hadgeo.formats.hdf5 import text
+from hadgeo.formats.hdf5 import list_hdf5
+from hadgeo.formats.place import find_place
 from hadgeo.formats.products.hdf5_product import (
     Hdf5Product,
     Opened,
     dimension_names,
-    fill_value,
     find_axes,
-    packing,
     spectral_of,
     unit_of,
 )
 from hadgeo.formats.quality import choose
-from hadgeo.formats.source import Metadata, Source
+from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 _GROUPS = ("reflectance", "radiance")
-_ROWS, _COLS = ("northing", "y", "lines", "line", "downtrack"), ("easting", "x", "samples", "sample", "crosstrack")
 _ROLES = {
-    **dict.fromkeys(_ROWS, "row"),
-    **dict.fromkeys(_COLS, "col"),
+    **dict.fromkeys(("northing", "y", "lines", "line", "downtrack"), "row"),
+    **dict.fromkeys(("easting", "x", "samples", "sample", "crosstrack"), "col"),
     **dict.fromkeys(("wavelength", "wavelengths", "bands", "band"), "band"),
 }
 _DOCUMENTED = Axes(band=0, row=1, col=2)
 _FILL = -9999.0
 
-#: By how much of a pixel coordinates may be uneven; they are written as rounded numbers.
-_UNEVEN = 0.01
+_SENSOR_GEOMETRY = (
+    "in the sensor's own geometry, so rows and columns stand for coordinates; open the orthorectified product (ORT) "
+    "for a map"
+)
 
 
 class AvirisFormat(Hdf5Product):
@@ -68,9 +60,8 @@ class AvirisFormat(Hdf5Product):
         dataset = product.file[f"{group}/{group}"]
         wavelength = product.values(f"{group}/wavelength")
         count = None if wavelength is None else wavelength.size
-        names = dimension_names(dataset)
-        axes = find_axes(product, dataset, names, _ROLES, _DOCUMENTED, count)
-        shape, bands = (dataset.shape[axes.row], dataset.shape[axes.col]), dataset.shape[axes.band]
+        axes = find_axes(product, dataset, dimension_names(dataset), _ROLES, _DOCUMENTED, count)
+        bands = dataset.shape[axes.band]
         known = spectral_of(
             product,
             bands,
@@ -79,27 +70,11 @@ class AvirisFormat(Hdf5Product):
             good=product.values(f"{group}/good_wavelengths"),
             unit=unit_of(product.dataset(f"{group}/wavelength")),
         )
-        nodata = fill_value(dataset)
-        if nodata is None:
-            nodata = _FILL
-            product.assumed.append("no fill value in the file: -9999, as the user guide has it")
-        scale, offset = packing(dataset, bands)
+        packed = product.packing(dataset, bands, _FILL)
+        grid = _grid(product, f"/{group}/{group}", axes)
         choose(product.reading.quality, {}, product.path)
-        metadata = Metadata(
-            driver="AVIRIS",
-            stored_dtype=dataset.dtype,
-            grid=_grid(product, group, shape, [names[axes.row], names[axes.col]] if len(names) == 3 else []),
-            interleave=axes.interleave,
-            wavelength=known.wavelength,
-            fwhm=known.fwhm,
-            good=np.ones(bands, dtype=bool) if known.good is None else known.good,
-            nodata=nodata,
-            scale=scale,
-            offset=offset,
-            warnings=tuple(product.notes),
-            assumed=tuple(product.assumed),
-        )
-        return product.source(dataset, axes, metadata)
+        metadata = product.describe("AVIRIS", dataset, axes, known, grid, packed)
+        return product.source(dataset, axes, metadata, packed)
 
 
 AVIRIS = AvirisFormat()
@@ -113,108 +88,10 @@ def _groups(file: Any) -> list[str]:
     ]
 
 
-def _grid(product: Opened, group: str, shape: tuple[int, int], names: list[str]) -> Grid:
-    mapping = _grid_mapping(product, group)
-    written = _written_transform(mapping)
-    told = _told_transform(product, group, shape, names)
-    if written is not None and (written.b or written.d):
-        # Coordinates along rows and columns cannot tell a rotated grid.
-        transform: Affine | None = written
-    else:
-        transform = told or written
-    if told and written and transform is told and not _same(told, written):
-        product.notes.append("GeoTransform of the grid mapping contradicts the coordinates of the pixels: left aside")
-    if transform is None:
-        product.notes.append(
-            "in the sensor's own geometry, so rows and columns stand for coordinates: no northing and easting in the "
-            "file; open the orthorectified product (ORT) for a map"
-        )
-        return Grid(shape)
-    crs = _crs(mapping)
-    if crs is None:
-        product.notes.append(NO_CRS)
-    return Grid(shape, crs, transform)
-
-
-def _grid_mapping(product: Opened, group: str) -> Any:
-    """The variable that describes the projection: the one that the cube names, or any that has its attributes."""
-    named = text(product.file[f"{group}/{group}"].attrs.get("grid_mapping", "transverse_mercator"))
-    for place in (f"{group}/{named}", named):
-        if place in product.file:
-            return product.file[place]
-    likely = [product.file[name] for name in product.file if "grid_mapping_name" in product.file[name].attrs]
-    return likely[0] if len(likely) == 1 else None
-
-
-def _written_transform(mapping: Any) -> Affine | None:
-    if mapping is None or "GeoTransform" not in mapping.attrs:
-        return None
-    value = mapping.attrs["GeoTransform"]
-    fields = text(value).replace(",", " ").split() if np.size(value) == 1 else np.ravel(value).tolist()
-    try:
-        return Affine.from_gdal(*(float(field) for field in fields))
-    except (TypeError, ValueError):
-        return None
-
-
-def _told_transform(product: Opened, group: str, shape: tuple[int, int], names: list[str]) -> Affine | None:
-    """The transform whose pixel centres are the coordinates, where those are evenly spaced."""
-    found = []
-    for size, name, usual in zip(shape, names or ("", ""), (_ROWS, _COLS), strict=True):
-        places = [f"{holder}{n}" for n in dict.fromkeys((name, usual[0])) if n for holder in (f"{group}/", "")]
-        values = next((v for place in places if (v := _coordinate(product, place, size)) is not None), None)
-        if values is None:
-            return None
-        found.append(values)
-    steps = [_step(values) for values in found]
-    if steps[0] is None or steps[1] is None:
-        product.notes.append("coordinates of the pixels are not evenly spaced: left aside")
-        return None
-    down, across = steps[0], steps[1]
-    return Affine(across, 0.0, float(found[1][0]) - across / 2, 0.0, down, float(found[0][0]) - down / 2)
-
-
-def _coordinate(product: Opened, place: str, size: int) -> npt.NDArray[np.float64] | None:
-    dataset = product.dataset(place)
-    # A dimension without coordinates is stored as a dataset, too, and says so in its name.
-    if dataset is None or dataset.shape != (size,) or size < 2:
-        return None
-    if text(dataset.attrs.get("NAME", "")).startswith("This is a netCDF dimension"):
-        return None
-    return np.asarray(dataset[()], dtype=np.float64)
-
-
-def _step(values: npt.NDArray[np.float64]) -> float | None:
-    step = float(values[-1] - values[0]) / (values.size - 1)
-    even = values[0] + step * np.arange(values.size)
-    return step if step and np.abs(values - even).max() <= _UNEVEN * abs(step) else None
-
-
-def _same(one: Affine, other: Affine) -> bool:
-    return all(abs(a - b) <= 0.01 * abs(one.a) for a, b in zip(one[:6], other[:6], strict=True))
-
-
-def _crs(mapping: Any) -> CRS | None:
-    """By the text of the coordinate system, or by the parameters of CF conventions 1.11, appendix F."""
-    if mapping is None:
-        return None
-    for name in ("crs_wkt", "spatial_ref"):
-        if name in mapping.attrs:
-            try:
-                return CRS.from_wkt(text(mapping.attrs[name]))
-            except RASTERIO_ERRORS:
-                continue
-    import pyproj
-
-    fields = {
-        name: text(value) if isinstance(value, bytes) else np.ravel(value).tolist()
-        for name, value in mapping.attrs.items()
-    }
-    try:
-        described = pyproj.CRS.from_cf(
-            {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in fields.items()}
-        )
-        return CRS.from_wkt(described.to_wkt())
-    except (RuntimeError, LookupError, TypeError, ValueError, RasterioError):
-        # pyproj lets whatever it meets in the parameters through.
-        return None
+def _grid(product: Opened, name: str, axes: Axes) -> Grid:
+    """Coordinates and grid mapping in the manner of CF, wherever in the file they stand."""
+    container = list_hdf5(product.path, product.file.filename)
+    found = find_place(container, container.find(name), axes)
+    product.notes.extend(found.place.warnings if found.place.grid.georeferenced else (_SENSOR_GEOMETRY,))
+    product.assumed.extend(found.assumed)
+    return found.place.grid

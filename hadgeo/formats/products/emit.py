@@ -22,7 +22,8 @@ from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import Axes, ContainerSource
-from hadgeo.formats.hdf5 import Hdf5Array, is_hdf5, open_hdf5, text
+from hadgeo.formats.container import text
+from hadgeo.formats.hdf5 import Hdf5Array, is_hdf5, open_hdf5
 from hadgeo.formats.products.hdf5_product import (
     Hdf5Product,
     Opened,
@@ -30,7 +31,6 @@ from hadgeo.formats.products.hdf5_product import (
     dimension_names,
     fill_value,
     find_axes,
-    packing,
     spectral_of,
     unit_of,
 )
@@ -116,28 +116,13 @@ class EmitFormat(Hdf5Product):
             good=product.values(f"{_PARAMETERS}/good_wavelengths"),
             unit=unit_of(product.dataset(f"{_PARAMETERS}/wavelengths")),
         )
-        nodata = fill_value(dataset)
-        if nodata is None:
-            nodata = _FILL
-            product.assumed.append("no fill value in the file: -9999, as EMIT documents it")
-        scale, offset = packing(dataset, bands)
+        packed = product.packing(dataset, bands, _FILL)
         table = _lookup_table(product)
         grid = Grid((dataset.shape[axes.row], dataset.shape[axes.col]))
-        metadata = Metadata(
-            driver="EMIT",
-            stored_dtype=dataset.dtype,
-            grid=grid,
-            interleave=axes.interleave,
-            wavelength=known.wavelength,
-            fwhm=known.fwhm,
-            good=np.ones(bands, dtype=bool) if known.good is None else known.good,
-            nodata=nodata,
-            scale=scale,
-            offset=offset,
-            warnings=(_SENSOR_GEOMETRY if table else _SENSOR_GEOMETRY.split(";", 1)[0], *product.notes),
-            assumed=tuple(product.assumed),
-        )
-        source = EmitSource(product.path, Hdf5Array.of(dataset), axes, metadata)
+        product.notes.insert(0, _SENSOR_GEOMETRY if table else _SENSOR_GEOMETRY.partition(";")[0])
+        metadata = product.describe("EMIT", dataset, axes, known, grid, packed)
+        array = Hdf5Array.of(dataset)
+        source = EmitSource(product.path, array, axes, metadata, fills=packed.fills, limits=packed.limits)
         source.glt = table
         return masked(source, _masks(product, grid.shape, bands))
 

@@ -5,10 +5,9 @@ Nothing here knows a product. A product's module says which part is what.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,14 @@ import numpy.typing as npt
 
 from hadgeo.errors import CubeError, HadgeoError
 from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource
-from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5, text
+from hadgeo.formats.container import Dimension, Variable, text
+from hadgeo.formats.containers import split_name
+from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5
+from hadgeo.formats.packing import Packing, packing
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
 from hadgeo.grid import Grid
-
-#: How GDAL names an array within a file: NETCDF:"file":group/name, HDF5:"file"://group/name.
-_GDAL_NAME = re.compile(r'(?:NETCDF|HDF5):(?:"(?P<quoted>[^"]+)"|(?P<plain>.+?))(?::(?://)?(?P<array>[^:"]+))?', re.I)
-
-
-def split_name(name: str) -> tuple[str, str | None]:
-    """The file and the array that a name means.
-
-    Args:
-        name: A path, or a name as GDAL gives them to arrays of NetCDF and HDF5 files.
-    """
-    match = _GDAL_NAME.fullmatch(name)
-    if match is None or Path(name).exists():
-        return name, None
-    return match["quoted"] or match["plain"], match["array"]
 
 
 @dataclass
@@ -69,9 +56,43 @@ class Opened:
         dataset = self.dataset(place)
         return None if dataset is None else np.asarray(dataset[()])
 
-    def source(self, dataset: Any, axes: Axes, metadata: Metadata) -> ContainerSource:
+    def packing(self, dataset: Any, bands: int, fill: float | None) -> Packing:
+        """How the samples of a cube are packed.
+
+        Args:
+            dataset: The cube.
+            bands: Number of its bands.
+            fill: The fill value that the product's documentation names, for a file that names none.
+        """
+        packed = packing(variable_of(dataset), bands, netcdf=False)
+        self.notes.extend(packed.warnings)
+        if packed.nodata is None and fill is not None and not _declares_nan(dataset):
+            self.assumed.append(f"no fill value in the file: {fill:.0f}, as the product's documentation has it")
+            return replace(packed, nodata=fill)
+        return packed
+
+    def describe(self, driver: str, dataset: Any, axes: Axes, known: Spectral, grid: Grid, packed: Packing) -> Metadata:
+        """All that is known of a cube, with the notes and assumptions so far."""
+        bands = dataset.shape[axes.band]
+        return Metadata(
+            driver=driver,
+            stored_dtype=dataset.dtype,
+            grid=grid,
+            interleave=axes.interleave,
+            wavelength=known.wavelength,
+            fwhm=known.fwhm,
+            good=np.ones(bands, dtype=bool) if known.good is None else known.good,
+            nodata=packed.nodata,
+            scale=packed.scale,
+            offset=packed.offset,
+            warnings=tuple(dict.fromkeys(self.notes)),
+            assumed=tuple(dict.fromkeys(self.assumed)),
+        )
+
+    def source(self, dataset: Any, axes: Axes, metadata: Metadata, packed: Packing) -> ContainerSource:
         """The cube in a dataset."""
-        return ContainerSource(self.path, Hdf5Array.of(dataset), axes, metadata)
+        array = Hdf5Array.of(dataset)
+        return ContainerSource(self.path, array, axes, metadata, fills=packed.fills, limits=packed.limits)
 
     def layer(self, place: str, shape: tuple[int, int]) -> ContainerSource | None:
         """A dataset (row, col) on the cube's grid, or None where it is missing.
@@ -186,10 +207,10 @@ def dimension_names(dataset: Any) -> tuple[str, ...]:
 def find_axes(
     product: Opened, dataset: Any, names: Sequence[str], roles: Mapping[str, str], documented: Axes, bands: int | None
 ) -> Axes:
-    """Which axis of a cube is which: as the user says, by names of axes, by the documentation where the sizes agree.
+    """Which axis of a cube is which: as the user says, by names of axes, by the documentation.
 
     Args:
-        product: Whose cube it is; what is guessed goes to its notes.
+        product: Whose cube it is.
         dataset: The cube, with three axes.
         names: What the file calls the axes, if it does.
         roles: "band", "row" or "col" for each name that the product uses.
@@ -197,7 +218,7 @@ def find_axes(
         bands: Number of wavelengths, if there are any.
 
     Raises:
-        CubeError: Nothing tells, or what tells contradicts itself.
+        CubeError: The number of wavelengths is the length of another axis than the documentation has for bands.
     """
     shape = dataset.shape
     chosen = product.reading.band_axis
@@ -208,17 +229,11 @@ def find_axes(
     found = {roles[name]: axis for axis, name in enumerate(names) if name in roles}
     if len(found) == 3:
         return Axes(**found)
-    if bands is None or shape[documented.band] == bands:
+    if bands is None or shape[documented.band] == bands or bands not in shape:
         return documented
-    fitting = [axis for axis, length in enumerate(shape) if length == bands]
-    if len(fitting) == 1:
-        product.assumed.append(
-            f"axis {fitting[0]} of {dataset.name} ({by(shape)}) counts bands, since there are {bands} wavelengths"
-        )
-        return _with_band(fitting[0])
     raise CubeError(
-        f"{product.path}: {dataset.name} is {by(shape)} and has {bands} wavelengths, so its band axis is not known; "
-        "say which it is with --band-axis 0, 1 or 2"
+        f"{product.path}: {dataset.name} is {by(shape)} and has {bands} wavelengths, where axis {documented.band} "
+        "should count bands; say which axis does with --band-axis 0, 1 or 2"
     )
 
 
@@ -263,30 +278,21 @@ def spectral_of(
     return known
 
 
+def variable_of(dataset: Any) -> Variable:
+    """A dataset as `hadgeo.formats.container` has arrays."""
+    dims = tuple(Dimension(name) for name in dimension_names(dataset))
+    return Variable(Hdf5Array.of(dataset), dims, dict(dataset.attrs))
+
+
 def fill_value(dataset: Any) -> float | None:
     """The fill value that a dataset declares in stored units, or None."""
-    for name in ("_FillValue", "missing_value", "Data_Ignore_Value"):
-        if name in dataset.attrs:
-            value = float(np.asarray(dataset.attrs[name]).ravel()[0])
-            return None if np.isnan(value) else value
-    return None
+    return packing(variable_of(dataset), 1, netcdf=False).nodata
 
 
-def packing(dataset: Any, bands: int) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
-    """Factor and offset of packed data, one a band; None for 1 and 0.
-
-    CF conventions 1.11, section 8.1: unpacked = packed * scale_factor + add_offset.
-    """
-    scale = _number(dataset.attrs.get("scale_factor"), 1.0)
-    offset = _number(dataset.attrs.get("add_offset"), 0.0)
-    return (
-        None if scale == 1.0 else np.full(bands, scale),
-        None if offset == 0.0 else np.full(bands, offset),
-    )
-
-
-def _number(value: Any, default: float) -> float:
-    return default if value is None else float(np.asarray(value).ravel()[0])
+def _declares_nan(dataset: Any) -> bool:
+    """Whether the fill value is not a number, which needs no word of its own."""
+    value = dataset.attrs.get("_FillValue")
+    return value is not None and np.asarray(value).dtype.kind == "f" and bool(np.isnan(value).all())
 
 
 def unit_of(dataset: Any) -> str:

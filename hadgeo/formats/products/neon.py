@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.formats.arrays import Axes
+from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
-from hadgeo.formats.hdf5 import text
+from hadgeo.formats.packing import Packing
 from hadgeo.formats.products.hdf5_product import Hdf5Product, Opened, fill_value, find_axes, spectral_of, unit_of
 from hadgeo.formats.quality import Flags, Mask, choose, masked
-from hadgeo.formats.source import Metadata, Source
+from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
 from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
@@ -83,20 +85,12 @@ class NeonFormat(Hdf5Product):
         )
         nodata, factor = _declared(product, dataset)
         grid = _grid(product, f"{site}/{_METADATA}/Coordinate_System", shape)
-        metadata = Metadata(
-            driver="NEON",
-            stored_dtype=dataset.dtype,
-            grid=grid,
-            interleave=axes.interleave,
-            wavelength=known.wavelength,
-            fwhm=known.fwhm,
-            good=_good(known.wavelength, product.file[f"{site}/Reflectance"].attrs, bands),
-            nodata=nodata,
-            scale=None if factor == 1.0 else np.full(bands, 1.0 / factor),
-            warnings=tuple(product.notes),
-            assumed=tuple(product.assumed),
-        )
-        return masked(product.source(dataset, axes, metadata), _masks(product, f"{site}/{_METADATA}", shape))
+        good = _good(known.wavelength, product.file[f"{site}/Reflectance"].attrs, bands)
+        scale = None if factor == 1.0 else np.full(bands, 1.0 / factor)
+        packed = Packing(nodata=nodata, scale=scale)
+        metadata = product.describe("NEON", dataset, axes, replace(known, good=good), grid, packed)
+        source = product.source(dataset, axes, metadata, packed)
+        return masked(source, _masks(product, f"{site}/{_METADATA}", shape))
 
 
 NEON = NeonFormat()

@@ -24,20 +24,18 @@ from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import Axes
+from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
-from hadgeo.formats.hdf5 import text
 from hadgeo.formats.products.hdf5_product import (
     Hdf5Product,
     Opened,
     by,
     dimension_names,
-    fill_value,
     find_axes,
-    packing,
     spectral_of,
 )
 from hadgeo.formats.quality import Flags, Mask, choose, masked
-from hadgeo.formats.source import Metadata, Source
+from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
 from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
@@ -83,26 +81,11 @@ class TanagerFormat(Hdf5Product):
             good=_list(product, dataset, fields, "good_wavelengths"),
             unit=text(dataset.attrs.get("wavelengths_units", dataset.attrs.get("wavelength_units", ""))).lower(),
         )
-        nodata = fill_value(dataset)
-        if nodata is None:
-            nodata = _FILL
-            product.assumed.append("no fill value in the file: -9999, as Planet documents it")
-        scale, offset = packing(dataset, bands)
-        metadata = Metadata(
-            driver="Tanager",
-            stored_dtype=dataset.dtype,
-            grid=_grid(product, group, shape),
-            interleave=axes.interleave,
-            wavelength=known.wavelength,
-            fwhm=known.fwhm,
-            good=np.ones(bands, dtype=bool) if known.good is None else known.good,
-            nodata=nodata,
-            scale=scale,
-            offset=offset,
-            warnings=tuple(product.notes),
-            assumed=tuple(product.assumed),
-        )
-        return masked(product.source(dataset, axes, metadata), _masks(product, fields, shape))
+        packed = product.packing(dataset, bands, _FILL)
+        grid = _grid(product, group, shape)
+        metadata = product.describe("Tanager", dataset, axes, known, grid, packed)
+        source = product.source(dataset, axes, metadata, packed)
+        return masked(source, _masks(product, fields, shape))
 
 
 TANAGER = TanagerFormat()
