@@ -132,21 +132,17 @@ def join(
     if known:
         order.sort(key=lambda place: _of(detectors, "wavelength", place))
     names = tuple(f"{detectors[i].name} {band + 1}" for i, band in order)
-    each = {
-        name: np.array([_of(detectors, name, place) for place in order])
-        for name in ("wavelength", "fwhm")
-        if all(getattr(d, name) is not None for d in detectors)
-    }
     metadata = replace(
         describe,
         stored_dtype=np.result_type(*(d.source.metadata.stored_dtype for d in detectors)),
+        wavelength=_each(detectors, "wavelength", order),
+        fwhm=_each(detectors, "fwhm", order),
         good=np.array([_good(detectors[i].source, band) for i, band in order]),
         nodata=_common([d.source.metadata.nodata for d in detectors]),
         scale=_decoding(detectors, "scale", 1.0, order),
         offset=_decoding(detectors, "offset", 0.0, order),
         band_names=names,
         assumed=tuple(notes),
-        **each,
     )
     return JoinedBands(path, [detector.source for detector in detectors], order, metadata)
 
@@ -177,6 +173,12 @@ def _centres(detector: Detector) -> npt.NDArray[np.float64]:
 
 def _of(detectors: Sequence[Detector], name: str, place: tuple[int, int]) -> float:
     return float(getattr(detectors[place[0]], name)[place[1]])
+
+
+def _each(detectors: Sequence[Detector], name: str, order: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64] | None:
+    if any(getattr(detector, name) is None for detector in detectors):
+        return None
+    return np.array([_of(detectors, name, place) for place in order])
 
 
 def _good(source: Source, band: int) -> bool:

@@ -121,8 +121,8 @@ class EmitFormat(Hdf5Product):
         grid = Grid((dataset.shape[axes.row], dataset.shape[axes.col]))
         product.notes.insert(0, _SENSOR_GEOMETRY if table else _SENSOR_GEOMETRY.partition(";")[0])
         metadata = product.describe("EMIT", dataset, axes, known, grid, packed)
-        array = Hdf5Array.of(dataset)
-        source = EmitSource(product.path, array, axes, metadata, fills=packed.fills, limits=packed.limits)
+        stored = Hdf5Array.of(dataset)
+        source = EmitSource(product.path, stored, axes, metadata, fills=packed.fills, limits=packed.limits)
         source.glt = table
         return masked(source, _masks(product, grid.shape, bands))
 

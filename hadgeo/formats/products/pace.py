@@ -98,9 +98,9 @@ def _chosen(product: Opened, array: str | None, names: list[str], preferred: tup
         if array not in names:
             raise CubeError(f"{product.path}: no cube {array!r}; it holds {', '.join(names)}")
         return array
-    known = [name for name in (*preferred, *(() if preferred else names)) if name in names]
-    if known:
-        return known[0]
+    known = next((name for name in preferred or names if name in names), None)
+    if known is not None:
+        return known
     if len(names) > 1:
         raise CubeError(f"{product.path}: {len(names)} arrays; name one of {', '.join(names)} with --variable")
     return names[0]

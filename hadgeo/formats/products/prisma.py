@@ -49,7 +49,10 @@ _SENSOR_GEOMETRY = (
 )
 
 #: What the error matrices say of a sample, by level.
-_ERRORS = {"1": {"defect": (1, 4), "saturation": (2,)}, "2": {"defect": (1,), "saturation": (4,)}}
+_ERRORS: dict[str, dict[str, tuple[int, ...]]] = {
+    "1": {"defect": (1, 4), "saturation": (2,)},
+    "2": {"defect": (1,), "saturation": (4,)},
+}
 
 #: Layers of L1, and what they say of a pixel.
 _LAYERS = {"cloud": ("Cloud_Mask", 1), "water": ("LandCover_Mask", 0), "snow": ("LandCover_Mask", 1)}
@@ -237,8 +240,8 @@ def _masks(product: Opened, swath: str, level: str, source: JoinedBands, detecto
         return []
     shape = source.shape[1:]
     layers: dict[str, list[Mask]] = {}
-    for name, (layer, value) in _LAYERS.items():
-        found = product.layer(f"{swath}/Data Fields/{layer}", shape)
+    for name, (place, value) in _LAYERS.items():
+        found = product.layer(f"{swath}/Data Fields/{place}", shape)
         if found is not None:
             layers[name] = [Flags(found, values=(value,))]
     matrix = _error_matrix(product, swath, level, source, detectors)
