@@ -97,7 +97,7 @@ class EmitFormat(Hdf5Product):
     title = "EMIT L1B/L2A"
 
     def recognises(self, file: Any, array: str | None) -> bool:
-        """Whether the root has an array (downtrack, crosstrack, bands), or one of its names beside band parameters."""
+        """Whether there are band parameters, and in the root an array of the cube's dimensions or names."""
         cubes = _cubes(file)
         return bool(cubes) and (array is None or array in cubes)
 
@@ -131,9 +131,9 @@ EMIT = EmitFormat()
 
 
 def _cubes(file: Any) -> list[str]:
-    """Names of the arrays in the root that have the cube's dimensions, or its name beside band parameters."""
-    names = (*_CUBES, *_NO_CUBES) if _PARAMETERS in file else ()
-    arrays = [name for name in file if getattr(file[name], "ndim", 0) == 3]
+    """Names of the arrays in the root that have the cube's dimensions or its name, where there are band parameters."""
+    arrays = [name for name in file if getattr(file[name], "ndim", 0) == 3] if _PARAMETERS in file else []
+    names = (*_CUBES, *_NO_CUBES)
     return [name for name in arrays if name in names or set(dimension_names(file[name])) == set(_ROLES)]
 
 
