@@ -205,20 +205,31 @@ def dimension_names(dataset: Any) -> tuple[str, ...]:
 
 
 def find_axes(
-    product: Opened, dataset: Any, names: Sequence[str], roles: Mapping[str, str], documented: Axes, bands: int | None
+    product: Opened,
+    dataset: Any,
+    names: Sequence[str],
+    roles: Mapping[str, str],
+    documented: Axes,
+    bands: int | None,
+    *,
+    firm: bool = False,
 ) -> Axes:
-    """Which axis of a cube is which: as the user says, by names of axes, by the documentation.
+    """Which axis of a cube is which: as the user says, by names of axes, or by the documentation.
+
+    Where the number of wavelengths is the length of another axis alone than the documentation has for bands, that axis
+    counts bands; where it is that of none, the list of wavelengths is wrong.
 
     Args:
-        product: Whose cube it is.
+        product: Whose cube it is; what is guessed goes to its notes.
         dataset: The cube, with three axes.
         names: What the file calls the axes, if it does.
         roles: "band", "row" or "col" for each name that the product uses.
         documented: The axes as the product's documentation has them.
         bands: Number of wavelengths, if there are any.
+        firm: Whether the documentation is not to be contradicted.
 
     Raises:
-        CubeError: The number of wavelengths is the length of another axis than the documentation has for bands.
+        CubeError: What tells contradicts itself.
     """
     shape = dataset.shape
     chosen = product.reading.band_axis
@@ -229,8 +240,14 @@ def find_axes(
     found = {roles[name]: axis for axis, name in enumerate(names) if name in roles}
     if len(found) == 3:
         return Axes(**found)
-    if bands is None or shape[documented.band] == bands or bands not in shape:
+    fitting = [axis for axis, length in enumerate(shape) if length == bands]
+    if not fitting or documented.band in fitting:
         return documented
+    if len(fitting) == 1 and not firm:
+        product.assumed.append(
+            f"axis {fitting[0]} of {dataset.name} ({by(shape)}) counts bands, since there are {bands} wavelengths"
+        )
+        return _with_band(fitting[0])
     raise CubeError(
         f"{product.path}: {dataset.name} is {by(shape)} and has {bands} wavelengths, where axis {documented.band} "
         "should count bands; say which axis does with --band-axis 0, 1 or 2"

@@ -108,8 +108,11 @@ def _declared(product: Opened, dataset: Any) -> tuple[float, float]:
         product.assumed.append("no Data_Ignore_Value in the file: -9999, as NEON documents it")
     factor = float(np.ravel(dataset.attrs.get("Scale_Factor", np.nan))[0])
     if not (math.isfinite(factor) and factor > 0):
-        factor = _SCALE if dataset.dtype.kind in "iu" else 1.0
-        product.assumed.append(f"no Scale_Factor in the file: {factor:.0f}, as NEON documents it")
+        if dataset.dtype.kind == "f":
+            product.assumed.append("no Scale_Factor in the file: samples are reflectance, since they are no integers")
+            return nodata, 1.0
+        factor = _SCALE
+        product.assumed.append("no Scale_Factor in the file: 10000, as NEON documents it")
     return nodata, factor
 
 
@@ -132,8 +135,13 @@ def _grid(product: Opened, place: str, shape: tuple[int, int]) -> Grid:
         transform = _transform(fields)
     except (ValueError, IndexError):
         product.notes.append(_NO_PLACE)
-    crs = _crs(product, place)
-    if crs is None:
+    crs, zone = _crs(product, place), _utm(fields)
+    if crs is None and zone is not None:
+        crs = CRS.from_epsg(zone)
+        product.assumed.append(f"EPSG:{zone} by zone and hemisphere of Map_Info: the file has no code")
+    elif crs is not None and zone not in (None, crs.to_epsg()):
+        product.notes.append(f"Map_Info says EPSG:{zone}, and the file {crs.to_string()[:60]}, which is taken")
+    elif crs is None:
         product.notes.append(NO_CRS)
     return Grid(shape, crs, transform)
 
@@ -150,6 +158,17 @@ def _transform(fields: list[str]) -> Affine:
     a, d = across * math.cos(turn), across * math.sin(turn)
     b, e = along * math.sin(turn), -along * math.cos(turn)
     return Affine(a, b, east - a * (x - 1) - b * (y - 1), d, e, north - d * (x - 1) - e * (y - 1))
+
+
+def _utm(fields: list[str]) -> int | None:
+    """EPSG code of the UTM zone on WGS 84 that a map info names, or None."""
+    words = [field.lower() for field in fields[7:]]
+    if not fields or fields[0].lower() != "utm" or len(words) < 3 or not words[0].isdecimal():
+        return None
+    north, datum = {"north": True, "south": False}.get(words[1]), re.sub(r"[^a-z0-9]", "", words[2])
+    if north is None or datum != "wgs84" or not 1 <= int(words[0]) <= 60:
+        return None
+    return (32600 if north else 32700) + int(words[0])
 
 
 def _crs(product: Opened, place: str) -> CRS | None:

@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import Axes, ContainerSource
+from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
 from hadgeo.formats.hdf5 import Hdf5Array
 from hadgeo.formats.joined import Detector, JoinedBands, join
@@ -125,7 +126,8 @@ def _describe(product: Opened, swath: str, name: str, level: str) -> Detector:
     dataset = product.file[f"{swath}/Data Fields/{name}_Cube"]
     centres, widths = _list(product, f"List_Cw_{name.title()}"), _list(product, f"List_Fwhm_{name.title()}")
     there = _list(product, f"List_Cw_{name.title()}_Flags")
-    axes = find_axes(product, dataset, (), {}, _DOCUMENTED, None if centres is None else centres.size)
+    count = None if centres is None else centres.size
+    axes = find_axes(product, dataset, (), {}, _DOCUMENTED, count, firm=True)
     bands = dataset.shape[axes.band]
     lists = {"centres": centres, "widths": widths, "flags": there}
     for what, values in lists.items():
@@ -160,7 +162,7 @@ def _list(product: Opened, name: str) -> npt.NDArray[np.float64] | None:
     if value is None:
         return None
     # Through text, so that 406.9934 does not become 406.99340820312.
-    return np.array([float(str(item)) for item in np.ravel(value)], dtype=np.float64)
+    return np.array([float(text(item)) for item in np.ravel(value)], dtype=np.float64)
 
 
 def _number(product: Opened, name: str) -> float | None:
@@ -225,7 +227,9 @@ def _outside(product: Opened, shape: tuple[int, int], detectors: list[Detector])
     """What lies outside of the image: pixels that are 0 throughout. A single 0 may be a dark sample."""
     if product.reading.fill == "none":
         return []
-    product.assumed.append("pixels that are 0 throughout are nodata, as PRISMA fills what it has not seen")
+    product.assumed.append(
+        "pixels that are 0 throughout are nodata, as PRISMA fills what it has not seen; --fill none keeps them"
+    )
     there, source = detectors[0].acquired(), detectors[0].source
     assert isinstance(source, ContainerSource)
     chosen = there[np.linspace(0, there.size - 1, min(_LOOKED_AT, there.size)).astype(int)]

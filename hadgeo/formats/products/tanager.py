@@ -102,10 +102,12 @@ def _find(file: Any) -> Iterator[tuple[str, str]]:
 
 
 def _list(product: Opened, dataset: Any, fields: str, *names: str) -> Any:
-    """A list of one value a band: an attribute of the cube, or a dataset beside it."""
+    """A list of one value a band: an attribute of the cube or of its groups, or a dataset beside it."""
+    holders = [dataset.attrs, product.file[fields].attrs, product.file[fields].parent.attrs]
     for name in names:
-        if name in dataset.attrs:
-            return np.ravel(dataset.attrs[name])
+        for attributes in holders:
+            if name in attributes:
+                return np.ravel(attributes[name])
         values = product.values(f"{fields}/{name}")
         if values is not None and values.ndim == 1:
             return values

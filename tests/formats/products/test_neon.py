@@ -62,6 +62,20 @@ def test_the_text_of_the_coordinate_system_stands_in_for_the_code(tmp_path: Path
     assert open_source(tmp_path / "x.h5").metadata.crs == rasterio.CRS.from_epsg(32735)
 
 
+def test_the_zone_of_map_info_stands_in_for_the_code_too(tmp_path: Path) -> None:
+    neon(tmp_path / "x.h5", epsg=None)
+    known = open_source(tmp_path / "x.h5").metadata
+    assert known.crs == rasterio.CRS.from_epsg(32612)
+    assert any("EPSG:32612 by zone and hemisphere" in line for line in known.assumed)
+
+
+def test_a_code_that_contradicts_map_info_is_said(tmp_path: Path) -> None:
+    neon(tmp_path / "x.h5", epsg=b"32611")
+    known = open_source(tmp_path / "x.h5").metadata
+    assert known.crs == rasterio.CRS.from_epsg(32611)
+    assert any("Map_Info says EPSG:32612, and the file EPSG:32611" in line for line in known.warnings)
+
+
 def test_fill_is_nan_and_other_negative_values_are_data(tmp_path: Path) -> None:
     stored = numbered(dtype="i2")
     stored[:, 2, 1] = -9999

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from hadgeo.cube import open_cube
-from hadgeo.errors import CubeError, CubeWarning
+from hadgeo.errors import CubeError, CubeWarning, MissingExtraError, ReadError
 from hadgeo.formats import Reading, list_formats, open_source
 from hadgeo.formats.registry import get_format
 from tests.formats.products import makers
@@ -91,6 +92,26 @@ def test_a_product_opens_as_a_cube_without_reading_it(
         cube = open_cube(product[1])
     assert cube.dims == ("band", "y", "x")
     assert cube["wavelength"].attrs["units"] == "nm"
+
+
+def test_without_h5py_the_message_says_how_to_install_it(
+    product: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if product[1].is_dir():
+        pytest.skip("no HDF5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "hadgeo\[hdf5\]"'):
+        open_source(product[1])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_a_product_that_was_cut_short_is_an_error_and_never_a_cube(product: tuple[str, Path], share: float) -> None:
+    if product[1].is_dir():
+        pytest.skip("no HDF5")
+    whole = product[1].read_bytes()
+    product[1].write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises((CubeError, ReadError)):
+        read_all(open_source(product[1]))
 
 
 def test_a_quality_layer_that_is_missing_is_refused_with_those_there_are(product: tuple[str, Path]) -> None:

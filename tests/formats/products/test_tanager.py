@@ -119,3 +119,24 @@ def test_the_reported_file_comes_out_right(data_dir: Path) -> None:
     assert source.metadata.wavelength[[0, -1]].tolist() == [450, 2200]
     assert source.metadata.transform[:6] == (30, 0, 500000, 0, -30, 4000000)
     assert source.metadata.crs == rasterio.CRS.from_epsg(32612)
+
+
+def test_an_axis_as_long_as_the_list_of_wavelengths_counts_bands(tmp_path: Path) -> None:
+    cube = tanager(tmp_path / "x.h5", kind="SWATHS")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        fields = file["HDFEOS/SWATHS/HYP/Data Fields"]
+        kept = dict(fields["surface_reflectance"].attrs)
+        del fields["surface_reflectance"]
+        fields["surface_reflectance"] = cube.transpose(1, 2, 0)
+        fields["surface_reflectance"].attrs.update(kept)
+    source = open_source(tmp_path / "x.h5")
+    np.testing.assert_array_equal(read_all(source), cube)
+    assert any("axis 2 of" in line for line in source.metadata.assumed)
+
+
+def test_lists_may_stand_at_the_group(tmp_path: Path) -> None:
+    tanager(tmp_path / "x.h5", without=["wavelengths"])
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["HDFEOS/GRIDS/HYP"].attrs["wavelengths"] = np.linspace(0.4, 2.4, BANDS)
+    known = open_source(tmp_path / "x.h5").metadata
+    np.testing.assert_allclose(known.wavelength, np.linspace(400, 2400, BANDS))
