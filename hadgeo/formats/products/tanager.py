@@ -67,6 +67,9 @@ class TanagerFormat(Hdf5Product):
             held = ", ".join(name for _, name in _find(product.file))
             raise CubeError(f"{product.path}: no cube {array!r}; it holds {held}")
         group, name = found[0]
+        if array is None and len(found) > 1 and name not in _CUBES:
+            held = ", ".join(other for _, other in found)
+            raise CubeError(f"{product.path}: {len(found)} cubes; name one of {held} with --variable")
         fields = f"{group}/{_FIELDS}"
         dataset = product.file[f"{fields}/{name}"]
         wavelength = _list(product, dataset, fields, "wavelengths", "wavelength", "Wavelength")
@@ -96,9 +99,12 @@ def _find(file: Any) -> Iterator[tuple[str, str]]:
     for kind in ("GRIDS", "SWATHS"):
         for group in file.get(f"HDFEOS/{kind}", {}):
             place = f"HDFEOS/{kind}/{group}"
-            for name in _CUBES:
-                if getattr(file.get(f"{place}/{_FIELDS}/{name}"), "ndim", 0) == 3:
-                    yield place, name
+            fields = file.get(f"{place}/{_FIELDS}", {})
+            arrays = [name for name in fields if getattr(fields[name], "ndim", 0) == 3]
+            named = [name for name in _CUBES if name in arrays]
+            # What is called otherwise is a cube if it has the attribute of one.
+            for name in named or [name for name in arrays if "wavelengths" in fields[name].attrs]:
+                yield place, name
 
 
 def _list(product: Opened, dataset: Any, fields: str, *names: str) -> Any:

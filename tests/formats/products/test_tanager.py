@@ -140,3 +140,14 @@ def test_lists_may_stand_at_the_group(tmp_path: Path) -> None:
         file["HDFEOS/GRIDS/HYP"].attrs["wavelengths"] = np.linspace(0.4, 2.4, BANDS)
     known = open_source(tmp_path / "x.h5").metadata
     np.testing.assert_allclose(known.wavelength, np.linspace(400, 2400, BANDS))
+
+
+def test_a_cube_called_otherwise_is_known_by_its_wavelengths(tmp_path: Path) -> None:
+    cube = tanager(tmp_path / "x.h5", name="radiance", kind="SWATHS", framing=FRAMING)
+    source = open_source(tmp_path / "x.h5")
+    np.testing.assert_array_equal(read_all(source), cube)
+    assert source.metadata.transform[:6] == (30.0, 0.0, LEFT, 0.0, -30.0, TOP)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file.copy("HDFEOS/SWATHS/HYP/Data Fields/radiance", file["HDFEOS/SWATHS/HYP/Data Fields"], "second")
+    with pytest.raises(CubeError, match="2 cubes; name one of radiance, second with --variable"):
+        open_source(tmp_path / "x.h5")
