@@ -147,6 +147,10 @@ def test_a_cube_called_otherwise_is_known_by_its_wavelengths(tmp_path: Path) -> 
     source = open_source(tmp_path / "x.h5")
     np.testing.assert_array_equal(read_all(source), cube)
     assert source.metadata.transform[:6] == (30.0, 0.0, LEFT, 0.0, -30.0, TOP)
+
+
+def test_several_cubes_called_otherwise_are_listed(tmp_path: Path) -> None:
+    tanager(tmp_path / "x.h5", name="radiance", kind="SWATHS")
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         file.copy("HDFEOS/SWATHS/HYP/Data Fields/radiance", file["HDFEOS/SWATHS/HYP/Data Fields"], "second")
     with pytest.raises(CubeError, match="2 cubes; name one of radiance, second with --variable"):
