@@ -21,6 +21,14 @@ ENTRY_POINT_GROUP = "hadgeo.formats"
 
 #: hadgeo's own, in the order in which they are asked: what knows one product before what knows its container.
 BUILT_IN = {
+    "emit": "hadgeo.formats.products.emit:EMIT",
+    "enmap": "hadgeo.formats.products.enmap:ENMAP",
+    "desis": "hadgeo.formats.products.desis:DESIS",
+    "prisma": "hadgeo.formats.products.prisma:PRISMA",
+    "pace": "hadgeo.formats.products.pace:PACE",
+    "neon": "hadgeo.formats.products.neon:NEON",
+    "tanager": "hadgeo.formats.products.tanager:TANAGER",
+    "aviris": "hadgeo.formats.products.aviris:AVIRIS",
     "envi": "hadgeo.formats.envi:ENVI",
     "matlab": "hadgeo.formats.matlab:MATLAB",
     "containers": "hadgeo.formats.containers:CONTAINER",

@@ -1,0 +1,1 @@
+"""Products of single sensors, one module each: what documentation says of axes, place, fill and wavelengths."""

@@ -1,0 +1,120 @@
+"""What holds for every product: claimed by one module only, read lazily in windows, and by threads and processes."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hadgeo.cube import open_cube
+from hadgeo.errors import CubeError, CubeWarning, MissingExtraError, ReadError
+from hadgeo.formats import Reading, list_formats, open_source
+from hadgeo.formats.registry import get_format
+from tests.formats.products import makers
+from tests.formats.products.makers import read_all
+
+PRODUCTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "emit": ("EMIT_L2A_RFL_001_20220903T163129_2224611_012.nc", makers.emit),
+    "prisma": ("PRS_L2D_STD_20201107101404_20201107101408_0001.he5", makers.prisma),
+    "pace": ("PACE_OCI.20240423T184658.L1B.V2.nc", makers.pace_l1),
+    "pace-2": ("PACE_OCI.20240423T184658.L2.SFREFL.V3.nc", makers.pace_l2),
+    "neon": ("NEON_D17_SJER_DP1_20190401_145110_reflectance.h5", makers.neon),
+    "tanager": ("20250504_092952_87_4001_ortho_sr_hdf5.h5", makers.tanager),
+    "aviris": ("AV320240905t181848_000_L2A_OE_f576f24d_RFL_ORT.nc", makers.aviris),
+    "enmap": ("enmap", makers.enmap),
+    "desis": ("desis", makers.desis),
+}
+NAMES = [name for name in list_formats() if get_format(name).__module__.startswith("hadgeo.formats.products")]
+
+
+@pytest.fixture(params=PRODUCTS)
+def product(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    file, make = PRODUCTS[request.param]
+    make(tmp_path / file)
+    return request.param.partition("-")[0], tmp_path / file
+
+
+def test_a_product_is_claimed_by_its_own_module_alone(product: tuple[str, Path]) -> None:
+    name, path = product
+    assert [known for known in NAMES if get_format(known).claims(str(path))] == [name]
+
+
+def test_a_product_is_known_by_its_structure_not_by_its_name(product: tuple[str, Path], tmp_path: Path) -> None:
+    name, path = product
+    renamed = path.rename(tmp_path / ("20240101" if path.is_dir() else "line1.dat"))
+    assert get_format(name).claims(str(renamed))
+
+
+def test_a_file_of_the_same_name_and_another_structure_is_not_claimed(product: tuple[str, Path]) -> None:
+    name, path = product
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.mkdir()
+    else:
+        with h5py.File(path, "w") as file:
+            file["data"] = np.zeros((3, 4, 5))
+    assert not get_format(name).claims(str(path))
+
+
+def test_windows_and_bands_are_parts_of_the_whole(product: tuple[str, Path], readers: Executor) -> None:
+    source = open_source(product[1])
+    whole = read_all(source)
+    assert whole.shape == source.shape
+    assert np.isfinite(whole).all()
+    bands = np.array([3, 0])
+    windows = [(slice(1, 4), slice(2, 4)), (slice(0, 1), slice(0, 4)), (slice(4, 5), slice(3, 4))] * 4
+    for (rows, cols), part in zip(windows, readers.map(lambda w: source.read(*w, bands), windows), strict=True):
+        np.testing.assert_array_equal(part, whole[bands, rows, cols])
+    np.testing.assert_array_equal(read_all(pickle.loads(pickle.dumps(source))), whole)
+    np.testing.assert_array_equal(read_all(open_source(product[1], [2, 1])), whole[[2, 1]])
+
+
+def test_a_product_opens_as_a_cube_without_reading_it(
+    product: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_stored = Reading(fill="none")
+    source_class = type(open_source(product[1], reading=as_stored))
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("samples were read")
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CubeWarning)
+        patch.setattr(source_class, "read", refuse)
+        cube = open_cube(product[1], reading=as_stored)
+    assert cube.dims == ("band", "y", "x")
+    assert cube["wavelength"].attrs["units"] == "nm"
+
+
+def test_without_h5py_the_message_says_how_to_install_it(
+    product: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if product[1].is_dir():
+        pytest.skip("no HDF5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "hadgeo\[hdf5\]"'):
+        open_source(product[1])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_a_product_that_was_cut_short_is_an_error_and_never_a_cube(product: tuple[str, Path], share: float) -> None:
+    if product[1].is_dir():
+        pytest.skip("no HDF5")
+    whole = product[1].read_bytes()
+    product[1].write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises((CubeError, ReadError)):
+        read_all(open_source(product[1]))
+
+
+def test_a_quality_layer_that_is_missing_is_refused_with_those_there_are(product: tuple[str, Path]) -> None:
+    with pytest.raises(CubeError, match="no quality layer for 'nonsense'; it has"):
+        open_source(product[1], reading=Reading(quality=("nonsense",)))
