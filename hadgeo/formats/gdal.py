@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.env import set_gdal_config
@@ -184,7 +185,7 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
     elif not grid.georeferenced:
         notes.append("no transform: rows and columns stand for coordinates")
     elif _beyond_degrees(grid):
-        x, y = grid.corners[0]
+        x, y = grid.to_map(0.0, 0.0)
         notes.append(
             f"coordinates such as {x:.10g}, {y:.10g} are no degrees, and {grid.crs} wants degrees: "
             "the file contradicts itself, and the results will lie nowhere"
@@ -202,7 +203,8 @@ def _beyond_degrees(grid: Grid) -> bool:
     margin_x, margin_y = abs(a) + abs(b), abs(d) + abs(e)
     # A pixel of many degrees is no excuse.
     limit_x, limit_y = 360.0 + min(margin_x, 1.0), 90.0 + min(margin_y, 1.0)
-    return any(abs(x) > limit_x or abs(y) > limit_y for x, y in grid.corners)
+    x, y = grid.corners
+    return bool((np.abs(x) > limit_x).any() or (np.abs(y) > limit_y).any())
 
 
 #: Said of every cube without a coordinate reference system.

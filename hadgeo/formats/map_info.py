@@ -161,7 +161,8 @@ def _oddities(info: MapInfo, grid: Grid) -> list[str]:
 
 
 def _in_degrees(grid: Grid) -> bool:
-    return all(abs(x) <= 360 and abs(y) <= 90 for x, y in grid.corners)
+    x, y = grid.corners
+    return bool((np.abs(x) <= 360).all() and (np.abs(y) <= 90).all())
 
 
 def _apart(info: MapInfo, grid: Grid, seen: Grid, place: str) -> list[str]:
@@ -172,10 +173,10 @@ def _apart(info: MapInfo, grid: Grid, seen: Grid, place: str) -> list[str]:
         far = _metres_apart(grid, seen)
         where = f", and draw the scene up to {far:.4g} m away" if far is not None and far > 0.01 else ""
         return [f"programs built on GDAL take {crs_name(seen.crs)} for its coordinate system{where}"]
-    away = np.hypot(*(np.array(grid.corners) - np.array(seen.corners)).T).max()
-    if not away > _SAME_WITHIN * _side(grid):
+    away = np.hypot(*(np.array(grid.corners) - np.array(seen.corners))).max()
+    if not away > _SAME_WITHIN * math.sqrt(grid.cell_area):
         return []
-    kept = "GDAL's place is taken" if place == "gdal" else "place=gdal takes GDAL's place"
+    kept = "GDAL's place is taken" if place == "gdal" else "--place gdal takes GDAL's place"
     return [
         f"programs built on GDAL draw the scene up to {_length(float(away), grid)} elsewhere, since GDAL "
         f"{' and '.join(_reasons(info))}; {kept}"
@@ -199,11 +200,6 @@ def _reasons(info: MapInfo) -> list[str]:
     return reasons or ["reads map info otherwise"]
 
 
-def _side(grid: Grid) -> float:
-    a, b, _, d, e, _ = grid.affine[:6]
-    return math.sqrt(abs(a * e - b * d))
-
-
 def _length(away: float, grid: Grid) -> str:
     """A length on the map, in metres where the map has a unit of length."""
     if grid.crs is not None and grid.crs.is_projected:
@@ -215,8 +211,8 @@ def _metres_apart(one: Grid, other: Grid) -> float | None:
     """Largest distance of the same corner in two grids, on the WGS 84 ellipsoid; None where one has no place there."""
     from pyproj import Geod
 
-    here, there = (grid.to_longitude_latitude(*np.array(grid.corners).T) for grid in (one, other))
-    if here is None or there is None or not np.isfinite([here, there]).all():
+    here, there = (grid.to_longitude_latitude(*grid.corners) for grid in (one, other))
+    if not np.isfinite([here, there]).all():
         return None
     _, _, away = Geod(ellps="WGS84").inv(*here, *there)
     return float(np.max(away))

@@ -152,11 +152,19 @@ def _contradicted(file: MatlabFile, cube: MatlabArray) -> bool:
     samples = file.sample(cube.name)
     if samples.dtype.kind == "c":
         return False
-    finite = np.ma.masked_invalid(samples.astype(np.float64))
+    finite = np.ma.masked_where(_filled(samples), np.ma.masked_invalid(samples.astype(np.float64)))
     if not finite.count():
         return False
     spread = [float(_means(finite, axis).var()) for axis in range(3)]
     return max(spread[:2]) > max(_CONTRADICTS * spread[2], _LITTLE * float(finite.var()))
+
+
+def _filled(samples: Any) -> Any:
+    """Where a sample is the same all along an axis, as fill is along the bands, whichever axis they are."""
+    filled = np.zeros(samples.shape, dtype=bool)
+    for axis in range(3):
+        filled |= (samples == samples.take([0], axis)).all(axis=axis, keepdims=True)
+    return filled
 
 
 def _means(samples: Any, axis: int) -> Any:

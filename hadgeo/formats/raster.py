@@ -323,6 +323,14 @@ class _SomeBands:
     def descriptions(self) -> tuple[str | None, ...]:
         return tuple(self.dataset.descriptions[number - 1] for number in self.numbers)
 
+    @property
+    def driver(self) -> str:
+        return str(self.dataset.driver)
+
+    @property
+    def files(self) -> list[str]:
+        return list(self.dataset.files)
+
     def tags(self, band: int = 0, ns: str | None = None) -> dict[str, str]:
         found: dict[str, str] = self.dataset.tags(self.numbers[band - 1] if band else 0, ns=ns)
         return found

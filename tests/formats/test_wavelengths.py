@@ -15,8 +15,8 @@ from hadgeo.formats import open_source
 from hadgeo.formats.enmap_metadata import enmap_bands
 from hadgeo.formats.wavelengths import PICTURE, Spectral, first_known, from_names, spectral
 from hadgeo.model_file import Spectrum
-from hadgeo.run.selection import match_bands
 from hadgeo.pictures.composite import colour_bands
+from hadgeo.run.selection import match_bands
 
 from .envi_files import numbered, write_envi
 from .test_raster import tag, write_tiff
