@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -13,14 +14,20 @@ import hadgeo
 import hadgeo.detectors.registry as detectors
 import hadgeo.formats.registry as formats
 from hadgeo.cli import cli
-from hadgeo.errors import ExtensionError, ExtensionWarning
+from hadgeo.cli.options import with_seed
+from hadgeo.errors import ExtensionError, ExtensionWarning, ParameterError
 from hadgeo.extensions import Registry
 from hadgeo.schema import describe
 
 DETECTOR = """
+from enum import Enum
 from typing import Any
-import torch
+from pydantic import Field
 from hadgeo.detectors.base import Detector, Params
+
+class Mode(Enum):
+    FINE = "fine"
+    COARSE = "coarse"
 
 class Plain(Detector[Params]):
     name, title, Params, halo = "plain", "Plain", Params, 0
@@ -29,6 +36,13 @@ class Plain(Detector[Params]):
     def bytes_per_pixel(self, bands: int) -> int: return 4
     def state(self) -> dict[str, Any]: return {}
     def load_state(self, state: Any, device: Any) -> Any: return self
+
+class DrawnParams(Params):
+    start: int = Field(default=0, title="Start", description="Of the draws.")
+    mode: Mode = Field(default=Mode.FINE, title="Mode", description="How.")
+
+class Drawn(Plain):
+    name, Params, seed_parameter = "drawn", DrawnParams, "start"
 
 class Renamed(Plain):
     name = "another"
@@ -167,3 +181,34 @@ def test_a_broken_format_is_named_once_and_others_read_the_file(
     (text,) = [str(warning.message) for warning in caught]
     assert reason in text
     assert "broken" in text
+
+
+def test_the_seed_of_a_run_goes_to_the_parameter_that_a_detector_names(announce) -> None:
+    announce(detectors={"drawn": "announced:Drawn", "plain": "announced:Plain"})
+    assert with_seed("drawn", {"mode": "coarse"}, 7) == {"start": "7", "mode": "coarse"}
+    assert with_seed("plain", {}, 7) == {}
+
+
+def test_choices_of_an_enumeration_are_told_to_dialogs_and_in_errors(announce) -> None:
+    announce(detectors={"drawn": "announced:Drawn"})
+    mode = describe()["detectors"]["drawn"]["parameters"]["mode"]
+    assert (mode["enum"], mode["default"], mode["title"]) == (["fine", "coarse"], "fine", "Mode")
+    with pytest.raises(ParameterError, match="mode must be fine or coarse, not 'x'"):
+        hadgeo.make_detector("drawn", {"mode": "x"})
+
+
+def test_compare_runs_all_detectors_where_none_is_named(
+    announce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(detectors={"plain": "announced:Plain", "broken": "missing_module:X"})
+    # The learned ones would take long.
+    own = {"rx": detectors.BUILT_IN["rx"]}
+    monkeypatch.setattr(detectors, "_REGISTRY", Registry(detectors.ENTRY_POINT_GROUP, own, detectors._flaw))
+    made = hadgeo.simulate(tmp_path / "line.tif", rows=40, cols=40, bands=12, targets=3)
+    words = ["compare", str(tmp_path / "line.tif"), "--truth", str(made.truth), "--bootstrap", "0", "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.stderr
+    assert {entry["detector"] for entry in json.loads(done.stdout)["leaderboard"]} == {"plain", "rx"}
+    assert done.stderr.count("the entry point 'broken'") == 1
+    board = hadgeo.compare(tmp_path / "line.tif", made.truth, resamples=0)
+    assert {entry.contender.name for entry in board} == {"plain", "rx"}
