@@ -34,6 +34,13 @@ NO_WAVELENGTHS = "no wavelengths: bands in water vapour cannot be told from othe
 #: Said in its place of three bands, which are hardly a spectrum.
 PICTURE = "no wavelengths, and three bands: a picture rather than spectra"
 
+#: Said of red, green and blue that have wavelengths.
+COLOURS = "three bands of visible light: a picture rather than spectra"
+
+#: Where the three colours of a picture lie, and by how much they differ at least, in nm.
+VISIBLE_NM = (400.0, 700.0)
+_APART_NM = 40.0
+
 #: Keys in the place of the usual ones, without their blanks.
 _SYNONYMS = {
     "wavelength": re.compile(
@@ -82,15 +89,18 @@ class Spectral:
 
 
 def unknown_wavelengths(wavelength: npt.NDArray[np.float64] | None, bands: int) -> tuple[str, ...]:
-    """What to say of a cube without wavelengths.
+    """What to say of a cube without wavelengths, or of a picture.
 
     Args:
-        wavelength: Its band centres, or None.
+        wavelength: Its band centres in nm, or None.
         bands: Number of its bands.
     """
-    if wavelength is not None:
-        return ()
-    return (PICTURE if bands == 3 else NO_WAVELENGTHS,)
+    if wavelength is None:
+        return (PICTURE if bands == 3 else NO_WAVELENGTHS,)
+    low, high = VISIBLE_NM
+    blue, green, red = np.sort(wavelength) if bands == 3 else (0.0, 0.0, 0.0)
+    coloured = low <= blue and red <= high and min(green - blue, red - green) >= _APART_NM
+    return (COLOURS,) if coloured else ()
 
 
 def spectral(fields: Fields, bands: int, where: str) -> Spectral:

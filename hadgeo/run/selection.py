@@ -110,7 +110,7 @@ def match_bands(
     Args:
         spectrum: The model's bands.
         total: Bands of the scene.
-        wavelength: Their centres in nm, or None.
+        wavelength: Their centres in nm, NaN where one is not known, or None.
         name: The scene, for messages.
 
     Returns:
@@ -128,7 +128,15 @@ def match_bands(
             )
         return np.asarray(spectrum.indices, dtype=np.intp)
     wanted = np.asarray(spectrum.wavelength)
-    nearest: npt.NDArray[np.intp] = np.abs(wavelength[None, :] - wanted[:, None]).argmin(axis=1)
+    unknown = int(np.isnan(wanted).sum())
+    if unknown:
+        raise ModelError(
+            f"{name}: {unknown} of the model's {len(wanted)} bands have no known wavelength and cannot be matched; "
+            "train again without them"
+        )
+    away = np.abs(wavelength[None, :] - wanted[:, None])
+    # A band of unknown wavelength is nobody's nearest.
+    nearest: npt.NDArray[np.intp] = np.where(np.isnan(away), np.inf, away).argmin(axis=1)
     distance = np.abs(wavelength[nearest] - wanted)
     far = distance > tolerance(spectrum)
     if not far.any() and len(np.unique(nearest)) < len(nearest):
@@ -148,10 +156,11 @@ def match_bands(
 
 def tolerance(spectrum: Spectrum) -> npt.NDArray[np.float64]:
     """How far from each band's centre another sensor's band may lie, in nm."""
-    if spectrum.fwhm is not None:
-        return np.asarray(spectrum.fwhm) / 2
     centres = np.asarray(spectrum.wavelength, dtype=np.float64)
-    if centres.size < 2:
-        return np.full(centres.shape, 5.0)
-    spacing: npt.NDArray[np.float64] = np.abs(np.gradient(centres))
-    return spacing / 2
+    apart: npt.NDArray[np.float64] = np.full(centres.shape, 5.0)
+    if centres.size > 1:
+        apart = np.abs(np.gradient(centres)) / 2
+    if spectrum.fwhm is None:
+        return apart
+    fwhm = np.asarray(spectrum.fwhm, dtype=np.float64)
+    return np.where(np.isfinite(fwhm), fwhm / 2, apart)

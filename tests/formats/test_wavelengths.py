@@ -13,7 +13,7 @@ from hadgeo.cube import open_cube, source_of
 from hadgeo.errors import CubeError, ModelError
 from hadgeo.formats import open_source
 from hadgeo.formats.enmap_metadata import enmap_bands
-from hadgeo.formats.wavelengths import PICTURE, Spectral, first_known, from_names, spectral
+from hadgeo.formats.wavelengths import COLOURS, PICTURE, Spectral, first_known, from_names, spectral
 from hadgeo.model_file import Spectrum
 from hadgeo.pictures.composite import colour_bands
 from hadgeo.run.selection import match_bands
@@ -395,6 +395,15 @@ def test_three_bands_without_wavelengths_are_a_picture(tmp_path: Path) -> None:
         source = open_source(path)
         assert source.shape[0] == 3
         assert PICTURE in source.metadata.warnings
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "picture"),
+    [("{640, 550, 460}", True), ("{0.46, 0.55, 0.64}", True), ("{550, 560, 570}", False), ("{640, 550, 860}", False)],
+)
+def test_red_green_and_blue_are_a_picture_too(tmp_path: Path, wavelength: str, picture: bool) -> None:
+    known = open_source(write_envi(tmp_path / "x.img", numbered(3), wavelength=wavelength)).metadata
+    assert (COLOURS in known.warnings) == picture
 
 
 def test_bands_of_unknown_wavelength_work_downstream(tmp_path: Path) -> None:
