@@ -16,8 +16,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import CRSError, RasterioError
+
 from hadgeo.errors import HadgeoError, OutputError, OutputExistsError
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
+
+#: Every error of rasterio's. Where GDAL or PROJ gives up inside some of its calls, theirs comes through unwrapped.
+RASTERIO_ERRORS: tuple[type[Exception], ...] = (RasterioError, CRSError, CPLE_BaseError)
 
 #: With less than this left, a failure to write needs no other explanation.
 _DISK_FULL_BYTES = 65536

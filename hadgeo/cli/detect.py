@@ -17,10 +17,10 @@ from hadgeo.errors import ParameterError
 if TYPE_CHECKING:
     from hadgeo.decisions.decision import Decision
     from hadgeo.formats.source import Source
-    from hadgeo.manifest import Manifest
-    from hadgeo.model_file import Model
     from hadgeo.progress import Progress
     from hadgeo.run.engine import Detection
+    from hadgeo.run.manifest import Manifest
+    from hadgeo.run.model_file import Model
 
 
 @click.command("detect")
@@ -236,7 +236,7 @@ def _checked(
     request: decision_options.Request | None, inputs: list[Path], target: Path, *, resume: bool
 ) -> decision_options.Request | None:
     """A request, once it is clear that what it asks for can be written beside a map."""
-    from hadgeo.manifest import manifest_path
+    from hadgeo.run.manifest import manifest_path
     from hadgeo.run.score_job import was_completed
 
     if request is None:
@@ -289,7 +289,7 @@ def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
 
 def _load(model: str, context: click.Context, detector: str) -> Any:
     """Load a model, and refuse options that would contradict it."""
-    from hadgeo.model_file import load_model
+    from hadgeo.run.model_file import load_model
 
     loaded = load_model(model)
     for option in ("parameters", "bands", "seed"):
@@ -313,7 +313,7 @@ def _check_distinct(scenes: tuple[str, ...]) -> None:
 
 def _facts(done: Detection, decision: Decision | None) -> dict[str, Any]:
     """What a run found out, for its manifest."""
-    from hadgeo.model_file import model_hash
+    from hadgeo.run.model_file import model_hash
 
     return {
         **_result(done, decision),

@@ -13,8 +13,8 @@ from click.core import ParameterSource
 from hadgeo.errors import CubeError
 
 if TYPE_CHECKING:
-    from hadgeo.manifest import Manifest
     from hadgeo.progress import Progress
+    from hadgeo.run.manifest import Manifest
 
 #: Options that change nothing of what is written.
 _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "cluster"}
@@ -24,8 +24,8 @@ _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidenc
 
 
 def check(output: Path) -> None:
-    """Refuse early a manifest that would replace somebody else's file; see `hadgeo.manifest`."""
-    from hadgeo.manifest import check_manifest, manifest_path
+    """Refuse early a manifest that would replace somebody else's file; see `hadgeo.run.manifest`."""
+    from hadgeo.run.manifest import check_manifest, manifest_path
 
     if output.name:
         check_manifest(manifest_path(output))
@@ -54,7 +54,7 @@ def write(
         pixels: Pixels that have a score.
         resolved: Options as they turned out, such as the name of the map.
     """
-    from hadgeo.manifest import make_manifest, manifest_path, write_manifest
+    from hadgeo.run.manifest import make_manifest, manifest_path, write_manifest
 
     files = [part for path in outputs for part in (sorted(path.iterdir()) if path.is_dir() else [path])]
     manifest = make_manifest(
@@ -79,7 +79,7 @@ def is_finished(context: click.Context, beside: Path, **resolved: Any) -> bool:
         resolved: As for `write`.
     """
     from hadgeo import __version__
-    from hadgeo.manifest import manifest_path, read_manifest
+    from hadgeo.run.manifest import manifest_path, read_manifest
 
     try:
         manifest, _ = read_manifest(manifest_path(beside)), beside.stat()
@@ -107,7 +107,7 @@ def restore(context: click.Context, path: str) -> Manifest:
     Raises:
         CubeError: The file is no manifest, or of another command, or what was read then is no longer there.
     """
-    from hadgeo.manifest import read_manifest
+    from hadgeo.run.manifest import read_manifest
 
     manifest, command = read_manifest(path), context.command.name
     if manifest.command != command:

@@ -19,7 +19,7 @@ def command() -> None:
 @options.debug
 def info(file: str, as_json: bool) -> None:
     """Show what FILE holds: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
-    from hadgeo.model_file import load_model
+    from hadgeo.run.model_file import load_model
 
     model = load_model(file)
     spectrum = model.spectrum

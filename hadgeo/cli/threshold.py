@@ -58,7 +58,7 @@ def command(
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
-    from hadgeo.manifest import manifest_path
+    from hadgeo.run.manifest import manifest_path
 
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
@@ -98,7 +98,7 @@ def _explain(scores: str, scene: Source, model: str | None, device: str, progres
     """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
     from hadgeo.evidence.gather import gather_evidence
     from hadgeo.maps.reader import open_scores
-    from hadgeo.model_file import load_model
+    from hadgeo.run.model_file import load_model
 
     rows, cols = scene.shape[1:]
     if open_scores(scores).shape != (rows, cols):

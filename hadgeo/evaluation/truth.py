@@ -14,11 +14,11 @@ from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
 
 from hadgeo.errors import CubeNotFoundError, MissingExtraError, ReadError, TruthError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.gdal import georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
 from hadgeo.grid import Grid
 from hadgeo.maps.reader import ScoreMap
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: The values of a truth: those that `hadgeo simulate` writes.
 BACKGROUND, TARGET, UNKNOWN = 0, 1, 255

@@ -25,9 +25,9 @@ from hadgeo.errors import Cancelled, CubeError
 from hadgeo.evidence.chip import SIDE, read_chip
 from hadgeo.files import check_output, written_beside
 from hadgeo.formats.source import Source
-from hadgeo.model_file import Model
 from hadgeo.pictures.composite import colour_bands
 from hadgeo.progress import SILENT, Progress, Stage
+from hadgeo.run.model_file import Model
 from hadgeo.run.selection import scene_of_model, usable_bands
 from hadgeo.sampling import band_index
 from hadgeo.windows import Window, pad

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
 
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes
 from hadgeo.formats.axes import role_of
 from hadgeo.formats.container import Container, Variable, numbers_of, text, text_of
 from hadgeo.formats.gdal import NO_CRS, Georeference
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: By how much of a pixel a coordinate may be off, besides the rounding of its own type.
 _TOLERANCE = 0.02

@@ -18,10 +18,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.matlab import read_scores
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25

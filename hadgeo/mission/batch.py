@@ -29,11 +29,11 @@ from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
 from hadgeo.mission.summary import Row, write_csv, write_html
-from hadgeo.model_file import Model, load_model
 from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
+from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.score_job import stamp_of, was_completed
 from hadgeo.run.training import train
 

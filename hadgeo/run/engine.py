@@ -27,10 +27,10 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
 from hadgeo.maps.writer import ScoreWriter, disk_bytes
-from hadgeo.model_file import Model, model_hash, spectrum_of
 from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
+from hadgeo.run.model_file import Model, model_hash, spectrum_of
 from hadgeo.run.plan import Plan, Task, prepare
 from hadgeo.run.score_job import ScoreJob, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.run.scoring import Scored, WindowScorer

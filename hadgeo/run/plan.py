@@ -12,8 +12,8 @@ from hadgeo._version import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
 from hadgeo.formats.source import Source
-from hadgeo.model_file import Model
 from hadgeo.run.estimate import Estimate, estimate
+from hadgeo.run.model_file import Model
 from hadgeo.run.score_job import Stamp
 from hadgeo.run.selection import scene_of_model, usable_bands
 

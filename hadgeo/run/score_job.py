@@ -21,7 +21,7 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal, differences
 from hadgeo.maps.part_folder import MODEL, PartFolder, part_path
 from hadgeo.maps.writer import ScoreWriter
-from hadgeo.model_file import Model, load_model, to_bytes
+from hadgeo.run.model_file import Model, load_model, to_bytes
 from hadgeo.windows import Window
 
 #: Name, size in bytes and time of change in nanoseconds of each file of a scene.

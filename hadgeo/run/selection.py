@@ -12,7 +12,7 @@ from hadgeo.bands import BandSelection, select_bands
 from hadgeo.errors import BandError, CubeWarning, ModelError
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
-from hadgeo.model_file import Model, Spectrum
+from hadgeo.run.model_file import Model, Spectrum
 from hadgeo.sampling import survey
 
 #: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.

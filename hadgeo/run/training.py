@@ -18,9 +18,9 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import OutputError
 from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
-from hadgeo.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
+from hadgeo.run.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.run.selection import check_alike, match_bands, usable_bands
 from hadgeo.sampling import Sample, Scene, survey
 

@@ -14,8 +14,8 @@ from hadgeo.errors import CubeError, ModelError
 from hadgeo.formats import open_source
 from hadgeo.formats.enmap_metadata import enmap_bands
 from hadgeo.formats.wavelengths import COLOURS, PICTURE, Spectral, first_known, from_names, spectral
-from hadgeo.model_file import Spectrum
 from hadgeo.pictures.composite import colour_bands
+from hadgeo.run.model_file import Spectrum
 from hadgeo.run.selection import match_bands
 
 from .envi_files import numbered, write_envi

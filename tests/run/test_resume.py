@@ -114,8 +114,8 @@ LATE_MOMENTS = {
     "polygons": ("hadgeo.decisions.polygons", "write", "after", 1),
     "spectra half drawn": ("hadgeo.evidence.spectrum_plots", "draw_spectrum", "after", 2),
     "p-values not yet a map": ("hadgeo.maps.writer", "ScoreWriter.complete", "before", 2),
-    "before the manifest": ("hadgeo.manifest", "write_manifest", "before", 1),
-    "after the manifest": ("hadgeo.manifest", "write_manifest", "after", 1),
+    "before the manifest": ("hadgeo.run.manifest", "write_manifest", "before", 1),
+    "after the manifest": ("hadgeo.run.manifest", "write_manifest", "after", 1),
 }
 
 

@@ -21,6 +21,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes, ContainerSource
 from hadgeo.formats.container import text
 from hadgeo.formats.hdf5 import Hdf5Array, is_hdf5, open_hdf5
@@ -37,7 +38,6 @@ from hadgeo.formats.products.hdf5_product import (
 from hadgeo.formats.quality import Flags, Mask, choose, masked
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 _PARAMETERS = "sensor_band_parameters"
 _ROLES = {"downtrack": "row", "crosstrack": "col", "bands": "band"}

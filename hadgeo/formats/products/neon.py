@@ -21,6 +21,7 @@ import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
 
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes
 from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
@@ -29,7 +30,6 @@ from hadgeo.formats.products.hdf5_product import Hdf5Product, Opened, fill_value
 from hadgeo.formats.quality import Flags, Mask, choose, masked
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 _CUBE = "Reflectance/Reflectance_Data"
 _METADATA = "Reflectance/Metadata"

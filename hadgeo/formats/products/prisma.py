@@ -23,6 +23,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes, ContainerSource
 from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
@@ -33,7 +34,6 @@ from hadgeo.formats.quality import Flags, Mask, ZeroThroughout, choose, masked
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 _SWATHS = "HDFEOS/SWATHS"
 _DETECTORS = ("VNIR", "SWIR")

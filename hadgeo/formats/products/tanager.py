@@ -23,6 +23,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.errors import CubeError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes
 from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
@@ -37,7 +38,6 @@ from hadgeo.formats.products.hdf5_product import (
 from hadgeo.formats.quality import Flags, Mask, choose, masked
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
-from hadgeo.rasterio_errors import RASTERIO_ERRORS
 
 _FIELDS = "Data Fields"
 _CUBES = ("surface_reflectance", "toa_radiance", "ortho_surface_reflectance", "ortho_radiance")

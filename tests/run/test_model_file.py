@@ -20,7 +20,7 @@ import hadgeo
 from hadgeo.detectors.registry import list_detectors
 from hadgeo.errors import BandError, CubeWarning, ModelError, OutputError, OutputExistsError
 from hadgeo.formats.resampled import ResampledSource
-from hadgeo.model_file import Model, Spectrum, load_model, to_bytes
+from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.run.selection import match_bands
 from tests.detectors.test_conformance import fitted, quick, scored_in_windows
 from tests.support import background, examples, memory_source

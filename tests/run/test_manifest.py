@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputError, OutputExistsError
-from hadgeo.manifest import Manifest, check_manifest, make_manifest, manifest_path, read_manifest, write_manifest
+from hadgeo.run.manifest import Manifest, check_manifest, make_manifest, manifest_path, read_manifest, write_manifest
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import xarray as xr
 
 from hadgeo import open_cube
 from hadgeo.cube import source_of
+from hadgeo.cube.xarray_backend import HadgeoBackendEntrypoint
 from hadgeo.errors import CubeError
 from hadgeo.formats import Reading
 from hadgeo.formats.arrays import ContainerSource
-from hadgeo.xarray_backend import HadgeoBackendEntrypoint
 from tests.formats.container_files import CUBE, WAVELENGTH, coordinates, write_netcdf4
 
 pytestmark = pytest.mark.filterwarnings("ignore::hadgeo.errors.CubeWarning")
