@@ -23,12 +23,12 @@ _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "c
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra"}
 
 
-def check(output: Path) -> None:
-    """Refuse early a manifest that would replace somebody else's file; see `hadgeo.run.manifest`."""
+def check(output: Path, option: str = "-o") -> None:
+    """Refuse early a manifest that cannot be written, or would replace somebody else's file; see `hadgeo.run.manifest`."""
     from hadgeo.run.manifest import check_manifest, manifest_path
 
     if output.name:
-        check_manifest(manifest_path(output))
+        check_manifest(manifest_path(output), option)
 
 
 def write(

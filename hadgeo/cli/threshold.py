@@ -66,8 +66,8 @@ def command(
     written = list(request.outputs.wanted.values())
     opened = None if scene is None else scene_options.open_scene(scene, given)
     inputs = [Path(name) for name in (scores, scene, model) if name is not None]
-    for path in written[:1]:
-        manifests.check(path)
+    for name, path in list(request.outputs.wanted.items())[:1]:
+        manifests.check(path, f"--{name.replace('_', '-')}")
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:

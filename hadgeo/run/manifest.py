@@ -104,21 +104,25 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".json") if output.suffix == ".json" else output.with_suffix(".json")
 
 
-def check_manifest(path: Path) -> None:
+def check_manifest(path: Path, option: str = "-o") -> None:
     """Refuse early to replace a file that is no manifest, or a name under which none could be written.
+
+    Args:
+        path: Where the manifest shall stand.
+        option: What names the output beside it on the command line.
 
     Raises:
         OutputExistsError: Something else stands there.
         OutputError: No file can have that name.
     """
-    check_name(path)
+    check_name(path, option)
     if not os.path.lexists(path):
         return
     try:
         read_manifest(path)
     except CubeError:
         raise OutputExistsError(
-            f"{path} exists and is no manifest of hadgeo's, which would be written there; move it, or use -o"
+            f"{path} exists and is no manifest of hadgeo's, which would be written there; move it, or use {option}"
         ) from None
 
 

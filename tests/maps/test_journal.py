@@ -85,16 +85,73 @@ def test_of_a_journal_that_was_cut_short_whole_entries_count(cut: int, tmp_path:
     assert len(longer) == min(3, whole)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "not json\n", '{"window": [0, 0, 1, 1], "crc32": 1}\n', '{"settings": {}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "null\n{}\n",
+        "[]\n",
+        '{"settings": 7}\n',
+        "not json\n",
+        '{"window": [0, 0, 1, 1], "crc32": 1}\n',
+        '{"settings": {}',
+    ],
+)
 def test_what_is_no_journal_says_nothing(text: str, tmp_path: Path) -> None:
     Journal.create(tmp_path, SETTINGS)
     file_of(tmp_path).write_text(text)
     assert Journal.read(tmp_path) is None
 
 
+ODD = [
+    b'{"window": [0, 0,',
+    b'{"window": [4, 0, 2, 4], "crc32": 7}',
+    b"\n",
+    b"{}\n",
+    b"[]\n",
+    b"null\n",
+    b"7\n",
+    b'"window"\n',
+    b'{"window": [4, 0, 2, 4]}\n',
+    b'{"window": [4, 0, 2], "crc32": 7}\n',
+    b'{"window": [4, 0, 2, 4, 0, 0, 0, 0, 0], "crc32": 7}\n',
+    b'{"window": [4, 0, 2, 4.5], "crc32": 7}\n',
+    b'{"window": [4, 0, 2, "4"], "crc32": 7}\n',
+    b'{"window": null, "crc32": 7}\n',
+    b'{"window": [4, 0, 2, 4], "crc32": null}\n',
+    b'{"valid": "all"}\n',
+    b'{"valid": 1e999}\n',
+    b"\xff\xfe\x00\n",
+    b"[" * 100_000 + b"\n",
+    bytes(4096),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:40]))
+@pytest.mark.parametrize("after", [b"", b'{"valid": 24}\n'])
+def test_an_odd_line_ends_what_counts_and_is_written_over(
+    odd: bytes, after: bytes, written: Journal, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path)
+    sound = path.read_bytes()
+    path.write_bytes(sound + odd + (after if odd.endswith(b"\n") else b""))
+    read = Journal.read(tmp_path)
+    assert read is not None
+    assert (len(read), read.complete) == (3, False)
+    read.repair()
+    assert path.read_bytes() == sound
+    read.add(Window(4, 0, 2, 4), scores_of(Window(4, 0, 2, 4)))
+    again = Journal.read(tmp_path)
+    assert again is not None
+    assert len(again) == 4
+
+
 def test_a_folder_without_a_journal_says_nothing(tmp_path: Path) -> None:
     assert Journal.read(tmp_path) is None
     assert Journal.read(tmp_path / "gone") is None
+    (tmp_path / "journal.jsonl").mkdir()
+    assert Journal.read(tmp_path) is None
 
 
 def test_a_new_journal_forgets_the_older_one(written: Journal, tmp_path: Path) -> None:

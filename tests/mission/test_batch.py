@@ -248,3 +248,20 @@ def test_a_watch_hears_of_every_line(mission: list[Path], folder: Path) -> None:
 def test_a_mosaic_of_nothing_is_an_error(folder: Path, tmp_path: Path, mission: list[Path]) -> None:
     with pytest.raises(HadgeoError, match="no line has a map"):
         detect_all([mission[0]], folder, bands="1-4", fit_on="each", memory=2**20, mosaic=folder / "mosaic.vrt")
+
+
+def test_a_name_that_is_not_utf8_fails_alone_and_is_in_the_summary(mission: list[Path], folder: Path) -> None:
+    odd = mission[0].with_name("odd\udcff.img")
+    try:
+        odd.write_bytes(mission[0].read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    try:
+        assert states(detect_all([mission[0], odd, mission[1]], folder)) == ["done", "failed", "done"]
+        assert states(detect_all([mission[0], odd, mission[1]], folder)) == ["kept", "failed", "kept"]
+    finally:
+        odd.unlink()
+    table = (folder / "summary.csv").read_text("utf-8")
+    assert r"odd\udcff.img: the name is not UTF-8" in table
+    if (folder / "summary.html").exists():
+        assert r"odd\udcff.img" in (folder / "summary.html").read_text("utf-8")
