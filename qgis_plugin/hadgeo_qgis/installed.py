@@ -18,10 +18,10 @@ from .backend import PROTOCOL, BackendError, BackendStopped, Child
 #: Seconds that a backend has to answer.
 PATIENCE = 120
 
-#: `pip install` changes one of the folders of the path, in which packages lie.
+#: What the backend runs. `pip install` changes one of the folders of the path, in which packages lie.
 _PROGRAM = (
-    "import json, sys; from hadgeo.schema import describe; "
-    "print(json.dumps({'schema': describe(), 'path': sys.path}), flush=True)"
+    "import json, sys, importlib; schema = importlib.import_module('hadgeo.schema').describe(); "
+    "print(json.dumps({'schema': schema, 'path': sys.path}), flush=True)"
 )
 
 

@@ -64,7 +64,7 @@ class HadgeoProvider(QgsProcessingProvider):
     def load(self) -> bool:
         """Add the settings, and the algorithms."""
         settings.add_settings(self.icon())
-        self._task = None
+        self._loaded, self._tasks = True, []
         self.look_for_detectors()
         self.refreshAlgorithms()
         # The user may have chosen another backend.
@@ -74,6 +74,9 @@ class HadgeoProvider(QgsProcessingProvider):
     def unload(self) -> None:
         """Take the settings away."""
         settingsWatcher.settingsChanged.disconnect(self.look_for_detectors)
+        self._loaded = False
+        for task in list(self._tasks):
+            task.cancel()
         settings.remove_settings()
 
     def look_for_detectors(self) -> None:
@@ -96,11 +99,15 @@ class HadgeoProvider(QgsProcessingProvider):
             return installed.ask(*asked, cancelled=task.isCanceled)
 
         def done(_error, found=None):
-            self.offer(found)
+            self._tasks.remove(task)
+            # The user may have chosen another one meanwhile.
+            if self._loaded and asked == (settings.detectors_file(), settings.interpreter()):
+                self.offer(found)
 
-        # Kept, because QGIS does not keep what Python made.
-        self._task = QgsTask.fromFunction("hadgeo: looking for detectors", work, on_finished=done)
-        QgsApplication.taskManager().addTask(self._task)
+        task = QgsTask.fromFunction("hadgeo: looking for detectors", work, on_finished=done)
+        # QGIS does not keep what Python has made.
+        self._tasks.append(task)
+        QgsApplication.taskManager().addTask(task)
 
     def offer(self, detectors) -> None:
         """Show these detectors in all dialogs that are opened from now on; hadgeo's own for None."""
