@@ -16,7 +16,7 @@ from hadgeo import errors
 from hadgeo._version import __version__
 
 if TYPE_CHECKING:
-    from hadgeo.cube import open_cube
+    from hadgeo.cube import mask, open_cube
     from hadgeo.decisions.calibration import Calibration, Rule, calibrate
     from hadgeo.decisions.decision import Decision, Grouping, Outputs, decide
     from hadgeo.decisions.polygons import Anomalies, find_anomalies, write_polygons
@@ -76,6 +76,7 @@ __all__ = [
     "load_model",
     "make_detector",
     "make_mosaic",
+    "mask",
     "open_cube",
     "open_scores",
     "quicklook",
@@ -90,6 +91,7 @@ __all__ = [
 # Loaded on first use: torch alone takes longer to import than most of our commands to run.
 _HOME = {
     "open_cube": "hadgeo.cube",
+    "mask": "hadgeo.cube",
     "Grid": "hadgeo.grid",
     "Reading": "hadgeo.formats.reading",
     "list_formats": "hadgeo.formats.registry",
