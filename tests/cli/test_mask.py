@@ -132,7 +132,7 @@ def test_batch_fails_lines_of_which_nothing_is_left_and_makes_maps_of_another_ma
     assert f"left.tif: does not overlap {tmp_path / 'far.tif'}" in result.stderr
     np.testing.assert_array_equal(scored(maps / "scene_anomaly.tif"), left())
     assert "1 kept from an earlier run" in invoke(*words, folder / "left.tif").stdout
-    assert "exists with other settings" in invoke(*words, folder / "other.tif").stderr
+    assert "use --overwrite" in invoke(*words, folder / "other.tif").stderr
     invoke(*words, folder / "other.tif", "--overwrite")
     np.testing.assert_array_equal(scored(maps / "scene_anomaly.tif"), ~left())
 
