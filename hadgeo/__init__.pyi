@@ -2,6 +2,7 @@
 
 from . import errors as errors
 from ._version import __version__ as __version__
+from .cube import mask as mask
 from .cube import open_cube as open_cube
 from .decisions.calibration import Calibration as Calibration
 from .decisions.calibration import Rule as Rule

@@ -99,5 +99,9 @@ class ModelError(HadgeoError, ValueError):
     """A file is no usable model, or a model does not fit a scene."""
 
 
+class MaskError(HadgeoError, ValueError):
+    """A mask cannot be read, does not fit a scene, or leaves no pixel of it."""
+
+
 class TruthError(HadgeoError, ValueError):
     """A truth cannot be read, does not fit a score map, or holds only one class."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @options.parameters
 @options.bands
 @scene_options.reading
+@options.mask
 @options.device
 @options.memory
 @cluster_options.cluster

@@ -64,6 +64,7 @@ def _parse_detectors(
 @options.plot
 @options.bands
 @scene_options.reading
+@options.mask
 @options.device
 @options.memory
 @options.seed
@@ -102,7 +103,7 @@ def command(
     contenders = [Contender(name, options.with_seed(name, values, seed)) for name, values in detectors]
     with reporter(progress, quiet=quiet) as report:
         board = compare(
-            scene_options.open_scene(scene, given),
+            scene_options.open_scene(scene, given, report),
             truth,
             contenders,
             folder=output,

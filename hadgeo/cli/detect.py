@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @options.parameters
 @options.bands
 @scene_options.reading
+@options.mask
 @click.option(
     "--extent",
     type=float,
@@ -126,7 +127,7 @@ def _detect(
         parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report, cluster_options.connected(cluster) as workers:
         for name in scenes:
-            whole = scene_options.open_scene(name, context.params)
+            whole = scene_options.open_scene(name, context.params, report)
             target = output_path(whole, output)
             check_no_input(target, named)
             manifests.check(target)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "cluster"}
 
 #: Options that name files, which are written down in full.
-_FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra"}
+_FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask"}
 
 
 def check(output: Path, option: str = "-o") -> None:
-    """Refuse early a manifest that cannot be written, or would replace somebody else's file; see `hadgeo.run.manifest`."""
+    """Refuse early a manifest that cannot be written, or would replace another file; see `hadgeo.run.manifest`."""
     from hadgeo.run.manifest import check_manifest, manifest_path
 
     if output.name:

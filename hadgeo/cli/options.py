@@ -45,6 +45,12 @@ bands = click.option(
 )
 detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+mask = click.option(
+    "--mask",
+    metavar="FILE",
+    help="Neither learn from nor score pixels where a raster is 0, nodata or does not reach, or that lie outside of "
+    "polygons; either is brought onto the scene's grid.",
+)
 bootstrap = click.option(
     "--bootstrap",
     type=click.IntRange(0, 1_000_000),

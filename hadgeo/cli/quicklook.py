@@ -49,6 +49,7 @@ class Percentiles(click.ParamType[tuple[float, float]]):
 )
 @click.option("--title", help="Instead of the scene's name.")
 @scene_options.reading
+@options.mask
 @options.overwrite
 @options.quiet
 @options.progress
@@ -84,7 +85,7 @@ def command(
         output = str(Path(scene).with_name(f"{Path(scene).stem}_quicklook.png")) if Path(scene).name else ""
     with reporter(progress, quiet=quiet) as report:
         done = quicklook(
-            scene_options.open_scene(scene, given),
+            scene_options.open_scene(scene, given, report),
             scores,
             out=output,
             polygons=polygons,

@@ -11,6 +11,7 @@ from hadgeo.formats.reading import QUALITY, Reading
 
 if TYPE_CHECKING:
     from hadgeo.formats.source import Source
+    from hadgeo.progress import Progress
 
 
 class Fill(click.ParamType["float | str"]):
@@ -92,16 +93,26 @@ def reading_of(given: Mapping[str, Any]) -> Reading:
     return Reading(**{**{name: given[name] for name in NAMES}, "quality": tuple(given["quality"])})
 
 
-def open_scene(name: str, given: Mapping[str, Any]) -> Source:
+def open_scene(name: str, given: Mapping[str, Any], report: Progress | None = None) -> Source:
     """Open a scene as a command's options say, and warn of what is missing or odd.
 
     Args:
         name: The file, or a name that GDAL opens.
-        given: The values of the options of `reading`.
+        given: The values of the options of `reading`, and of ``--mask`` where the command has it.
+        report: Is told how much a mask leaves.
 
     Raises:
         CubeError: It cannot be used as a cube.
+        MaskError: The mask cannot be used, or leaves nothing.
     """
     from hadgeo.cube import as_source
 
-    return as_source(name, reading=reading_of(given))
+    source = as_source(name, reading=reading_of(given))
+    if given.get("mask") is None:
+        return source
+    from hadgeo.formats.masked import masked
+
+    left = masked(source, given["mask"])
+    if report is not None:
+        report.message(str(left))
+    return left

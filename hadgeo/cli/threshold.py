@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--scene", metavar="SCENE", help="What the map was made of, for bands, evidence and spectra.")
 @click.option("--model", metavar="FILE", help="The detector of `hadgeo train` that says what was expected in --scene.")
 @scene_options.reading
+@options.mask
 @options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.overwrite
@@ -62,10 +63,12 @@ def command(
 
     if model is not None and scene is None:
         raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
+    if given["mask"] is not None and scene is None:
+        raise ParameterError("--mask says what was left out of a scene; add --scene, or leave it out")
     request = decision_options.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
     opened = None if scene is None else scene_options.open_scene(scene, given)
-    inputs = [Path(name) for name in (scores, scene, model) if name is not None]
+    inputs = [Path(name) for name in (scores, scene, model, given["mask"]) if name is not None]
     for name, path in list(request.outputs.wanted.items())[:1]:
         manifests.check(path, f"--{name.replace('_', '-')}")
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])

@@ -19,6 +19,7 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 @options.parameters
 @options.bands
 @scene_options.reading
+@options.mask
 @options.device
 @options.seed
 @options.overwrite
@@ -56,8 +57,9 @@ def command(
     manifests.check(Path(output))
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
+        opened = [scene_options.open_scene(name, given, report) for name in scenes]
         model = train(
-            [scene_options.open_scene(name, given) for name in scenes],
+            opened,
             detector,
             out=output,
             parameters=options.with_seed(detector, parameters, seed),
@@ -69,7 +71,7 @@ def command(
         manifests.write(
             context,
             Path(output),
-            inputs=map(Path, scenes),
+            inputs=[*map(Path, scenes), *([] if given["mask"] is None else [Path(given["mask"])])],
             outputs=[Path(output)],
             facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
             seconds={"train": time.perf_counter() - start},

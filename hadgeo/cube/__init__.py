@@ -6,6 +6,7 @@ import copy
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rasterio.crs import CRS
 from hadgeo.errors import CubeError, CubeWarning, ParameterError
 from hadgeo.formats import Source, open_source
 from hadgeo.formats.gdal import LARGE_CACHE
+from hadgeo.formats.masked import masked
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, decode, decoded_dtype
 from hadgeo.formats.wavelengths import Spectral, spectral
@@ -72,13 +74,8 @@ def open_cube(
     """
     source = open_source(path, bands, reading=reading)
     _warn(source)
-    data = dask.array.from_array(  # type: ignore[no-untyped-call]
-        source,
-        chunks=_auto_chunks(source) if isinstance(chunks, str) and chunks == "auto" else chunks,
-        name=f"hadgeo-{_token(source, bands, reading)}",
-        lock=False,
-        asarray=False,
-        meta=np.empty((0, 0, 0), dtype=source.dtype),
+    data = _lazy(
+        source, _auto_chunks(source) if isinstance(chunks, str) and chunks == "auto" else chunks, _token(source, bands)
     )
     numbers = np.arange(source.shape[0]) if bands is None else np.asarray(bands)
     cube = xr.DataArray(
@@ -89,6 +86,44 @@ def open_cube(
         name=Path(source.path).stem or "cube",
     )
     return _with_place(cube, source.metadata)
+
+
+def mask(cube: xr.DataArray, path: str | os.PathLike[str]) -> xr.DataArray:
+    """Leave of a cube what a mask says is data; all other pixels become nodata, neither learned from nor scored.
+
+    Args:
+        cube: A cube (band, y, x) from `open_cube` or of your own.
+        path: A raster (0, nodata and outside are not data) or polygons (what lies inside of one is data); see
+            `hadgeo.formats.masked.masked` for how they are brought onto the cube's grid.
+
+    Returns:
+        The cube, as lazy as it was.
+
+    Raises:
+        CubeNotFoundError: There is no such mask.
+        MaskError: It cannot be read or brought onto the cube's grid, or leaves no pixel.
+        MissingExtraError: Polygons need pyogrio and shapely.
+
+    Examples:
+        >>> hadgeo.detect(hadgeo.mask(hadgeo.open_cube("line.img"), "land.gpkg"), out="land.tif")
+    """
+    kept = masked(source_of(cube), path)
+    if _original(cube.data) is not None:
+        return cube.copy(data=_lazy(kept, cube.chunks, tokenize(cube.data.name, _stamp(kept), kept.variant)))
+    rows, cols = kept.shape[1:]
+    return cube.where(xr.DataArray(kept.keeps(slice(0, rows), slice(0, cols)), dims=("y", "x")))
+
+
+def _lazy(source: Source, chunks: Any, token: str) -> Any:
+    """A source as a dask array, in which `_original` finds it again."""
+    return dask.array.from_array(  # type: ignore[no-untyped-call]
+        source,
+        chunks=chunks,
+        name=f"hadgeo-{token}",
+        lock=False,
+        asarray=False,
+        meta=np.empty((0, 0, 0), dtype=source.dtype),
+    )
 
 
 def _warn(source: Source) -> None:
@@ -231,19 +266,24 @@ def _same(one: Metadata, other: Metadata) -> bool:
     )
 
 
-def _token(source: Source, bands: Sequence[int] | None, reading: Reading) -> str:
+def _stamp(source: Source) -> list[tuple[int, int]]:
+    """What changes with the files of a source."""
+    found = []
+    for file in source.files:
+        with suppress(OSError, ValueError):
+            status = file.stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _token(source: Source, bands: Sequence[int] | None) -> str:
     """A name that is the same for the same file, so that dask may share work, and another once the file has changed."""
-    try:
-        status = Path(source.path).stat()
-        stamp: tuple[int, ...] = (status.st_size, status.st_mtime_ns)
-    except (OSError, ValueError):
-        stamp = ()
     known = source.metadata
     chosen = None if bands is None else tuple(int(band) for band in bands)
     decoding = (known.nodata, known.band_nodata, known.scale, known.offset)
     # What was said of the file tells which of its arrays and axes these are.
-    kind = (source.shape, str(source.dtype), source.variant, repr(reading))
-    return str(tokenize(os.path.abspath(source.path), stamp, chosen, kind, decoding))  # noqa: PTH100
+    kind = (source.shape, str(source.dtype), source.variant)
+    return str(tokenize(os.path.abspath(source.path), _stamp(source), chosen, kind, decoding))  # noqa: PTH100
 
 
 def _auto_chunks(source: Source) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from hadgeo.cube import as_source
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
 from hadgeo.files import check_name, writing
+from hadgeo.formats.masked import masked
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
@@ -136,6 +137,7 @@ class _Settings:
     device: str
     memory: int | None
     reading: Reading
+    mask: str | os.PathLike[str] | None
     resample_bands: bool
     overwrite: bool
     cluster: Cluster | None
@@ -153,6 +155,7 @@ def run_batch(
     device: str = "auto",
     memory: int | None = None,
     reading: Reading = AS_IT_SAYS,
+    mask: str | os.PathLike[str] | None = None,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -176,6 +179,8 @@ def run_batch(
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
         reading: What you say of files that do not say it themselves; see `hadgeo.open_cube`.
+        mask: A raster or polygons of what to keep of every line; see `hadgeo.mask`. A line of which it leaves nothing
+            fails.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
@@ -198,7 +203,9 @@ def run_batch(
     given = None if model is None else load_model(model)
     where = Path(folder)
     _check_folder(where, overwrite=overwrite)
-    settings = _Settings(detector, parameters or {}, bands, device, memory, reading, resample_bands, overwrite, cluster)
+    settings = _Settings(
+        detector, parameters or {}, bands, device, memory, reading, mask, resample_bands, overwrite, cluster
+    )
     with _folder_made(where), PartFolder(where / "batch"):
         if mosaic is not None:
             check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
@@ -344,7 +351,8 @@ class _Run:
         return self._outcome(line, scene, "done", self._record.facts(name))
 
     def _open(self, line: FlightLine) -> Source:
-        return as_source(line.scene, reading=self._settings.reading)
+        source = as_source(line.scene, reading=self._settings.reading)
+        return source if self._settings.mask is None else masked(source, self._settings.mask)
 
     def _wanted(self, line: FlightLine, model: Model | None, source: Source) -> dict[str, Any]:
         """What a map of a line depends on."""

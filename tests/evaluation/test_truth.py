@@ -124,7 +124,7 @@ def test_a_shifted_grid_of_the_same_shape_is_moved(tmp_path: Path) -> None:
 def polygons(path: Path, shapes: list[Any], crs: str | None = "EPSG:32633", layer: str | None = None) -> Path:
     import pyogrio
 
-    drivers = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}
+    drivers = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".kml": "KML"}
     pyogrio.raw.write(
         path,
         shapely.to_wkb(np.array(shapes, dtype=object)),

@@ -11,12 +11,16 @@ from conftest import Log, worker
 from hadgeo_qgis import styles
 from osgeo import gdal
 from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsPointXY,
     QgsProcessingException,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
     QgsProcessingModelChildParameterSource,
     QgsProcessingModelOutput,
     QgsRasterLayer,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QSize
@@ -80,6 +84,65 @@ def test_an_extent_in_another_crs(run, scenes, tmp_path):
     straight = QgsRasterLayer(str(scenes / "second.tif"), "x")
     run("detect", INPUT=straight, DETECTOR="rx", EXTENT="14.9,15.1,46,48 [EPSG:4326]", OUTPUT=str(tmp_path / "x.tif"))
     assert place(tmp_path / "x.tif") == place(scenes / "second.tif")
+
+
+def land(path, scene, half):
+    """A raster or polygons of the left or upper half of a scene."""
+    transform, system, width, height = place(scene)
+    kept = np.zeros((height, width), dtype="u1")
+    kept[half] = 1
+    rows, cols = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
+    if path.suffix == ".tif":
+        dataset = gdal.GetDriverByName("GTiff").Create(str(path), width, height)
+        dataset.SetGeoTransform(transform)
+        dataset.SetProjection(system)
+        dataset.WriteArray(kept)
+    else:
+        layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "land", "memory")
+        ends = [(cols[0], rows[0]), (cols[-1] + 1, rows[0]), (cols[-1] + 1, rows[-1] + 1), (cols[0], rows[-1] + 1)]
+        corners = [QgsPointXY(*gdal.ApplyGeoTransform(transform, float(col), float(row))) for col, row in ends]
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromPolygonXY([corners]))
+        layer.dataProvider().addFeature(feature)
+        QgsVectorFileWriter.writeAsVectorFormat(layer, str(path), "utf-8", layer.crs(), "GPKG")
+    return kept.astype(bool)
+
+
+@pytest.mark.parametrize("name", ["land.tif", "land.gpkg"])
+def test_a_mask_of_either_kind_is_neither_learned_from_nor_scored(run, scene, tmp_path, name):
+    kept, log = land(tmp_path / name, scene, np.s_[:, :40]), Log()
+    out, mask = tmp_path / "x.tif", str(tmp_path / name)
+    results = run("detect", log, INPUT=scene, DETECTOR="rx", MASK=mask, OUTPUT=str(out))
+    assert results["VALID_PIXELS"] == kept.sum()
+    np.testing.assert_array_equal(np.isfinite(pixels(out)), kept)
+    twin = worker("detect", scenes=[scene], detector="rx", mask=mask, output=str(tmp_path / "twin.tif"))
+    assert out.read_bytes() == Path(twin["map"]).read_bytes()
+    assert any("leaves 2,560 of 4,096 pixels" in line for line in log.lines)
+
+
+def test_every_algorithm_that_reads_a_scene_takes_a_mask(run, scenes, scene, tmp_path):
+    kept = land(tmp_path / "land.tif", scene, np.s_[20:])
+    mask, out = QgsRasterLayer(str(tmp_path / "land.tif"), "land"), tmp_path / "x.tif"
+    run("train", INPUT=[scene], DETECTOR="rx", MASK=mask, OUTPUT=str(tmp_path / "m.hadgeo"))
+    run("detectwithmodel", INPUT=scene, MODEL=str(tmp_path / "m.hadgeo"), MASK=mask, OUTPUT=str(out))
+    np.testing.assert_array_equal(np.isfinite(pixels(out)), kept)
+    chosen = {"TRUTH": str(scenes / "line_truth.tif"), "DETECTORS": ["rx"], "BOOTSTRAP": 0}
+    run("compare", INPUT=scene, MASK=mask, OUTPUT=str(tmp_path / "r.html"), MAPS=str(tmp_path / "maps"), **chosen)
+    (made,) = (tmp_path / "maps").glob("*.tif")
+    np.testing.assert_array_equal(np.isfinite(pixels(made)), kept)
+    run("quicklook", INPUT=scene, MASK=mask, OUTPUT=str(tmp_path / "left.png"))
+    run("quicklook", INPUT=scene, OUTPUT=str(tmp_path / "whole.png"))
+    assert not np.array_equal(pixels(tmp_path / "left.png"), pixels(tmp_path / "whole.png"))
+
+
+def test_a_mask_elsewhere_is_said_in_one_line(run, scene, tmp_path):
+    far = tmp_path / "far.tif"
+    land(far, scene, np.s_[:])
+    dataset = gdal.Open(str(far), gdal.GA_Update)
+    dataset.SetGeoTransform((9e5, 1, 0, 1e6, 0, -1))
+    del dataset
+    with pytest.raises(QgsProcessingException, match=r"far\.tif: does not overlap"):
+        run("detect", INPUT=scene, DETECTOR="rx", MASK=str(far), OUTPUT=str(tmp_path / "x.tif"))
 
 
 def test_train_and_apply(run, scenes, tmp_path):

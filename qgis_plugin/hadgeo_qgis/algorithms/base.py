@@ -8,8 +8,10 @@ from pathlib import Path
 from qgis.core import (
     Qgis,
     QgsMessageLog,
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterLayer,
     QgsProject,
 )
@@ -18,7 +20,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from .. import backend, polygon_style, settings, styles
 from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, with_help
-from ..schema import DETECTORS, SCHEMA
+from ..schema import DETECTORS, SCHEMA, argument
 
 ICONS = Path(__file__).parents[1] / "icons"
 
@@ -216,6 +218,12 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """A raster layer as a path for the backend."""
         return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
 
+    def mask(self, parameters, context):
+        """The file of the layer in MASK; None where it is left empty."""
+        layer = self.parameterAsLayer(parameters, "MASK", context)
+        given = parameters.get("MASK")
+        return None if layer is None and not given else truth_path(layer, given)
+
     def extent(self, parameters, context, layer):
         """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
         box = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
@@ -278,6 +286,13 @@ def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingP
     """The parameter for a hyperspectral cube."""
     text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (the data file, not the .hdr)."
     return with_help(QgsProcessingParameterRasterLayer(name, title), text)
+
+
+def mask_parameter() -> QgsProcessingParameterMapLayer:
+    """The parameter for what to keep of a scene."""
+    kinds = [QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon]
+    made = QgsProcessingParameterMapLayer("MASK", "Mask", optional=True, types=kinds)
+    return with_help(made, argument("detect", "mask")["help"])
 
 
 def scene_path(layer, given=None) -> str:

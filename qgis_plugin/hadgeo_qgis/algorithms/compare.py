@@ -8,7 +8,7 @@ from qgis.core import QgsProcessingOutputString, QgsProcessingParameterFolderDes
 
 from ..parameters import choice, of_argument, with_help
 from ..schema import DETECTORS, argument
-from .base import HadgeoAlgorithm, scene_parameter, truth_path
+from .base import HadgeoAlgorithm, mask_parameter, scene_parameter, truth_path
 from .evaluate import plot_parameter, report_parameter, truth_parameter, write_report
 
 
@@ -33,6 +33,7 @@ class Compare(HadgeoAlgorithm):
         detectors = choice("DETECTORS", "Detectors", list(DETECTORS), list(DETECTORS), several=True)
         self.addParameter(with_help(detectors, "Which detectors run, each with its defaults."))
         self.addParameter(of_argument("compare", "bands"))
+        self.addParameter(mask_parameter())
         self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))
         self.addParameter(of_argument("compare", "seed", advanced=True))
         self.addParameter(report_parameter())
@@ -54,6 +55,7 @@ class Compare(HadgeoAlgorithm):
             "scene": scene,
             "truth": truth_path(self.parameterAsLayer(parameters, "TRUTH", context), parameters.get("TRUTH")),
             "detector": self.parameterAsEnumStrings(parameters, "DETECTORS", context),
+            "mask": self.mask(parameters, context),
             "plot": plot,
             "output": maps,
         }

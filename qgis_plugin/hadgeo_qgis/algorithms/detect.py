@@ -8,7 +8,7 @@ from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, Q
 
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
-from .base import DetectorChoice, HadgeoAlgorithm, scene_parameter
+from .base import DetectorChoice, HadgeoAlgorithm, mask_parameter, scene_parameter
 from .threshold import polygons_parameter, spectra_parameter
 
 #: Where the stages that follow the scores stand in the progress bar.
@@ -19,7 +19,8 @@ class ScoringAlgorithm(HadgeoAlgorithm):
     """What the algorithms that write a score map have in common."""
 
     def add_scoring_parameters(self) -> None:
-        """Add the extent, the windows, and the outputs."""
+        """Add the mask, the extent, the windows, and the outputs."""
+        self.addParameter(mask_parameter())
         extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
         self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
         self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
@@ -51,6 +52,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             "scenes": [scene],
             "output": output,
             "extent": self.extent(parameters, context, layer),
+            "mask": self.mask(parameters, context),
         }
         results = self.run_backend(
             "detect", arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]

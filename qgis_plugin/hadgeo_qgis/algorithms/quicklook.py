@@ -11,7 +11,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import HadgeoAlgorithm, scene_parameter, scene_path, truth_path
+from .base import HadgeoAlgorithm, mask_parameter, scene_parameter, scene_path, truth_path
 
 _OPTIONS = {"rgb": "Red, green and blue", "title": "Title", "stretch": "Stretch", "size": "Size"}
 
@@ -39,6 +39,7 @@ class Quicklook(HadgeoAlgorithm):
             "POLYGONS", "Anomalies", [QgsProcessing.SourceType.TypeVectorPolygon], optional=True
         )
         self.addParameter(with_help(polygons, argument("quicklook", "polygons")["help"]))
+        self.addParameter(mask_parameter())
         for name, title in _OPTIONS.items():
             self.addParameter(of_argument("quicklook", name, title, advanced=name != "rgb"))
         picture = QgsProcessingParameterFileDestination("OUTPUT", "Picture", "PNG (*.png);;JPEG (*.jpg)")
@@ -54,6 +55,7 @@ class Quicklook(HadgeoAlgorithm):
             "scene": self.scene(parameters, "INPUT", context),
             "scores": None if scores is None else scene_path(scores),
             "polygons": None if polygons is None else truth_path(polygons),
+            "mask": self.mask(parameters, context),
             "output": output,
         }
         results = self.run_backend("quicklook", arguments, feedback)

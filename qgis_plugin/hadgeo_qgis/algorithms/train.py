@@ -11,7 +11,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import DetectorChoice, HadgeoAlgorithm, scene_path
+from .base import DetectorChoice, HadgeoAlgorithm, mask_parameter, scene_path
 
 
 class Train(DetectorChoice, HadgeoAlgorithm):
@@ -36,6 +36,7 @@ class Train(DetectorChoice, HadgeoAlgorithm):
         self.addParameter(with_help(scenes, text))
         self.add_detector_parameters()
         self.addParameter(of_argument("train", "bands"))
+        self.addParameter(mask_parameter())
         model = QgsProcessingParameterFileDestination("OUTPUT", "Trained detector", "hadgeo models (*.hadgeo)")
         self.addParameter(with_help(model, argument("train", "output")["help"]))
         self.addOutput(QgsProcessingOutputNumber("BANDS_USED", "Bands used"))
@@ -48,6 +49,7 @@ class Train(DetectorChoice, HadgeoAlgorithm):
             **self.detector_arguments(parameters, context),
             **self.options(("bands",), parameters, context),
             "scenes": [scene_path(layer) for layer in layers],
+            "mask": self.mask(parameters, context),
             "output": output,
         }
         results = self.run_backend("train", arguments, feedback)
