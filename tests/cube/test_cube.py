@@ -24,8 +24,7 @@ from hadgeo.errors import BandError, CubeError, CubeNotFoundError, CubeWarning
 from hadgeo.formats import read_truth
 from hadgeo.formats.envi import EnviSource
 from hadgeo.formats.source import Source
-
-from .formats.envi_files import numbered, write_envi
+from tests.formats.envi_files import numbered, write_envi
 
 ROTATED = "{UTM, 1, 1, 277811.628, 4483607.425, 3.1, 3.1, 13, North, WGS-84, units=Meters, rotation=53}"
 

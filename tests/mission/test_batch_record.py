@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hadgeo.errors import OutputError
-from hadgeo.mission.batch_record import Record, describe_difference
+from hadgeo.mission.batch_record import BatchRecord, describe_difference
 
 SETTINGS = {"detector": "rx", "bands": None, "parameters": {"shrinkage": 0.5}, "windows": (1, 2)}
 
@@ -26,8 +26,8 @@ def map_file(tmp_path: Path) -> Path:
 
 
 def test_a_finished_map_is_known_by_the_next_batch(path: Path, map_file: Path) -> None:
-    Record(path).finish("line_anomaly.tif", SETTINGS, {"valid": 12}, map_file)
-    again = Record(path)
+    BatchRecord(path).finish("line_anomaly.tif", SETTINGS, {"valid": 12}, map_file)
+    again = BatchRecord(path)
     # Settings come back as JSON gives them, tuples as lists; that is no difference.
     assert again.is_finished("line_anomaly.tif", SETTINGS, map_file)
     assert again.facts("line_anomaly.tif") == {"valid": 12}
@@ -40,10 +40,10 @@ def test_a_finished_map_is_known_by_the_next_batch(path: Path, map_file: Path) -
 
 
 def test_a_begun_map_keeps_what_an_older_one_was_finished_with(path: Path, map_file: Path) -> None:
-    record = Record(path)
+    record = BatchRecord(path)
     record.finish("line_anomaly.tif", SETTINGS, {}, map_file)
     record.begin("line_anomaly.tif", {"detector": "bs3lnet"})
-    again = Record(path)
+    again = BatchRecord(path)
     assert again.is_begun("line_anomaly.tif", {"detector": "bs3lnet"})
     assert not again.is_begun("line_anomaly.tif", SETTINGS)
     assert again.settings("line_anomaly.tif")["detector"] == "rx"
@@ -52,17 +52,17 @@ def test_a_begun_map_keeps_what_an_older_one_was_finished_with(path: Path, map_f
 
 
 def test_a_model_is_known_by_what_it_was_fitted_with(path: Path) -> None:
-    record = Record(path)
+    record = BatchRecord(path)
     assert not record.is_fitted(SETTINGS)
     record.fitted(SETTINGS)
     assert record.is_fitted(SETTINGS)
-    again = Record(path)
+    again = BatchRecord(path)
     assert again.is_fitted(SETTINGS)
     assert not again.is_fitted({**SETTINGS, "detector": "bs3lnet"})
 
 
 def test_nothing_is_known_of_a_new_batch(path: Path, map_file: Path) -> None:
-    record = Record(path)
+    record = BatchRecord(path)
     assert (record.model, record.settings("line_anomaly.tif")) == ({}, {})
     assert not record.is_begun("line_anomaly.tif", {})
     assert not record.is_finished("line_anomaly.tif", {}, map_file)
@@ -70,11 +70,11 @@ def test_nothing_is_known_of_a_new_batch(path: Path, map_file: Path) -> None:
 
 
 def test_threads_lose_none_of_each_others_maps(path: Path, map_file: Path) -> None:
-    record = Record(path)
+    record = BatchRecord(path)
     names = [f"line{number}.tif" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: record.finish(name, {"name": name}, {}, map_file), names))
-    again = Record(path)
+    again = BatchRecord(path)
     assert all(again.is_finished(name, {"name": name}, map_file) for name in names)
     # Nothing is left of the writing.
     assert sorted(one.name for one in path.parent.iterdir()) == ["batch.json", "line_anomaly.tif"]
@@ -84,7 +84,7 @@ def test_threads_lose_none_of_each_others_maps(path: Path, map_file: Path) -> No
 def test_what_is_no_record_is_refused_and_left(text: str, path: Path) -> None:
     path.write_text(text)
     with pytest.raises(OutputError, match=r"batch\.json: not the record of a batch, or damaged; .*--overwrite"):
-        Record(path)
+        BatchRecord(path)
     assert path.read_text() == text
 
 

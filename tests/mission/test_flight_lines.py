@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hadgeo.errors import HadgeoError, ParameterError
-from hadgeo.mission.flight_lines import Line, lines_of, read_lines
+from hadgeo.mission.flight_lines import FlightLine, flight_lines, read_flight_lines
 
 
 @pytest.fixture
@@ -16,16 +16,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "maps"
 
 
-def read(folder: Path, text: str | bytes, **settings: dict[str, str]) -> list[Line]:
+def read(folder: Path, text: str | bytes, **settings: dict[str, str]) -> list[FlightLine]:
     """The lines of a table in a folder beside that of the maps."""
     table = folder.parent / "mission" / "lines.csv"
     table.parent.mkdir()
     table.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_lines(table, folder, detector="rx", **settings)
+    return read_flight_lines(table, folder, detector="rx", **settings)
 
 
 def test_lines_by_name_have_nothing_of_their_own(folder: Path) -> None:
-    lines = lines_of(["a/one.img", Path("b/two.tif")], folder)
+    lines = flight_lines(["a/one.img", Path("b/two.tif")], folder)
     assert [(line.scene, line.map) for line in lines] == [
         ("a/one.img", folder / "one_anomaly.tif"),
         ("b/two.tif", folder / "two_anomaly.tif"),
@@ -35,13 +35,13 @@ def test_lines_by_name_have_nothing_of_their_own(folder: Path) -> None:
 
 def test_two_lines_cannot_have_one_map(folder: Path) -> None:
     with pytest.raises(ParameterError, match=r"b/one\.tif and a/one\.img would have the same map, .*one_anomaly\.tif"):
-        lines_of(["a/one.img", "b/one.tif"], folder)
+        flight_lines(["a/one.img", "b/one.tif"], folder)
 
 
 def test_no_map_replaces_a_scene(folder: Path) -> None:
     scene = folder / "one_anomaly.tif"
     with pytest.raises(ParameterError, match=r"one\.img: its map .* would replace the scene of .*one_anomaly\.tif"):
-        lines_of(["one.img", scene], folder)
+        flight_lines(["one.img", scene], folder)
 
 
 def test_a_table_names_scenes_beside_it_and_maps_in_their_folder(folder: Path) -> None:
@@ -79,9 +79,9 @@ def test_a_cell_is_what_a_line_has_of_its_own(folder: Path) -> None:
 
 def test_parameters_of_all_lines_reach_those_of_the_same_detector() -> None:
     shared = {"shrinkage": "0.1", "sample": "500"}
-    plain = Line("a.img", Path("a.tif"))
-    own = Line("a.img", Path("a.tif"), detector="rx", parameters={"shrinkage": "0.5"})
-    other = Line("a.img", Path("a.tif"), detector="bs3lnet", parameters={"steps": "3"})
+    plain = FlightLine("a.img", Path("a.tif"))
+    own = FlightLine("a.img", Path("a.tif"), detector="rx", parameters={"shrinkage": "0.5"})
+    other = FlightLine("a.img", Path("a.tif"), detector="bs3lnet", parameters={"steps": "3"})
     assert plain.parameters_with("rx", shared) == shared
     assert own.parameters_with("rx", shared) == {"shrinkage": "0.5", "sample": "500"}
     assert other.parameters_with("rx", shared) == {"steps": "3"}
@@ -122,4 +122,4 @@ def test_a_parameter_of_all_lines_is_checked_for_the_line_that_gets_it(folder: P
 
 def test_a_table_that_is_not_there_says_so(folder: Path) -> None:
     with pytest.raises(ParameterError, match=r"gone\.csv: not a table that can be read \(No such file"):
-        read_lines(folder / "gone.csv", folder, detector="rx")
+        read_flight_lines(folder / "gone.csv", folder, detector="rx")

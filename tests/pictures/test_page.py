@@ -1,4 +1,4 @@
-"""The sheet of a quicklook: parts in their places, whatever stands in a title."""
+"""The page of a quicklook: parts in their places, whatever stands in a title."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from hadgeo.pictures.cartography import Ground
 from hadgeo.pictures.layout import lay_out
 from hadgeo.pictures.overlay import Ramp
-from hadgeo.pictures.page import Sheet, ramp_colours
+from hadgeo.pictures.page import Page, ramp_colours
 
 
-def drawn(sheet: Sheet) -> npt.NDArray[np.uint8]:
+def drawn(page: Page) -> npt.NDArray[np.uint8]:
     """The figure as pixels (y, x, rgb)."""
-    canvas = FigureCanvasAgg(sheet.figure)
+    canvas = FigureCanvasAgg(page.figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def sheet_of(shape: tuple[int, int], size: int = 400, title: str = "scene.tif") -> Sheet:
-    return Sheet(lay_out(shape, 1.0, size), shape, title, "about")
+def sheet_of(shape: tuple[int, int], size: int = 400, title: str = "scene.tif") -> Page:
+    return Page(lay_out(shape, 1.0, size), shape, title, "about")
 
 
-def texts(sheet: Sheet) -> list[str]:
-    return [text.get_text() for text in sheet.figure.texts]
+def texts(page: Page) -> list[str]:
+    return [text.get_text() for text in page.figure.texts]
 
 
 def test_a_panel_is_drawn_pixel_by_pixel_where_the_layout_puts_it() -> None:
     shape = (40, 50)
-    sheet = sheet_of(shape)
+    page = sheet_of(shape)
     layout = lay_out(shape, 1.0, 400)
     image = np.zeros((*shape, 3), dtype=np.uint8)
     image[..., 0] = np.arange(40)[:, None] * 6
     image[..., 1] = np.arange(50)[None] * 5
-    sheet.draw_panel(layout.panels[0], image, None)
-    picture = drawn(sheet)
+    page.draw_panel(layout.panels[0], image, None)
+    picture = drawn(page)
     side = int(layout.cell[0])
     expected = image.repeat(side, axis=0).repeat(side, axis=1)
     height, width = expected.shape[:2]
@@ -50,12 +50,12 @@ def test_a_panel_is_drawn_pixel_by_pixel_where_the_layout_puts_it() -> None:
 
 def test_panels_of_a_long_scene_are_labelled_with_what_they_hold() -> None:
     shape = (4000, 100)
-    sheet = sheet_of(shape)
+    page = sheet_of(shape)
     layout = lay_out(shape, 1.0, 400)
     image = np.zeros((-(-shape[0] // layout.step), -(-shape[1] // layout.step), 3), dtype=np.uint8)
     for panel in layout.panels:
-        sheet.draw_panel(panel, image, None)
-    labels = [text for text in texts(sheet) if " to " in text]
+        page.draw_panel(panel, image, None)
+    labels = [text for text in texts(page) if " to " in text]
     ends = [[int(part.replace(",", "")) for part in label.split()[1::2]] for label in labels]
     assert len(labels) == len(layout.panels) > 1
     assert (ends[0][0], ends[-1][1]) == (1, 4000)
@@ -64,19 +64,19 @@ def test_panels_of_a_long_scene_are_labelled_with_what_they_hold() -> None:
 
 def test_a_wide_scene_is_labelled_by_columns_and_an_uncut_one_not_at_all() -> None:
     wide, whole = sheet_of((100, 4000)), sheet_of((40, 50))
-    for sheet, shape in ((wide, (100, 4000)), (whole, (40, 50))):
+    for page, shape in ((wide, (100, 4000)), (whole, (40, 50))):
         layout = lay_out(shape, 1.0, 400)
         cells = tuple(-(-length // layout.step) for length in shape)
-        sheet.draw_panel(layout.panels[0], np.zeros((*cells, 3), dtype=np.uint8), None)
+        page.draw_panel(layout.panels[0], np.zeros((*cells, 3), dtype=np.uint8), None)
     assert any(text.startswith("columns 1 to ") for text in texts(wide))
     assert texts(whole) == ["scene.tif", "about"]
 
 
 @pytest.mark.parametrize("title", ["cost $5 or $6", r"a\b_{c}^d", "%s {x}", ""])
 def test_a_title_is_shown_as_it_is(title: str) -> None:
-    sheet = sheet_of((9, 9), title=title)
-    assert texts(sheet)[0] == title
-    drawn(sheet)
+    page = sheet_of((9, 9), title=title)
+    assert texts(page)[0] == title
+    drawn(page)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_a_title_is_shown_as_it_is(title: str) -> None:
 )
 def test_the_scale_bar_has_the_length_that_it_tells(right: float, label: str, metres: int) -> None:
     shape = (100, 100)
-    sheet = sheet_of(shape)
-    sheet.draw_ground(Ground(right, right, "m", (0.0, -1.0)))
-    assert label in texts(sheet)
-    width = sheet.figure.axes[0].get_position().width * sheet.figure.bbox.width
+    page = sheet_of(shape)
+    page.draw_ground(Ground(right, right, "m", (0.0, -1.0)))
+    assert label in texts(page)
+    width = page.figure.axes[0].get_position().width * page.figure.bbox.width
     assert width == pytest.approx(metres / right * lay_out(shape, 1.0, 400).cell[0])
 
 
@@ -101,8 +101,8 @@ def test_the_ramp_rises_from_left_to_right_and_names_scores_and_shares() -> None
     # matplotlib's 256 colours are stretched over the ramp, so that some stand there twice.
     assert (np.diff(brightness) >= 0).all()
     assert brightness[-1] - brightness[0] > 0.6
-    sheet = sheet_of((100, 100))
-    sheet.draw_ramp(Ramp((1.0, 2500.0), (0.0, 1.0), ("95 %", "max")))
-    axes = sheet.figure.axes[-1]
+    page = sheet_of((100, 100))
+    page.draw_ramp(Ramp((1.0, 2500.0), (0.0, 1.0), ("95 %", "max")))
+    axes = page.figure.axes[-1]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2,500"]
-    assert [text for text in texts(sheet) if text in ("95 %", "max", "score")] == ["95 %", "max", "score"]
+    assert [text for text in texts(page) if text in ("95 %", "max", "score")] == ["95 %", "max", "score"]
