@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hadgeo.errors import OutputError, OutputExistsError
+from hadgeo.grid import Grid
 from hadgeo.maps.part_folder import PartFolder, held_bytes
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import tile
@@ -75,8 +76,7 @@ def test_an_output_folder_that_is_gone_is_no_success(tmp_path: Path) -> None:
     scores = np.zeros((3, 4), dtype=np.float32)
 
     def lose() -> None:
-        place = {"crs": None, "transform": None, "description": "", "tags": {}}
-        with ScoreWriter(home / "map.tif", shape=(3, 4), **place) as writer:
+        with ScoreWriter(home / "map.tif", grid=Grid((3, 4)), description="", tags={}) as writer:
             for window in tile((3, 4), (3, 4)):
                 writer.write(window, scores)
             writer.complete()
@@ -97,12 +97,11 @@ def test_the_disk_that_an_interrupted_run_holds_is_not_asked_for_again(small_dis
     assert 1_000_000 <= held_bytes(out) < 1_100_000
     # Of 2.1 MB that a map takes, 1 is there.
     leave(small_disk, 1_300_000)
-    place = {"crs": None, "transform": None, "description": "", "tags": {}}
-    with ScoreWriter(out, shape=(400, 500), **place):
+    with ScoreWriter(out, grid=Grid((400, 500)), description="", tags={}):
         pass
     for path in (small_disk / "eater", left.path / "thesis.txt"):
         path.unlink()
     left.path.rmdir()
     leave(small_disk, 1_300_000)
     with pytest.raises(OutputError, match="MB of disk"):
-        ScoreWriter(out, shape=(400, 500), **place)
+        ScoreWriter(out, grid=Grid((400, 500)), description="", tags={})
