@@ -21,7 +21,8 @@ from hadgeo.formats.source import Source
 
 from .envi_files import numbered, write_envi
 
-CUBE = numbered(4, 16, 20, "u1") % 251
+#: Of five bands, since GDAL takes the fourth of four for transparency.
+CUBE = numbered(5, 16, 20, "u1") % 251
 
 
 def read_all(source: Source) -> np.ndarray:
