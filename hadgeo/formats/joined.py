@@ -48,6 +48,16 @@ class JoinedBands(Source):
         described = Metadata(self.metadata.driver, parts[0].metadata.stored_dtype, self.metadata.grid)
         return JoinedBands(self.path, parts, [(int(i), int(band)) for i, band in self._order], described)
 
+    def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
+        """Pass it on to the parts; see `Source.take_for_nodata`."""
+        each = np.broadcast_to(np.asarray(fill, dtype=np.float64), self.shape[:1])
+        for number, part in enumerate(self.parts):
+            here = self._order[:, 0] == number
+            of_part = np.full(part.shape[0], np.nan)
+            of_part[self._order[here, 1]] = each[here]
+            part.take_for_nodata(of_part)
+        super().take_for_nodata(fill)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Those of all parts; see `Source.files`."""

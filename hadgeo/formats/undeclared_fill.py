@@ -23,6 +23,7 @@ import scipy.ndimage
 
 from hadgeo.errors import ReadError
 from hadgeo.formats.fill_pixels import ASKED_BYTES, PROBES, Fill, FillPixels, constant, equal, spread
+from hadgeo.formats.packing import NETCDF_FILL
 from hadgeo.formats.source import Metadata, Source, can_hold, decode
 
 #: Rows and columns of the patches that are looked at.
@@ -88,10 +89,12 @@ def _apply(source: Source, fill: Fill) -> Source:
         # An image that is the same everywhere has no border at which it could end.
         return source
     known = source.metadata
-    where = "" if fill.by_sample else ", where all bands hold it"
+    # A value that NetCDF alone names stays one.
+    alone = known.nodata is None or not can_hold(known.nodata, known.stored_dtype)
+    where = "" if fill.by_sample and alone else ", where all bands hold it"
     how_many = f"{count} of {looked} pixels{'' if _counts_all(source) else ' that were looked at'}"
     note = f"{fill}: taken for nodata{where} ({how_many}); --fill none keeps it"
-    if fill.by_sample:
+    if fill.by_sample and alone:
         source.take_for_nodata(fill.nodata)
     else:
         source = FillPixels(source, fill)
@@ -103,7 +106,9 @@ def _names_fill(known: Metadata) -> bool:
     """Whether a file names a fill value that its samples can hold; not a number is no data in any case."""
     if known.band_nodata is not None:
         return True
-    return known.nodata is not None and can_hold(known.nodata, known.stored_dtype)
+    # NetCDF has a value for samples that were never written, whether the file says so or not.
+    by_default = known.driver.startswith("NetCDF") and known.nodata == NETCDF_FILL.get(known.stored_dtype.str[1:])
+    return known.nodata is not None and can_hold(known.nodata, known.stored_dtype) and not by_default
 
 
 def _find(source: Source) -> Fill | None:
