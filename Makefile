@@ -37,7 +37,7 @@ test-all: PYTEST_OPTIONS := --hypothesis-profile=long
 test-all: test
 
 test: demo $(VENV)/installed-dev lint
-	$(BIN)/pytest $(PYTEST_OPTIONS)
+	$(BIN)/pytest --numprocesses auto --dist worksteal $(PYTEST_OPTIONS)
 ifeq ($(HAS_QGIS),yes)
 	$(MAKE) test-qgis
 else
