@@ -67,7 +67,7 @@ def test_pictures_and_containers_beside_a_header_are_no_raw_samples(tmp_path: Pa
     "start",
     [
         b"PK\x03\x04",
-        gzip.compress(b"something"),
+        gzip.compress(b"something", mtime=0),
         b"SIMPLE  =                    T",
         b"GRIB",
         b"\x0e\x03\x13\x01",
