@@ -74,8 +74,9 @@ class FillPixels(DerivedSource):
         wanted = every[bands]
         hit = equal(out, self._values[wanted])
         rest = np.setdiff1d(every, wanted)
-        # A few bands spread over the spectrum tell most of what is measured from fill.
-        for asked in (rest[spread(rest.size, PROBES)], rest):
+        # A few bands spread over the spectrum tell most of what is measured from fill, unless all are read with them.
+        few = () if self.metadata.interleave == "bip" else (rest[spread(rest.size, PROBES)],)
+        for asked in (*few, rest):
             self._ask(hit, rows.start, cols.start, asked)
         if hit.any():
             out[:, hit] = np.nan
