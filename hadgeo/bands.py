@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class BandSelection:
         dropped: A reason and the number of bands left out for it, for each reason that applied.
     """
 
-    indices: tuple[int, ...]
+    indices: tuple[int, ...] = field(repr=False)
     total: int
     dropped: tuple[tuple[str, int], ...] = ()
 

@@ -40,6 +40,11 @@ class Grid:
         shape: Rows and columns.
         crs: Coordinate reference system, or None.
         transform: Full affine from column and row to coordinates, or None where the raster has no place.
+
+    Examples:
+        >>> grid = Grid((400, 300), CRS.from_epsg(32633), Affine(2, 0, 500_000, 0, -2, 5_200_000))
+        >>> grid.to_map(10.0, 20.0)
+        (500020.0, 5199960.0)
     """
 
     shape: tuple[int, int]

@@ -64,6 +64,7 @@ def open_cube(
         CubeNotFoundError: The file, or a part of it, does not exist.
         CubeError: The file cannot be used as a cube.
         BandError: `bands` holds an index that the cube does not have.
+        ParameterError: `path` is not the name of a file.
 
     Warns:
         CubeWarning: Something is missing or odd, such as the coordinate reference system.
@@ -72,6 +73,8 @@ def open_cube(
         >>> cube = open_cube("line.img")
         >>> cube.sel(y=slice(4483600, 4483000)).isel(band=20).plot()
     """
+    if not isinstance(path, str | os.PathLike):
+        raise _no_scene(path, "the name of a file,")
     source = open_source(path, bands, reading=reading)
     _warn(source)
     data = _lazy(
@@ -102,11 +105,14 @@ def mask(cube: xr.DataArray, path: str | os.PathLike[str]) -> xr.DataArray:
     Raises:
         CubeNotFoundError: There is no such mask.
         MaskError: It cannot be read or brought onto the cube's grid, or leaves no pixel.
+        ParameterError: `cube` is not a DataArray.
         MissingExtraError: Polygons need pyogrio and shapely.
 
     Examples:
         >>> hadgeo.detect(hadgeo.mask(hadgeo.open_cube("line.img"), "land.gpkg"), out="land.tif")
     """
+    if not isinstance(cube, xr.DataArray):
+        raise _no_scene(cube, "an xarray.DataArray, such as `open_cube` gives,")
     kept = masked(source_of(cube), path)
     if _original(cube.data) is not None:
         return cube.copy(data=_lazy(kept, cube.chunks, tokenize(cube.data.name, _stamp(kept), kept.variant)))
@@ -155,10 +161,15 @@ def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
         source = open_source(scene, reading=reading)
         _warn(source)
         return source
-    raise ParameterError(
-        f"a scene is a file or an xarray.DataArray of the dimensions band, y and x, not a {type(scene).__name__}; "
-        "wrap an array as xarray.DataArray(values, dims=('band', 'y', 'x'))"
-    )
+    raise _no_scene(scene, "a file or an xarray.DataArray of the dimensions band, y and x,")
+
+
+def _no_scene(given: object, wanted: str) -> ParameterError:
+    """What to say of an argument that is not a scene."""
+    hint = ""
+    if isinstance(given, np.ndarray | list | tuple):
+        hint = "; wrap an array as xarray.DataArray(values, dims=('band', 'y', 'x'))"
+    return ParameterError(f"a scene is {wanted} not {type(given).__name__}{hint}")
 
 
 def source_of(cube: xr.DataArray) -> Source:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,10 @@ class Rule:
 
     Raises:
         ParameterError: None or several are given, or one is out of bounds.
+
+    Examples:
+        >>> str(Rule(pfa=1e-4))
+        'pfa 0.0001'
     """
 
     pfa: float | None = None
@@ -121,9 +125,9 @@ class Calibration:
 
     count: int
     lowest: float
-    largest: Scores
+    largest: Scores = field(repr=False)
     tail: Tail | None
-    _histogram: _Histogram
+    _histogram: _Histogram = field(repr=False)
 
     @property
     def highest(self) -> float:
@@ -256,10 +260,18 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
         scores: The map.
         progress: Follows the reading and may cancel it.
 
+    Returns:
+        What a score of this map means: its p-value, and the threshold of a rule.
+
     Raises:
         CubeError: No pixel has a score.
         ReadError: The file is damaged.
         Cancelled: `progress` asked for it.
+
+    Examples:
+        >>> calibration = calibrate(open_scores("line_anomaly.tif"))
+        >>> threshold = calibration.threshold(Rule(pfa=1e-4))
+        >>> print(threshold, calibration.expected_false_alarms(threshold))
     """
     lowest, highest, count = math.inf, -math.inf, 0
     for _, strip in followed(scores, progress, Stage.RANGE):

@@ -40,6 +40,9 @@ class Grouping:
         min_pixels: Smaller anomalies are left out, after merging.
         merge_distance: Groups whose outlines are at most so far apart are one anomaly, in metres; in the units of the
             grid where the map has no coordinate system. For polygons only.
+
+    Raises:
+        ParameterError: One of them is out of bounds.
     """
 
     connectivity: int = 8
@@ -57,7 +60,7 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What to write of a decision; None for what is not wanted.
+    """What to write of a decision; None for what is not wanted, and a text is taken for a path.
 
     Attributes:
         polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
@@ -70,6 +73,10 @@ class Outputs:
     p_values: Path | None = None
     evidence: Path | None = None
     spectra: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, path in self.wanted.items():
+            object.__setattr__(self, name, Path(path))
 
     @property
     def wanted(self) -> dict[str, Path]:
@@ -145,6 +152,9 @@ def decide(
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
+    Returns:
+        The threshold, and what reaches it.
+
     Raises:
         CubeNotFoundError: There is no such map.
         CubeError: It is no map of scores, or holds none.
@@ -152,6 +162,10 @@ def decide(
         MissingExtraError: An output needs a library that is not installed.
         OutputError: An output cannot be written.
         Cancelled: `progress` asked for it; nothing is left behind.
+
+    Examples:
+        >>> decision = decide("line_anomaly.tif", Rule(pfa=1e-4), Outputs(polygons="anomalies.gpkg"))
+        >>> print(decision.threshold, decision.pixels, decision.groups)
     """
     grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
@@ -256,7 +270,7 @@ def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progre
 def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
     bands: dict[int, str] = {}
     if explain is not None:
-        evidence = explain([Anomaly(group.id, group.rows, group.cols) for group in found.groups])
+        evidence = explain(list(found.groups))
         bands = dict(zip(evidence.id.values.tolist(), top_bands(evidence), strict=True))
         if outputs.evidence is not None:
             write_evidence(evidence, outputs.evidence, overwrite=overwrite)

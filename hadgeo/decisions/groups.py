@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from hadgeo.decisions.calibration import followed
 from hadgeo.errors import ParameterError
+from hadgeo.evidence.gather import Anomaly
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress, Stage
 
@@ -49,19 +50,13 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Group:
-    """One anomaly's pixels.
+class Group(Anomaly):
+    """One anomaly's pixels, whose number is its rank by the largest score, from 1.
 
     Attributes:
-        id: Rank by the largest score, from 1.
-        rows: Row of each pixel.
-        cols: Column of each pixel.
         scores: Score of each pixel.
     """
 
-    id: int
-    rows: Integers
-    cols: Integers
     scores: npt.NDArray[np.float32]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ class Anomalies:
     def __len__(self) -> int:
         return len(self.groups)
 
+    def __repr__(self) -> str:
+        return f"Anomalies({len(self)} groups of {len(self.groups.pixels)} pixels, detector={self.detector!r})"
+
 
 def find_anomalies(
     scores: ScoreMap,
@@ -81,10 +85,20 @@ def find_anomalies(
             where the map has no coordinate system.
         progress: Follows the reading and may cancel it.
 
+    Returns:
+        The groups, their outlines and their p-values, the largest score first.
+
     Raises:
         ParameterError: An option is out of bounds, or more than `hadgeo.decisions.groups.MAX_PIXELS` stand out.
         ReadError: The file is damaged.
         Cancelled: `progress` asked for it.
+
+    Examples:
+        >>> scores = open_scores("line_anomaly.tif")
+        >>> calibration = calibrate(scores)
+        >>> found = find_anomalies(scores, calibration.threshold(Rule(pfa=1e-4)), calibration)
+        >>> write_polygons(found, "anomalies.gpkg")
+        PosixPath('anomalies.gpkg')
     """
     if not 0 <= merge_distance < np.inf:
         raise ParameterError(f"merge_distance must be at least 0, not {merge_distance:g}")
@@ -114,21 +128,27 @@ def check_suffix(out: Path) -> str:
     return driver
 
 
-def write_polygons(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], str | None] | None = None) -> Path:
+def write_polygons(
+    anomalies: Anomalies, out: str | os.PathLike[str], *, bands: Callable[[Group], str | None] | None = None
+) -> Path:
     """Write anomalies as a vector file, whole or not at all, replacing what was there.
 
     GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system.
 
     Args:
-        anomalies: What `find` found; none make an empty layer.
-        out: The file; its suffix names the format.
+        anomalies: What `find_anomalies` found; none make an empty layer.
+        out: The file; its suffix, ``.gpkg``, ``.geojson`` or ``.parquet``, names the format.
         bands: Says which bands made a group stand out; nothing is said by default.
+
+    Returns:
+        The file.
 
     Raises:
         ParameterError: The suffix is unknown.
         MissingExtraError: It is GeoParquet, and pyarrow is not installed.
         OutputError: The file cannot be written.
     """
+    out = Path(out)
     driver = check_suffix(out)
     missing = _missing(anomalies.grid)
     if missing is not None:

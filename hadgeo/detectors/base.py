@@ -69,6 +69,10 @@ class Detector(ABC, Generic[ParamsT]):
     def _default_params(cls) -> Any:
         return cls.Params()
 
+    def __repr__(self) -> str:
+        changed = self.params.model_dump(mode="json", exclude_defaults=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
     @property
     @abstractmethod
     def halo(self) -> int:

@@ -120,10 +120,17 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
         name: A detector's name.
         parameters: Hyper-parameters by name, as values or as text; defaults for the others.
 
+    Returns:
+        The detector, for `hadgeo.detect` and `hadgeo.train`.
+
     Raises:
         DetectorNotFoundError: There is no such detector.
         ExtensionError: It is another package's, and cannot be used.
         ParameterError: A parameter is unknown or out of bounds; the message says which and what is allowed.
+
+    Examples:
+        >>> make_detector("rx", {"shrinkage": 0.5})
+        RX(shrinkage=0.5)
     """
     from pydantic import ValidationError
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,10 +32,14 @@ class Contender:
     Attributes:
         name: Its name in the registry.
         parameters: What differs from the defaults.
+
+    Examples:
+        >>> Contender("bs3lnet", {"steps": 200}).label
+        'bs3lnet:steps=200'
     """
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -45,7 +49,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the leaderboard.
+    """A row of the leaderboard.
 
     Attributes:
         contender: The detector.
@@ -70,7 +74,7 @@ class Entry:
 def compare(
     scene: SceneLike,
     truth: str | os.PathLike[str],
-    contenders: Sequence[Contender] | None = None,
+    contenders: Sequence[Contender | str] | None = None,
     *,
     folder: str | os.PathLike[str] | None = None,
     bands: str | Sequence[int] | None = None,
@@ -86,7 +90,8 @@ def compare(
     Args:
         scene: A file, a cube (band, y, x) or an open source.
         truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
-        contenders: The detectors, no two alike; by default all that there are, with their own defaults.
+        contenders: The detectors, no two alike; a name alone stands for that detector with its defaults. By default
+            all that there are.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
@@ -96,15 +101,23 @@ def compare(
         overwrite: Whether existing maps may be replaced.
         progress: Follows the runs and may cancel them.
 
+    Returns:
+        One entry for each detector, the best first.
+
     Raises:
+        DetectorNotFoundError: There is no detector of such a name.
         ParameterError: Two detectors are alike, there is none, or a parameter is out of bounds.
         DeviceError: The device is not there.
         TruthError: The truth does not fit the scene, or holds no target.
         OutputError: A map cannot be written.
         HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
+
+    Examples:
+        >>> board = hadgeo.compare("line.img", "truth.gpkg", ["rx", Contender("bs3lnet", {"steps": 200})])
+        >>> best = board[0]
+        >>> print(best.contender.label, best.evaluation.values["ap"])
     """
-    if contenders is None:
-        contenders = [Contender(name, {}) for name in usable_detectors()]
+    contenders = _contenders(contenders)
     _check(contenders)
     resolve_device(device)
     source = as_source(scene)
@@ -132,6 +145,16 @@ def compare(
             )
             entries.append(Entry(contender, evaluate(path, truth, resamples=resamples, seed=seed), done.seconds))
     return sorted(entries, key=lambda e: (e.evaluation.values["auc_d_f"], e.evaluation.values["ap"]), reverse=True)
+
+
+def _contenders(named: Sequence[Contender | str] | None) -> list[Contender]:
+    """Detectors as they shall run, all that there are where none is named."""
+    if named is None:
+        named = list(usable_detectors())
+    elif isinstance(named, str):
+        # A text is a sequence too, of letters.
+        named = [named]
+    return [Contender(one) if isinstance(one, str) else one for one in named]
 
 
 def _check(contenders: Sequence[Contender]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ class Evaluation:
     left_out: int
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    objects: ObjectCurve
+    objects: ObjectCurve = field(repr=False)
     area_km2: float | None
-    roc: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    roc: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] = field(repr=False)
 
     def false_alarms_per_km2(self) -> list[float] | None:
         """For each threshold of `objects`; None without an area."""
@@ -119,12 +119,19 @@ def evaluate(
         resamples: Bootstrap resamples, of the truth's objects and of blocks of background; 0 leaves intervals out.
         seed: Makes them repeatable.
 
+    Returns:
+        Every metric of `hadgeo.metrics.METRICS`, with its interval.
+
     Raises:
         CubeNotFoundError: One of the files does not exist.
         CubeError: The map is none.
         TruthError: The truth is of no use, does not fit the map, or holds only one class there.
         ReadError: One of the files is damaged.
         MissingExtraError: A file's format needs an optional dependency.
+
+    Examples:
+        >>> result = evaluate("line_anomaly.tif", "vehicles.gpkg")
+        >>> print(result.values["auc_d_f"], result.intervals["auc_d_f"])
     """
     opened = open_scores(scores)
     known = open_truth(truth, opened)

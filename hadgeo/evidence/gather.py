@@ -6,7 +6,7 @@ Each anomaly costs one small window around it, so memory depends neither on the 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Anomaly:
 def gather_evidence(
     scene: SceneLike,
     detector: Detector[Any] | Model | None,
-    anomalies: Sequence[Anomaly],
+    anomalies: Iterable[Anomaly],
     *,
     bands: Sequence[int] | None = None,
     resample_bands: bool = False,
@@ -79,7 +79,8 @@ def gather_evidence(
         scene: The file, the cube or the open source in which they were found.
         detector: What found them: fitted, or a model. With None, or one that cannot explain itself, the median
             spectrum of the surroundings is expected.
-        anomalies: Groups of pixels, in the order in which they are reported.
+        anomalies: Groups of pixels, in the order in which they are reported: of your own, or `Anomalies.groups` of
+            `hadgeo.find_anomalies`.
         bands: 0-based indices of the bands that a fitted detector takes, `Detection.bands.indices`; a model knows its
             own. By default those that `hadgeo.detect` would choose.
         resample_bands: Interpolate the scene to a model's wavelengths, where they differ, instead of refusing.
@@ -105,9 +106,15 @@ def gather_evidence(
         CubeError: The scene cannot be used, or an anomaly lies outside of it.
         BandError: Fewer than two bands are left.
         ModelError: A model's bands are not in the scene.
+        ParameterError: The scene is neither a file nor an `xarray.DataArray`.
         Cancelled: `progress` asked for it.
+
+    Examples:
+        >>> pixel = Anomaly(1, rows=np.array([20]), cols=np.array([11]))
+        >>> evidence = gather_evidence("line.img", load_model("mission.hadgeo"), [pixel])
+        >>> evidence.difference.sel(anomaly=0).plot(x="wavelength")
     """
-    source = as_source(scene)
+    source, anomalies = as_source(scene), list(anomalies)
     fitted: Detector[Any] | None
     if isinstance(detector, Model):
         source, selection = scene_of_model(source, detector, resample=resample_bands)

@@ -24,6 +24,9 @@ class Reading:
         fill: A fill value in stored units; ``"find"`` looks for one where the file names none; ``"none"`` believes the
             file alone.
         quality: Names out of `QUALITY`: pixels that a product's own quality layers mark so become nodata.
+
+    Examples:
+        >>> hadgeo.open_cube("scene.mat", reading=Reading(variable="cube", band_axis=2, fill=-1))
     """
 
     variable: str | None = None

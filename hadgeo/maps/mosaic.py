@@ -78,9 +78,16 @@ def make_mosaic(
         out: The virtual raster, ``.vrt``.
         overwrite: Whether a file there that is no mosaic may be replaced.
 
+    Returns:
+        What is in it, and what is not.
+
     Raises:
         OutputError: No map has a place on the ground, or the mosaic cannot be written.
         CubeError: A map is no score map.
+
+    Examples:
+        >>> make_mosaic(["maps/line1_anomaly.tif", "maps/line2_anomaly.tif"], "maps/mosaic.vrt").shape
+        (2000, 900)
     """
     target = Path(out)
     check_mosaic(target, [Path(path) for path in maps], overwrite=overwrite)

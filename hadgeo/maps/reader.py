@@ -109,9 +109,16 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
     Args:
         path: Any raster of one band, or a MATLAB file with one 2-D array.
 
+    Returns:
+        The map, of which nothing but a MATLAB file is read yet.
+
     Raises:
         CubeNotFoundError: There is no such file.
         CubeError: It is no raster, or not of one band of real numbers.
+
+    Examples:
+        >>> for rows, scores in open_scores("line_anomaly.tif").strips():
+        ...     print(rows.start, np.nanmax(scores))
     """
     file = Path(path)
     if not file.exists():

@@ -196,6 +196,11 @@ def run_batch(
         OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
         OutputExistsError: A summary stands in the folder that no batch has written.
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
+
+    Examples:
+        >>> batch = run_batch(flight_lines(["line1.img", "line2.img"], "maps"), "maps", detector="rx")
+        >>> [outcome.state for outcome in batch.outcomes]
+        ['done', 'done']
     """
     if not lines:
         raise ParameterError("no line to detect on; name some, or give a table with --table")

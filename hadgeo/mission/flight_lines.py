@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hadgeo.detectors.registry import make_detector
+from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import HadgeoError, ParameterError
 
 #: What the name of a column begins with that gives a detector's parameter.
@@ -23,7 +23,7 @@ class FlightLine:
 
     Attributes:
         scene: Its file.
-        map: Where its scores go.
+        map: Where its scores go; a text is taken for a path.
         detector: A detector of its own, or None for the one of all lines.
         bands: Bands of its own, or None.
         parameters: Parameters of its own.
@@ -34,6 +34,9 @@ class FlightLine:
     detector: str | None = None
     bands: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "map", Path(self.map))
 
     @property
     def apart(self) -> bool:
@@ -51,23 +54,35 @@ class FlightLine:
         return {**shared, **self.parameters}
 
 
-def flight_lines(scenes: Sequence[str | os.PathLike[str]], folder: Path) -> list[FlightLine]:
+def flight_lines(scenes: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[FlightLine]:
     """Lines without settings of their own.
 
     Args:
         scenes: Their files.
         folder: Where their maps go, as ``<scene>_anomaly.tif``.
 
+    Returns:
+        One line for each scene, in order.
+
     Raises:
         ParameterError: Two of them would have the same map.
+
+    Examples:
+        >>> lines = flight_lines(sorted(Path("mission").glob("*.img")), "maps")
+        >>> batch = run_batch(lines, "maps")
     """
+    folder = Path(folder)
     lines = [FlightLine(os.fspath(scene), _default_map(os.fspath(scene), folder)) for scene in scenes]
     _check_distinct(lines, [line.scene for line in lines])
     return lines
 
 
 def read_flight_lines(
-    path: str | os.PathLike[str], folder: Path, *, detector: str, parameters: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    parameters: Mapping[str, str] | None = None,
 ) -> list[FlightLine]:
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row a line.
 
@@ -81,10 +96,13 @@ def read_flight_lines(
         detector: The detector of lines that name none.
         parameters: The parameters of all lines.
 
+    Returns:
+        One line for each row, in order.
+
     Raises:
         ParameterError: It cannot be read, or a heading or a row is wrong; the message says in which line.
     """
-    table = Path(path)
+    table, folder = Path(path), Path(folder)
     lines, places = [], []
     for number, row in _rows(table):
         place = f"{table}: line {number}"

@@ -86,10 +86,15 @@ def quicklook(
     Raises:
         CubeError: The scene or the scores cannot be used, or do not belong together.
         BandError: `rgb` asks for what the scene does not have.
-        ParameterError: `stretch` or `size` is out of bounds.
+        ParameterError: `stretch` or `size` is out of bounds, or the scene is neither a file nor an
+            `xarray.DataArray`.
         MissingExtraError: matplotlib, or for polygons pyogrio, is not installed.
         OutputError: The picture cannot be written.
         Cancelled: `progress` asked for it.
+
+    Examples:
+        >>> quicklook("line.img", "line_anomaly.tif", out="line.png", polygons="anomalies.gpkg").path
+        PosixPath('line.png')
     """
     _check_numbers(stretch, size)
     source = as_source(scene)

@@ -76,6 +76,10 @@ def connect(where: str) -> Iterator[Cluster]:
         ParameterError: `where` is none of these.
         MissingExtraError: distributed, or for ``cuda`` dask-cuda, is not installed.
         ClusterError: No scheduler answers there, or it has no workers.
+
+    Examples:
+        >>> with connect("tcp://scheduler:8786") as cluster:
+        ...     hadgeo.detect("line.img", cluster=cluster)
     """
     start = _starter(where)
     try:

@@ -68,6 +68,13 @@ class Detection:
     pixels_per_second: float = 0.0
     valid_per_second: float = 0.0
 
+    def __repr__(self) -> str:
+        rows, cols = self.shape
+        return (
+            f"Detection(path={str(self.path)!r}, detector={self.detector!r}, bands={len(self.bands.indices)}, "
+            f"shape=({rows}, {cols}), seconds={sum(self.seconds.values()):.2f})"
+        )
+
 
 def detect(
     cube: SceneLike,
@@ -117,7 +124,8 @@ def detect(
     Raises:
         CubeError: The scene cannot be used.
         BandError: Fewer than two bands are left.
-        ParameterError: A parameter is unknown or out of bounds, or `memory` is too little.
+        ParameterError: The scene is neither a file nor an `xarray.DataArray`, a parameter is unknown or out of bounds,
+            or `memory` is too little.
         DetectorNotFoundError: There is no such detector.
         DeviceError: The device is not there, or its memory cannot even hold one row.
         FitError: The scene does not determine a background.
@@ -130,6 +138,10 @@ def detect(
 
     What a run that fails has finished stays in the folder ``<out>.part``, for `resume`; the error's note says so. A run
     that fails before its first window leaves nothing.
+
+    Examples:
+        >>> detect("line.img", "bs3lnet", parameters={"steps": 200}, bands="400-1300").path
+        PosixPath('line_anomaly.tif')
     """
     clock = Clock()
     where = resolve_device(device)

@@ -84,7 +84,7 @@ class Model:
     """
 
     detector: Detector[Any]
-    spectrum: Spectrum
+    spectrum: Spectrum = field(repr=False)
     stored_dtype: str = ""
     level: float = 0.0
     scenes: tuple[str, ...] = ()
@@ -135,8 +135,15 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
         path: A file that `hadgeo train` wrote.
         device: Where the detector shall score; the CPU by default.
 
+    Returns:
+        The model, for `hadgeo.detect` and `hadgeo.gather_evidence`.
+
     Raises:
         ModelError: The file is missing, damaged, of another kind or of a newer version, or its detector is unknown.
+
+    Examples:
+        >>> hadgeo.detect("line2.img", load_model("mission.hadgeo")).path
+        PosixPath('line2_anomaly.tif')
     """
     file = Path(path)
     if not file.is_file():

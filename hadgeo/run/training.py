@@ -26,7 +26,7 @@ from hadgeo.sampling import Sample, Scene, survey
 
 
 def train(
-    scenes: Sequence[SceneLike],
+    scenes: SceneLike | Sequence[SceneLike],
     detector: str | Detector[Any] = DEFAULT_DETECTOR,
     *,
     out: str | os.PathLike[str],
@@ -40,7 +40,8 @@ def train(
     """Fit a detector and write it to a file.
 
     Args:
-        scenes: Files, cubes or open sources of one sensor; the first decides which bands are used.
+        scenes: A scene or several of one sensor, each a file, a cube or an open source; the first decides which bands
+            are used.
         detector: A detector's name, or an unfitted detector.
         out: The model file to write.
         parameters: Hyper-parameters by name, where `detector` is a name.
@@ -54,8 +55,17 @@ def train(
         The model, as `load_model` reads it from the file.
 
     Raises:
-        HadgeoError: As for `hadgeo.detect`; `ModelError` where a scene lacks bands of the first.
+        ParameterError: A scene is neither a file nor an `xarray.DataArray`, or a parameter is out of bounds.
+        OutputError: There is no scene, or the file cannot be written.
+        ModelError: A scene lacks bands of the first, or the fit diverged.
+        HadgeoError: Whatever else `hadgeo.detect` raises.
+
+    Examples:
+        >>> model = train(["line1.img", "line4.img"], "bs3lnet", out="mission.hadgeo")
+        >>> hadgeo.detect("line2.img", model).path
+        PosixPath('line2_anomaly.tif')
     """
+    scenes = _each(scenes)
     if not scenes:
         raise OutputError(f"{out}: no scene to train on; name at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
@@ -86,6 +96,11 @@ def train(
         loss=tuple(float(value) for value in chosen.loss_),
     )
     return _write(target, model, where)
+
+
+def _each(scenes: SceneLike | Sequence[SceneLike]) -> Sequence[SceneLike]:
+    """Scenes as a sequence, which the name of a file is too."""
+    return [scenes] if isinstance(scenes, str) or not isinstance(scenes, Sequence) else scenes
 
 
 def _write(target: Path, model: Model, device: torch.device) -> Model:

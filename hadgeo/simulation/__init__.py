@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -48,7 +48,7 @@ class SimulatedScene:
     truth: Path
     shape: tuple[int, int, int]
     target_pixels: int
-    targets: tuple[Target, ...]
+    targets: tuple[Target, ...] = field(repr=False)
 
 
 def simulate(
@@ -107,6 +107,10 @@ def simulate(
         OutputExistsError: An output exists and `overwrite` is not set.
         OutputError: The files cannot be written; nothing of them is left.
         Cancelled: `progress` asked to stop; nothing of the files is left.
+
+    Examples:
+        >>> simulate("line.img", rows=200, cols=100, rotation=12, seed=7).truth
+        PosixPath('line_truth.tif')
     """
     path = Path(path)
     if strip_rows is not None and strip_rows < 1:
