@@ -66,6 +66,24 @@ def test_json_lines_name_the_line(lines: list[Path], tmp_path: Path) -> None:
     assert (told[-1]["done"], told[-1]["failed"], len(told[-1]["lines"])) == (2, 0, 2)
 
 
+def test_the_old_name_of_a_table_goes_on_with_a_word_about_the_new_one(lines: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / "lines.csv"
+    table.write_text(f"scene,output\n{lines[0]},first.tif\n{lines[1]},second.tif\n")
+    old = run("--manifest", table, "-o", tmp_path / "old", "--quiet")
+    assert (old.exit_code, old.stdout) == (0, "")
+    assert old.stderr == "--manifest is now called --table; the old name will go\n"
+    new = run("--table", table, "-o", tmp_path / "new", "--quiet")
+    assert (new.exit_code, new.output) == (0, "")
+    for name in ("first.tif", "second.tif"):
+        assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
+
+
+def test_the_old_name_of_a_table_is_not_shown() -> None:
+    shown = run("--help").stdout
+    assert "--table" in shown
+    assert "--manifest" not in shown
+
+
 def test_a_terminal_gets_a_live_table(lines: list[Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hadgeo", "batch", "-d", "rx", *map(str, lines), str(tmp_path / "gone.img")]
     screen, terminal = pty.openpty()
