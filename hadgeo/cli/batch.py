@@ -147,10 +147,10 @@ def _result(batch: Batch) -> dict[str, Any]:
 
 def _last_line(batch: Batch) -> str:
     counts = _counts(batch)
-    told = f"{batch.folder}: {counts['done']} lines done, {counts['kept']} kept from an earlier run"
-    told += f", {counts['failed']} failed"
+    text = f"{batch.folder}: {counts['done']} lines done, {counts['kept']} kept from an earlier run"
+    text += f", {counts['failed']} failed"
     if batch.mosaic is not None:
-        told += f"; {batch.mosaic.path} holds {len(batch.mosaic.maps)} maps"
+        text += f"; {batch.mosaic.path} holds {len(batch.mosaic.maps)} maps"
         if batch.mosaic.shift > 0.01:
-            told += f", moved by up to {batch.mosaic.shift:.2f} pixels to whole ones"
-    return told
+            text += f", moved by up to {batch.mosaic.shift:.2f} pixels to whole ones"
+    return text

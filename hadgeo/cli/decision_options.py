@@ -140,7 +140,7 @@ def _path(name: str | None, option: str) -> Path | None:
 def describe(decision: Decision) -> list[str]:
     """What a decision says to people, one line of text for each thing."""
     groups = "not counted: too many pixels" if decision.groups is None else f"{decision.groups:,}"
-    told = {
+    rows = {
         "threshold": f"{decision.threshold:.6g} ({decision.rule})",
         "pixels": f"{decision.pixels:,} of {decision.valid:,} reach it; "
         f"{decision.expected_false_alarms:.3g} false alarms are expected",
@@ -148,7 +148,7 @@ def describe(decision: Decision) -> list[str]:
         "groups": groups,
         **{name.replace("_", "-"): path for name, path in decision.outputs.wanted.items()},
     }
-    return [f"{name:>10}  {text}" for name, text in told.items() if text is not None]
+    return [f"{name:>10}  {text}" for name, text in rows.items() if text is not None]
 
 
 def _tail(decision: Decision) -> str:

@@ -103,7 +103,7 @@ def _objects(one: Evaluation, rate: float) -> str:
 
 
 def _alarms(one: Evaluation, rate: float) -> str:
-    place = one.objects.rates.index(rate)
+    index = one.objects.rates.index(rate)
     per_km2 = one.false_alarms_per_km2()
-    text = f"{one.objects.false_alarms[place]:,}"
-    return text if per_km2 is None else f"{text} ({per_km2[place]:.3g} / km2)"
+    text = f"{one.objects.false_alarms[index]:,}"
+    return text if per_km2 is None else f"{text} ({per_km2[index]:.3g} / km2)"

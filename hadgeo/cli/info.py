@@ -40,17 +40,21 @@ def command(
     from hadgeo.run.selection import usable_bands
 
     chosen = make_detector(detector, parameters)
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     source = scene_options.open_scene(file, given)
-    facts = _facts(source)
+    description = _description(source)
     try:
         selection = usable_bands(source, bands)
-        facts["bands_used"] = {"numbers": selection.numbers(), "count": len(selection.indices), "why": str(selection)}
+        description["bands_used"] = {
+            "numbers": selection.numbers(),
+            "count": len(selection.indices),
+            "why": str(selection),
+        }
         if not no_trial:
-            needed = estimate(source, chosen, selection, device=where, memory=memory)
-            facts["detect"] = {
+            needed = estimate(source, chosen, selection, device=torch_device, memory=memory)
+            description["detect"] = {
                 "detector": detector,
-                "device": describe_device(where),
+                "device": describe_device(torch_device),
                 "memory_bytes": needed.memory,
                 "disk_bytes": needed.disk,
                 "seconds": round(needed.seconds or 0, 1),
@@ -59,12 +63,12 @@ def command(
     finally:
         # What is known is most wanted where `detect` would refuse.
         if as_json:
-            print_json(facts)
+            print_json(description)
         else:
-            _print(facts)
+            _print(description)
 
 
-def _facts(source: Any) -> dict[str, Any]:
+def _description(source: Any) -> dict[str, Any]:
     """Everything known without reading pixels, as plain values."""
     metadata = source.metadata
     bands, rows, cols = source.shape
@@ -99,32 +103,33 @@ def _finite(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def _print(facts: dict[str, Any]) -> None:
-    wavelength = [value for value in facts["wavelength_nm"] or () if value is not None]
+def _print(description: dict[str, Any]) -> None:
+    wavelength = [value for value in description["wavelength_nm"] or () if value is not None]
+    bands, height, width = (description[name] for name in ("bands", "rows", "columns"))
     spectrum = f"{wavelength[0]:g} to {wavelength[-1]:g} nm" if wavelength else "wavelengths unknown"
-    lines = {
-        "file": facts["file"],
-        "format": " ".join(str(facts[k]) for k in ("driver", "interleave", "stored_type") if facts[k]),
-        "size": f"{facts['bands']} bands x {facts['rows']} rows x {facts['columns']} columns, {_size(facts['bytes'])}",
-        "crs": facts["crs"] or "none",
-        "transform": ", ".join(f"{v:.10g}" for v in facts["transform"]) if facts["transform"] else "none",
+    rows = {
+        "file": description["file"],
+        "format": " ".join(str(description[k]) for k in ("driver", "interleave", "stored_type") if description[k]),
+        "size": f"{bands} bands x {height} rows x {width} columns, {_size(description['bytes'])}",
+        "crs": description["crs"] or "none",
+        "transform": ", ".join(f"{v:.10g}" for v in description["transform"]) if description["transform"] else "none",
         "spectrum": spectrum,
-        "nodata": "none" if facts["nodata"] is None else facts["nodata"],
+        "nodata": "none" if description["nodata"] is None else description["nodata"],
     }
-    if "bands_used" in facts:
-        lines["bands used"] = f"{facts['bands_used']['numbers']}: {facts['bands_used']['why']}"
-    if facts["assumed"]:
-        lines["assumed"] = ("\n" + " " * 12).join(facts["assumed"])
-    if facts["bad_bands"]:
-        lines["bad bands"] = f"{len(facts['bad_bands'])} in the header"
-    if "detect" in facts:
-        need = facts["detect"]
-        lines["detect"] = (
+    if "bands_used" in description:
+        rows["bands used"] = f"{description['bands_used']['numbers']}: {description['bands_used']['why']}"
+    if description["assumed"]:
+        rows["assumed"] = ("\n" + " " * 12).join(description["assumed"])
+    if description["bad_bands"]:
+        rows["bad bands"] = f"{len(description['bad_bands'])} in the header"
+    if "detect" in description:
+        need = description["detect"]
+        rows["detect"] = (
             f"{need['detector']} on {need['device']}: about {_duration(need['seconds'])} and "
             f"{_size(need['memory_bytes'])} of memory, "
             f"{_size(need['disk_bytes'])} of disk, {need['windows']} window{'s' * (need['windows'] != 1)}"
         )
-    for name, value in lines.items():
+    for name, value in rows.items():
         click.echo(f"{name:>10}  {value}")
 
 

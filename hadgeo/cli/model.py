@@ -24,7 +24,7 @@ def info(file: str, as_json: bool) -> None:
     model = load_model(file)
     spectrum = model.spectrum
     if as_json:
-        facts = {
+        content = {
             "file": file,
             "detector": model.detector.name,
             "parameters": model.detector.params.model_dump(mode="json"),
@@ -38,10 +38,10 @@ def info(file: str, as_json: bool) -> None:
             "hadgeo_version": model.hadgeo_version,
             "hash": model.hash,
         }
-        print_json(facts)
+        print_json(content)
         return
     centres = [value for value in spectrum.wavelength or () if value == value]
-    lines = {
+    rows = {
         "file": file,
         "detector": f"{model.detector.name}, {model.detector.title}",
         "parameters": ", ".join(f"{k}={v}" for k, v in model.detector.params.model_dump(mode="json").items()),
@@ -52,5 +52,5 @@ def info(file: str, as_json: bool) -> None:
         "hadgeo": model.hadgeo_version,
         "hash": f"{model.hash} (verified)",
     }
-    for name, value in lines.items():
+    for name, value in rows.items():
         click.echo(f"{name:>10}  {value}")

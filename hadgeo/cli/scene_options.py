@@ -34,15 +34,15 @@ class Names(click.ParamType[tuple[str, ...]]):
 
     name = "names"
 
-    def __init__(self, known: tuple[str, ...]) -> None:
-        self._known = known
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Take the text apart."""
         names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
         for name in names:
-            if name not in self._known:
-                self.fail(f"{name!r} is none of {', '.join(self._known)}", param, ctx)
+            if name not in self._allowed:
+                self.fail(f"{name!r} is none of {', '.join(self._allowed)}", param, ctx)
         return names
 
 

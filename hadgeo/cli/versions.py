@@ -15,15 +15,15 @@ from hadgeo.cli.reporting import print_json
 @options.debug
 def command(as_json: bool) -> None:
     """Show the versions of hadgeo and of what it stands on, the devices that can compute, and the detectors."""
-    facts = _facts()
+    versions = _versions()
     if as_json:
-        print_json(facts)
+        print_json(versions)
         return
-    for name, value in facts.items():
+    for name, value in versions.items():
         click.echo(f"{name:>10}  {', '.join(value) if isinstance(value, list) else value}")
 
 
-def _facts() -> dict[str, Any]:
+def _versions() -> dict[str, Any]:
     import platform
     import sys
 

@@ -289,9 +289,9 @@ def _stamp(source: Source) -> list[tuple[int, int]]:
 
 def _token(source: Source, bands: Sequence[int] | None) -> str:
     """A name that is the same for the same file, so that dask may share work, and another once the file has changed."""
-    known = source.metadata
+    metadata = source.metadata
     chosen = None if bands is None else tuple(int(band) for band in bands)
-    decoding = (known.nodata, known.band_nodata, known.scale, known.offset)
+    decoding = (metadata.nodata, metadata.band_nodata, metadata.scale, metadata.offset)
     # What was said of the file tells which of its arrays and axes these are.
     kind = (source.shape, str(source.dtype), source.variant)
     return str(tokenize(os.path.abspath(source.path), _stamp(source), chosen, kind, decoding))  # noqa: PTH100
@@ -337,14 +337,14 @@ def _grid_coords(source: Source) -> dict[str, Any]:
 
 
 def _attrs(source: Source) -> dict[str, Any]:
-    known = source.metadata
+    metadata = source.metadata
     attrs = {
         "source": source.path,
-        "driver": known.driver,
-        "interleave": known.interleave,
-        "stored_dtype": known.stored_dtype.name,
+        "driver": metadata.driver,
+        "interleave": metadata.interleave,
+        "stored_dtype": metadata.stored_dtype.name,
         # Not called nodata: rioxarray would take it for a value of the decoded samples, which is NaN.
-        "stored_nodata": known.nodata,
+        "stored_nodata": metadata.nodata,
     }
     return {key: value for key, value in attrs.items() if value is not None}
 
@@ -360,14 +360,14 @@ def _with_place(cube: xr.DataArray, metadata: Metadata) -> xr.DataArray:
 
 def _metadata_of(cube: xr.DataArray, base: Metadata) -> Metadata:
     """What a cube's coordinates tell, on top of how its samples are stored."""
-    known = _spectral_of(cube)
+    described = _spectral_of(cube)
     names = [str(name) for name in cube["band_name"].values] if "band_name" in cube.coords else None
     return replace(
         base,
         grid=_grid_of(cube),
-        wavelength=known.wavelength,
-        fwhm=known.fwhm,
-        good=known.good_bands(cube.shape[0]),
+        wavelength=described.wavelength,
+        fwhm=described.fwhm,
+        good=described.good_bands(cube.shape[0]),
         band_names=tuple(names) if names is not None else None,
     )
 

@@ -249,8 +249,8 @@ class Calibration:
         if score < self.largest[0]:
             number = int(self._histogram.bins(np.array([score], dtype=np.float32))[0])
             return self._histogram.lower_edge(number + 1)
-        place = int(np.searchsorted(self.largest, np.float32(score), side="right"))
-        return float(self.largest[place]) if place < len(self.largest) else _next_float(score)
+        index = int(np.searchsorted(self.largest, np.float32(score), side="right"))
+        return float(self.largest[index]) if index < len(self.largest) else _next_float(score)
 
 
 def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:

@@ -135,9 +135,9 @@ def label(pixels: Pixels, connectivity: int) -> Integers:
     steps = (1, width) if connectivity == 4 else (1, width, width - 1, width + 1)
     edges = []
     for step in steps:
-        place = np.minimum(np.searchsorted(keys, keys + step), len(keys) - 1)
-        here = np.flatnonzero(keys[place] == keys + step)
-        edges.append(np.stack([here, place[here]]))
+        nearest = np.minimum(np.searchsorted(keys, keys + step), len(keys) - 1)
+        here = np.flatnonzero(keys[nearest] == keys + step)
+        edges.append(np.stack([here, nearest[here]]))
     return joined(len(keys), np.concatenate(edges, axis=1))
 
 

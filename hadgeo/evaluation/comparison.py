@@ -124,8 +124,8 @@ def compare(
     _check_truth(truth, source)
     entries = []
     with ExitStack() as stack:
-        place = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
-        maps = [_map_path(place, source, contender) for contender in contenders]
+        home = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
+        maps = [_map_path(home, source, contender) for contender in contenders]
         for path in maps:
             check_output(path, overwrite=overwrite, nbytes=disk_bytes(source.shape[1] * source.shape[2]))
             if same_file(path, Path(truth)):
@@ -170,8 +170,8 @@ def _check(contenders: Sequence[Contender]) -> None:
 
 def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
     """Refuse a truth before hours are spent on scores."""
-    known = open_truth(truth, ScoreMap(Path(source.path), source.metadata.grid))
-    if not (known == TARGET).any():
+    classes = open_truth(truth, ScoreMap(Path(source.path), source.metadata.grid))
+    if not (classes == TARGET).any():
         raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
 
 

@@ -134,10 +134,10 @@ def evaluate(
         >>> print(result.values["auc_d_f"], result.intervals["auc_d_f"])
     """
     opened = open_scores(scores)
-    known = open_truth(truth, opened)
-    values = _scores_where(opened, known)
-    targets = known == TARGET
-    del known
+    classes = open_truth(truth, opened)
+    values = _scores_where(opened, classes)
+    targets = classes == TARGET
+    del classes
     try:
         ranked = rank(values, targets)
     except TruthError as error:
@@ -174,12 +174,12 @@ def _short(path: Path, others: Sequence[Path]) -> str:
     return str(path)
 
 
-def _scores_where(scores: ScoreMap, known: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _scores_where(scores: ScoreMap, classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Read a whole map, NaN where nothing is known."""
     values = np.empty(scores.shape, dtype=np.float32)
     for rows, strip in scores.strips():
         values[rows] = strip
-    values[known == UNKNOWN] = np.nan
+    values[classes == UNKNOWN] = np.nan
     return values
 
 

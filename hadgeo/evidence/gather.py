@@ -122,10 +122,10 @@ def gather_evidence(
     else:
         bands, fitted = bands if bands is not None else usable_bands(source, None).indices, detector
     _check_inside(anomalies, source)
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     if fitted is not None:
-        fitted.load_state(fitted.state(), where)
-    looker = _Looker(source, bands, fitted, where, anomalies)
+        fitted.load_state(fitted.state(), torch_device)
+    looker = _Looker(source, bands, fitted, torch_device, anomalies)
     colours = colour_bands(source.metadata, source.shape[0])
     looks: dict[int, _Look] = {}
     # Classic NetCDF has no uint8.
@@ -225,9 +225,9 @@ def _surroundings(anomaly: Anomaly, shape: tuple[int, ...]) -> Window:
     """The window of an anomaly, of its middle where it is large, and of what lies around."""
     sides = []
     middle = _middle(anomaly)
-    for places, at, length in zip((anomaly.rows, anomaly.cols), middle, shape, strict=True):
-        low = max(int(places.min()), at - LARGEST_SIDE // 2)
-        high = min(int(places.max()) + 1, at + LARGEST_SIDE // 2)
+    for indices, at, length in zip((anomaly.rows, anomaly.cols), middle, shape, strict=True):
+        low = max(int(indices.min()), at - LARGEST_SIDE // 2)
+        high = min(int(indices.max()) + 1, at + LARGEST_SIDE // 2)
         sides.append((max(0, low - SURROUNDINGS), min(length, high + SURROUNDINGS)))
     (top, bottom), (left, right) = sides
     return Window(top, left, bottom - top, right - left)
@@ -275,7 +275,7 @@ def _dataset(
         np.array([getattr(look, name) for look in looks], dtype=np.float64).reshape(shape)
         for name in ("spectrum", "expected", "spread")
     )
-    known = source.metadata.take(index)
+    metadata = source.metadata.take(index)
     of_scene = {"units": "of the scene"}
     values = {
         "spectrum": (("anomaly", "band"), spectrum, {"long_name": "mean spectrum", **of_scene}),
@@ -287,13 +287,13 @@ def _dataset(
     coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))
     coords["pixels"] = ("anomaly", np.array([look.pixels for look in looks], dtype=np.int32))
     for name in ("wavelength", "fwhm"):
-        if getattr(known, name) is not None:
-            coords[name] = ("band", getattr(known, name), {"units": "nm"})
+        if getattr(metadata, name) is not None:
+            coords[name] = ("band", getattr(metadata, name), {"units": "nm"})
     attrs = {
         "title": "spectral evidence of anomalies",
         "scene": Path(source.path).name,
         "detector": "" if detector is None else detector.name,
-        "crs": known.crs.to_wkt() if known.crs is not None else "",
+        "crs": metadata.crs.to_wkt() if metadata.crs is not None else "",
         "history": f"hadgeo {__version__}",
     }
     dataset = xr.Dataset(values, coords=coords, attrs=attrs)
@@ -304,17 +304,17 @@ def _places(source: Source, anomalies: Sequence[Anomaly]) -> dict[str, Any]:
     """Coordinates of the anomalies' centres, as far as they are known."""
     rows = np.array([anomaly.rows.mean() for anomaly in anomalies], dtype=np.float64)
     cols = np.array([anomaly.cols.mean() for anomaly in anomalies], dtype=np.float64)
-    places: dict[str, Any] = {"row": ("anomaly", rows), "col": ("anomaly", cols)}
+    coords: dict[str, Any] = {"row": ("anomaly", rows), "col": ("anomaly", cols)}
     grid = source.metadata.grid
     if not grid.georeferenced:
-        return places
+        return coords
     x, y = grid.to_map(cols + 0.5, rows + 0.5)
-    places |= {"x": ("anomaly", x), "y": ("anomaly", y)}
+    coords |= {"x": ("anomaly", x), "y": ("anomaly", y)}
     if grid.on_earth:
         longitude, latitude = grid.to_longitude_latitude(x, y)
-        places["longitude"] = ("anomaly", longitude, {"units": "degrees_east"})
-        places["latitude"] = ("anomaly", latitude, {"units": "degrees_north"})
-    return places
+        coords["longitude"] = ("anomaly", longitude, {"units": "degrees_east"})
+        coords["latitude"] = ("anomaly", latitude, {"units": "degrees_north"})
+    return coords
 
 
 def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
@@ -330,8 +330,8 @@ def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
     """
     names = [f"band {number}" for number in evidence.band.values]
     if "wavelength" in evidence.coords:
-        known = evidence.wavelength.values
-        names = [f"{w:.0f} nm" if np.isfinite(w) else name for w, name in zip(known, names, strict=True)]
+        centres = evidence.wavelength.values
+        names = [f"{w:.0f} nm" if np.isfinite(w) else name for w, name in zip(centres, names, strict=True)]
     spread = evidence.spread.where(evidence.spread > 0)
     deviation = (evidence.difference / spread).values
     order = np.argsort(-np.abs(deviation), axis=1)[:, :count]

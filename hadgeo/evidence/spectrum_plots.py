@@ -86,21 +86,21 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
     """
     figure = new_figure(800, 360)
     axes = figure.add_axes((0.09, 0.15, 0.63, 0.62))
-    known = "wavelength" in anomaly.coords
-    position = (anomaly.wavelength if known else anomaly.band).values.astype(np.float64)
-    lines = {
+    has_wavelength = "wavelength" in anomaly.coords
+    position = (anomaly.wavelength if has_wavelength else anomaly.band).values.astype(np.float64)
+    curves = {
         name: _with_gaps(anomaly[name].values, position, anomaly.band.values)
         for name in ("spectrum", "expected", "spread")
     }
     at = _with_gaps(position, position, anomaly.band.values)
-    measured, expected = lines["spectrum"], lines["expected"]
+    measured, expected = curves["spectrum"], curves["expected"]
     axes.fill_between(
-        at, expected - lines["spread"], expected + lines["spread"], color=_EXPECTED, alpha=0.18, lw=0, label="usual"
+        at, expected - curves["spread"], expected + curves["spread"], color=_EXPECTED, alpha=0.18, lw=0, label="usual"
     )
     axes.fill_between(at, expected, measured, color=_MEASURED, alpha=0.22, lw=0, label="difference")
     axes.plot(at, expected, color=_EXPECTED, lw=1.4, label="expected background")
     axes.plot(at, measured, color=_MEASURED, lw=1.6, label="measured")
-    axes.set_xlabel("wavelength (nm)" if known else "band")
+    axes.set_xlabel("wavelength (nm)" if has_wavelength else "band")
     axes.margins(x=0.01)
     axes.grid(color="0.9", lw=0.7)
     axes.set_axisbelow(True)
@@ -129,9 +129,9 @@ def _draw_chip(figure: Figure, chip: xr.DataArray) -> None:
 def _head(figure: Figure, anomaly: xr.Dataset) -> None:
     pixels = int(anomaly.pixels)
     figure.text(0.02, 0.93, f"Anomaly {int(anomaly.id)}", fontsize=12, fontweight="bold")
-    facts = [anomaly.attrs.get("scene", ""), f"{pixels} pixel{'s' if pixels != 1 else ''}", _place(anomaly)]
+    parts = [anomaly.attrs.get("scene", ""), f"{pixels} pixel{'s' if pixels != 1 else ''}", _place(anomaly)]
     figure.text(
-        0.98, 0.93, ", ".join(fact for fact in facts if fact), fontsize=9, color="0.35", ha="right", parse_math=False
+        0.98, 0.93, ", ".join(fact for fact in parts if fact), fontsize=9, color="0.35", ha="right", parse_math=False
     )
     best = str(anomaly.top_bands.values) if "top_bands" in anomaly else ""
     if best:

@@ -123,11 +123,11 @@ class EnviSource(Source):
         most = max((bands.stop - bands.start for _, bands in runs), default=1)
         step = max(READ_BYTES // max(most * (cols.stop - cols.start) * self._stored.itemsize, 1), 1)
         for row in range(rows.start, rows.stop, step):
-            lines = slice(row, min(row + step, rows.stop))
-            written = slice(lines.start - rows.start, lines.stop - rows.start)
+            piece = slice(row, min(row + step, rows.stop))
+            written = slice(piece.start - rows.start, piece.stop - rows.start)
             for wanted, bands in runs:
                 decode_bands(
-                    raw.box(self._in_layout(bands, lines, cols)),
+                    raw.box(self._in_layout(bands, piece, cols)),
                     self.metadata,
                     indices[wanted],
                     self._band_axis,
@@ -205,14 +205,14 @@ def _locate(file: Path, header: Header, reading: Reading) -> Georeference:
     with listening() as heard:
         try:
             with open_dataset(str(file)) as dataset:
-                seen = georeference(dataset)
+                by_gdal = georeference(dataset)
         except RasterioError as error:
             reason = " ".join(str(error).split())
             grid = Grid(header.shape[1:])
-            seen = Georeference(grid, (f"GDAL cannot tell where it lies ({reason})", *missing(grid)))
+            by_gdal = Georeference(grid, (f"GDAL cannot tell where it lies ({reason})", *missing(grid)))
             heard.clear()
-    place = locate(header.fields, seen, reading.place)
-    return replace(place, warnings=(*place.warnings, *told(heard)))
+    located = locate(header.fields, by_gdal, reading.place)
+    return replace(located, warnings=(*located.warnings, *told(heard)))
 
 
 class EnviFormat:

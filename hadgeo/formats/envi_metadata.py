@@ -12,31 +12,31 @@ from hadgeo.formats.source import Metadata
 from hadgeo.formats.wavelengths import unknown_wavelengths
 
 
-def header_metadata(header: Header, place: Georeference) -> Metadata:
+def header_metadata(header: Header, located: Georeference) -> Metadata:
     """Metadata of an ENVI cube.
 
     Args:
         header: Its header, which has the last word on everything but the place.
-        place: Where it lies.
+        located: Where it lies.
     """
     bands = header.shape[0]
-    known = header.spectral
+    spectral = header.spectral
     scale, offset, notes = header.scaling
-    missing = unknown_wavelengths(known.wavelength, bands)
+    missing = unknown_wavelengths(spectral.wavelength, bands)
     return Metadata(
         driver="ENVI",
         stored_dtype=header.dtype,
         interleave=header.interleave,
-        grid=place.grid,
-        wavelength=known.wavelength,
-        fwhm=known.fwhm,
-        good=known.good_bands(bands),
+        grid=located.grid,
+        wavelength=spectral.wavelength,
+        fwhm=spectral.fwhm,
+        good=spectral.good_bands(bands),
         nodata=header.number("data ignore value"),
         scale=scale,
         offset=offset,
         band_names=header.band_names,
-        warnings=(*place.warnings, *known.warnings, *missing, *notes, *_kind(header)),
-        assumed=(*place.assumed, *known.assumed),
+        warnings=(*located.warnings, *spectral.warnings, *missing, *notes, *_kind(header)),
+        assumed=(*located.assumed, *spectral.assumed),
     )
 
 

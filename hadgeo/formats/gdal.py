@@ -98,9 +98,9 @@ def told(heard: Sequence[str]) -> tuple[str, ...]:
     Args:
         heard: Lines of `listening`.
     """
-    lines = [line for line in dict.fromkeys(heard) if not _SAID_BETTER.search(line)]
-    more = len(lines) - _MOST_LINES
-    said = tuple(f"GDAL warns: {line}" for line in lines[:_MOST_LINES])
+    distinct = [line for line in dict.fromkeys(heard) if not _SAID_BETTER.search(line)]
+    more = len(distinct) - _MOST_LINES
+    said = tuple(f"GDAL warns: {line}" for line in distinct[:_MOST_LINES])
     return (*said, f"GDAL warns of {more} more things") if more > 0 else said
 
 

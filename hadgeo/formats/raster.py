@@ -147,11 +147,11 @@ class RasterSource(Source):
                 mask = self._read_mask(dataset, indices, window)
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())
-            where = self._damage(rows, cols, indices)
+            damage = self._damage(rows, cols, indices)
             # Who tries again shall not meet what this handle remembers of the failure.
             self._handles.dataset = None
             raise ReadError(
-                f"{self.path}: rows {rows.start} to {rows.stop - 1} cannot be read ({where}{reason}); "
+                f"{self.path}: rows {rows.start} to {rows.stop - 1} cannot be read ({damage}{reason}); "
                 "the file is damaged or cut short: copy it again"
             ) from error
         out = decode(raw, self.metadata, bands)
@@ -217,15 +217,17 @@ def _mask_kind(dataset: DatasetReader) -> Literal["none", "dataset", "bands"]:
 
 def _unreadable(dataset: DatasetReader, band: int, row: int, col: int) -> tuple[int, int] | None:
     """First and last byte of a block, by its numbers, if it cannot be read and the format tells where it stands."""
-    place = [dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")]
-    if None in place:
+    offset_and_size = [
+        dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")
+    ]
+    if None in offset_and_size:
         return None
     height, width = dataset.block_shapes[band - 1]
     block = Window(col * width, row * height, width, height).intersection(Window(0, 0, dataset.width, dataset.height))
     try:
         dataset.read(band, window=block)
     except RasterioError:
-        start, size = (int(value) for value in place)
+        start, size = (int(value) for value in offset_and_size)
         return start, start + size - 1
     return None
 
@@ -268,37 +270,37 @@ def _check_whole(dataset: DatasetReader, path: str) -> None:
     promised = 0
     for band in {1, dataset.count}:
         for col in range(-(-dataset.width // width)):
-            place = [
+            offset_and_size = [
                 int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{last_row}", "TIFF", bidx=band) or 0)
                 for what in ("OFFSET", "SIZE")
             ]
-            promised = max(promised, sum(place))
+            promised = max(promised, sum(offset_and_size))
     if promised > size:
         raise CubeError(f"{path}: {size} bytes, but its last block ends at {promised}: it was cut short; copy it again")
 
 
-def _metadata(dataset: DatasetReader, place: Georeference, stored: np.dtype[Any], name: str) -> Metadata:
+def _metadata(dataset: DatasetReader, located: Georeference, stored: np.dtype[Any], name: str) -> Metadata:
     masks = _masks(dataset)
-    known, notes = _spectral_besides(masks, dataset, name)
+    described, notes = _spectral_besides(masks, dataset, name)
     nodata, band_nodata, odd = _nodata(dataset)
     names = dataset.descriptions
-    missing = unknown_wavelengths(known.wavelength, dataset.count)
+    missing = unknown_wavelengths(described.wavelength, dataset.count)
     return Metadata(
         driver=dataset.driver,
         stored_dtype=stored,
         interleave=_INTERLEAVE.get(dataset.interleaving.value.lower()) if dataset.interleaving else None,
-        grid=place.grid,
-        wavelength=known.wavelength,
-        fwhm=known.fwhm,
-        good=known.good_bands(dataset.count),
+        grid=located.grid,
+        wavelength=described.wavelength,
+        fwhm=described.fwhm,
+        good=described.good_bands(dataset.count),
         nodata=nodata,
         band_nodata=band_nodata,
         scale=_unless(dataset.scales, 1.0),
         offset=_unless(dataset.offsets, 0.0),
         band_names=tuple(text or "" for text in names) if any(names) else None,
         masks=masks if masks.any() else None,
-        warnings=(*place.warnings, *known.warnings, *missing, *notes, *odd),
-        assumed=(*place.assumed, *known.assumed),
+        warnings=(*located.warnings, *described.warnings, *missing, *notes, *odd),
+        assumed=(*located.assumed, *described.assumed),
     )
 
 
@@ -342,7 +344,7 @@ def _spectral_besides(
     """What is known of the bands; nothing of masks, of which no list of wavelengths speaks."""
     if not masks.any() or masks.all():
         return _spectral(dataset, name)
-    known, notes = _spectral(_SomeBands(dataset, tuple((np.flatnonzero(~masks) + 1).tolist())), name)
+    described, notes = _spectral(_SomeBands(dataset, tuple((np.flatnonzero(~masks) + 1).tolist())), name)
 
     def on_all(values: npt.NDArray[Any] | None, missing: float | bool) -> npt.NDArray[Any] | None:
         if values is None:
@@ -351,8 +353,8 @@ def _spectral_besides(
         out[~masks] = values
         return out
 
-    wavelength, fwhm = on_all(known.wavelength, np.nan), on_all(known.fwhm, np.nan)
-    return replace(known, wavelength=wavelength, fwhm=fwhm, good=on_all(known.good, True)), notes
+    wavelength, fwhm = on_all(described.wavelength, np.nan), on_all(described.fwhm, np.nan)
+    return replace(described, wavelength=wavelength, fwhm=fwhm, good=on_all(described.good, True)), notes
 
 
 def _nodata(dataset: DatasetReader) -> tuple[float | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
@@ -379,7 +381,7 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
     """
     found: list[Spectral] = []
     failed: list[CubeError] = []
-    places: list[Callable[[], Spectral]] = [
+    readers: list[Callable[[], Spectral]] = [
         lambda: _of_bands(dataset, name, None),
         lambda: _of_bands(dataset, name, "ENVI"),
         lambda: _of_dataset(dataset, name, "ENVI"),
@@ -390,18 +392,18 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
         lambda: from_names(dataset.descriptions),
         lambda: _of_bands(dataset, name, "IMAGERY"),
     ]
-    for place in places:
+    for read in readers:
         try:
-            found.append(place())
+            found.append(read())
         except CubeError as error:
             failed.append(error)
-    known = first_known(found)
+    best = first_known(found)
     aux = f"{name}.aux.xml"
     hint = f"it may stand in {aux}: delete that file if it is stale"
-    stale = exists(aux) and (bool(failed) or any("left aside" in line for line in known.warnings))
-    if failed and known.wavelength is None:
+    stale = exists(aux) and (bool(failed) or any("left aside" in line for line in best.warnings))
+    if failed and best.wavelength is None:
         raise CubeError(f"{failed[0]} ({hint})" if stale else str(failed[0]))
-    return known, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
+    return best, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
 
 
 def _of_dataset(dataset: DatasetReader | _SomeBands, name: str, namespace: str | None) -> Spectral:
@@ -425,8 +427,8 @@ def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | N
     units = {fields_of_band.get("wavelength units", "") for fields_of_band in bands}
     if len(units) == 1:
         fields["wavelength units"] = units.pop()
-    known = spectral(fields, dataset.count, name)
-    return replace(known, warnings=(*known.warnings, *notes))
+    described = spectral(fields, dataset.count, name)
+    return replace(described, warnings=(*described.warnings, *notes))
 
 
 def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str | None) -> dict[str, str]:
@@ -444,8 +446,8 @@ def _of_enmap(name: str, bands: int) -> Spectral:
     metadata = find_enmap_metadata(Path(name)) if exists(name) else None
     if metadata is None:
         return Spectral()
-    known = enmap_bands(metadata)
-    fields = {"wavelength": known.wavelength, "fwhm": known.fwhm}
+    product = enmap_bands(metadata)
+    fields = {"wavelength": product.wavelength, "fwhm": product.fwhm}
     texts = {key: [repr(float(value)) for value in values] for key, values in fields.items()}
     return spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
 

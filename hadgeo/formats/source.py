@@ -420,15 +420,15 @@ def _decode(
 
 def _pieces(shape: Sequence[int], itemsize: int) -> Iterator[tuple[slice, slice, slice]]:
     """Cut an array into pieces of about `PIECE_BYTES`, in the order of its memory."""
-    line = max(shape[2] * itemsize, 1)
-    lines = max(PIECE_BYTES // line, 1)
-    slabs = max(lines // shape[1], 1)
-    lines = min(lines, shape[1])
+    row_bytes = max(shape[2] * itemsize, 1)
+    rows = max(PIECE_BYTES // row_bytes, 1)
+    slabs = max(rows // shape[1], 1)
+    rows = min(rows, shape[1])
     for i in range(0, shape[0], slabs):
-        for j in range(0, shape[1], lines):
+        for j in range(0, shape[1], rows):
             yield (
                 slice(i, min(i + slabs, shape[0])),
-                slice(j, min(j + lines, shape[1])),
+                slice(j, min(j + rows, shape[1])),
                 slice(0, shape[2]),
             )
 

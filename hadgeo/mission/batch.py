@@ -206,15 +206,15 @@ def run_batch(
         raise ParameterError("no line to detect on; name some, or give a table with --table")
     make_detector(detector, dict(parameters or {}))
     given = None if model is None else load_model(model)
-    where = Path(folder)
-    _check_folder(where, overwrite=overwrite)
+    home = Path(folder)
+    _check_folder(home, overwrite=overwrite)
     settings = _Settings(
         detector, parameters or {}, bands, device, memory, reading, mask, resample_bands, overwrite, cluster
     )
-    with _folder_made(where), PartFolder(where / "batch"):
+    with _folder_made(home), PartFolder(home / "batch"):
         if mosaic is not None:
             check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
-        run = _Run(where, settings, watch or Unwatched())
+        run = _Run(home, settings, watch or Unwatched())
         return run.all(lines, given, fit_on, None if mosaic is None else Path(mosaic))
 
 

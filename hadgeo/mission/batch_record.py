@@ -39,8 +39,8 @@ class BatchRecord:
 
     def _read(self) -> None:
         try:
-            known = json.loads(self._path.read_text("utf-8"))
-            self.model, self._maps = dict(known["model"]), {name: dict(one) for name, one in known["maps"].items()}
+            content = json.loads(self._path.read_text("utf-8"))
+            self.model, self._maps = dict(content["model"]), {name: dict(one) for name, one in content["maps"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise OutputError(
                 f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
@@ -59,8 +59,8 @@ class BatchRecord:
 
     def is_finished(self, name: str, wanted: Mapping[str, Any], path: Path) -> bool:
         """Whether a map is there as it was finished with these settings."""
-        known = self._maps.get(name, {})
-        return path.is_file() and _same(known.get("settings"), wanted) and known.get("bytes") == path.stat().st_size
+        entry = self._maps.get(name, {})
+        return path.is_file() and _same(entry.get("settings"), wanted) and entry.get("bytes") == path.stat().st_size
 
     def is_begun(self, name: str, begun: Mapping[str, Any]) -> bool:
         """Whether a map was begun with these settings, and not finished."""
@@ -98,12 +98,12 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def describe_difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def describe_difference(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """How settings differ, for people."""
-    if not known:
+    if not earlier:
         return "no batch has made it"
-    return differences(known, _plain(wanted)) or "it was changed since"
+    return differences(earlier, _plain(wanted)) or "it was changed since"
 
 
-def _same(known: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    return known is not None and _plain(known) == _plain(wanted)
+def _same(earlier: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    return earlier is not None and _plain(earlier) == _plain(wanted)

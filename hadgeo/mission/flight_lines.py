@@ -103,15 +103,15 @@ def read_flight_lines(
         ParameterError: It cannot be read, or a heading or a row is wrong; the message says in which line.
     """
     table, folder = Path(path), Path(folder)
-    lines, places = [], []
+    lines, origins = [], []
     for number, row in _rows(table):
-        place = f"{table}: line {number}"
-        lines.append(_line(row, place, table.parent, folder))
-        _check_detector(lines[-1], place, detector, parameters or {})
-        places.append(place)
+        origin = f"{table}: line {number}"
+        lines.append(_line(row, origin, table.parent, folder))
+        _check_detector(lines[-1], origin, detector, parameters or {})
+        origins.append(origin)
     if not lines:
         raise ParameterError(f"{table}: no line in it; below the headings, give one row for each scene")
-    _check_distinct(lines, places)
+    _check_distinct(lines, origins)
     return lines
 
 
@@ -140,8 +140,8 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _check_headings(headings: Sequence[str], table: Path) -> None:
     for heading in headings:
-        known = heading in _COLUMNS or (heading.startswith(_PARAMETER) and heading != _PARAMETER)
-        if not known:
+        allowed = heading in _COLUMNS or (heading.startswith(_PARAMETER) and heading != _PARAMETER)
+        if not allowed:
             raise ParameterError(
                 f"{table}: line 1: unknown heading {heading!r}; known are {', '.join(_COLUMNS)} and p.NAME"
             )
@@ -151,13 +151,13 @@ def _check_headings(headings: Sequence[str], table: Path) -> None:
         raise ParameterError(f"{table}: line 1: no heading 'scene'; the first line names the columns")
 
 
-def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> FlightLine:
+def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> FlightLine:
     if not row["scene"]:
-        raise ParameterError(f"{place}: no scene; name its file")
+        raise ParameterError(f"{origin}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
     output = row.get("output")
     if output and Path(output).suffix.lower() not in (".tif", ".tiff"):
-        raise ParameterError(f"{place}: a map is a GeoTIFF; let the output {output} end in .tif")
+        raise ParameterError(f"{origin}: a map is a GeoTIFF; let the output {output} end in .tif")
     return FlightLine(
         scene,
         folder / output if output else _default_map(scene, folder),
@@ -171,27 +171,27 @@ def _line(row: Mapping[str, str], place: str, beside: Path, folder: Path) -> Fli
     )
 
 
-def _check_detector(line: FlightLine, place: str, detector: str, parameters: Mapping[str, str]) -> None:
+def _check_detector(line: FlightLine, origin: str, detector: str, parameters: Mapping[str, str]) -> None:
     try:
         make_detector(line.detector or detector, line.parameters_with(detector, parameters))
     except HadgeoError as error:
-        raise type(error)(f"{place}: {error}") from None
+        raise type(error)(f"{origin}: {error}") from None
 
 
 def _default_map(scene: str, folder: Path) -> Path:
     return folder / f"{Path(scene).stem}_anomaly.tif"
 
 
-def _check_distinct(lines: Sequence[FlightLine], places: Sequence[str]) -> None:
+def _check_distinct(lines: Sequence[FlightLine], origins: Sequence[str]) -> None:
     """Refuse maps that would take each other's place, or a scene's."""
     seen: dict[Path, str] = {}
-    scenes = {Path(line.scene).resolve(): place for line, place in zip(lines, places, strict=True)}
-    for line, place in zip(lines, places, strict=True):
+    scenes = {Path(line.scene).resolve(): origin for line, origin in zip(lines, origins, strict=True)}
+    for line, origin in zip(lines, origins, strict=True):
         key = line.map.resolve()
         if key in seen:
             raise ParameterError(
-                f"{place} and {seen[key]} would have the same map, {line.map}; name another as output in a --table"
+                f"{origin} and {seen[key]} would have the same map, {line.map}; name another as output in a --table"
             )
         if key in scenes:
-            raise ParameterError(f"{place}: its map {line.map} would replace the scene of {scenes[key]}")
-        seen[key] = place
+            raise ParameterError(f"{origin}: its map {line.map} would replace the scene of {scenes[key]}")
+        seen[key] = origin

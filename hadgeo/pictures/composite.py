@@ -95,8 +95,8 @@ def _nearest(wanted: tuple[float, float, float], metadata: Metadata, total: int)
     good = np.array(default_bands(total, centres, metadata.good).indices, dtype=np.intp)
     if centres is None or not good.size:
         return None
-    known = centres[np.isfinite(centres)]
-    spacing = float(np.median(np.abs(np.diff(known)))) if known.size > 1 else 0.0
+    finite = centres[np.isfinite(centres)]
+    spacing = float(np.median(np.abs(np.diff(finite)))) if finite.size > 1 else 0.0
     distance = np.abs(centres[good][None, :] - np.array(wanted)[:, None])
     if distance.min(axis=1).max() > max(_TOLERANCE_NM, spacing / 2):
         return None

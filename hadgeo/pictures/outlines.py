@@ -97,11 +97,11 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     shapes = shapely.transform(shapes, lambda points: _to_pixels(points, path, meta["crs"], scene.grid))
     parts, shape_of_part = shapely.get_parts(shapes, return_index=True)
     # Points and lines have no ring.
-    lines, part_of_line = shapely.get_rings(parts, return_index=True)
-    rings = [shapely.get_coordinates(line) for line in lines]
+    ring_shapes, part_of_ring = shapely.get_rings(parts, return_index=True)
+    rings = [shapely.get_coordinates(ring) for ring in ring_shapes]
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-    return Outlines(rings, shape_of_part[part_of_line], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
+    return Outlines(rings, shape_of_part[part_of_ring], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
 
 
 def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, grid: Grid) -> Points:

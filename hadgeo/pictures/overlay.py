@@ -81,17 +81,17 @@ def ramp_of(pooled: npt.NDArray[np.float32], cell: tuple[float, float]) -> Ramp 
     Returns:
         None where no cell scores higher than the others.
     """
-    known = pooled[np.isfinite(pooled)]
-    if not known.size or known.min() == known.max():
+    finite = pooled[np.isfinite(pooled)]
+    if not finite.size or finite.min() == finite.max():
         return None
     # Dots of nine cells would cover half of the picture if one cell in twenty had one.
     percentiles = _PERCENTILES[1:] if min(cell) < _DOT else _PERCENTILES
-    wanted = [p for p in percentiles if known.size * (1 - p / 100) >= 2]
-    marks = {float(score): f"{p:g} %" for p, score in zip(wanted, np.percentile(known, wanted), strict=True)}
+    wanted = [p for p in percentiles if finite.size * (1 - p / 100) >= 2]
+    marks = {float(score): f"{p:g} %" for p, score in zip(wanted, np.percentile(finite, wanted), strict=True)}
     # Equal percentiles fall on one mark, the highest of them.
-    marks[float(known.max())] = "max"
+    marks[float(finite.max())] = "max"
     if len(marks) < 2:
-        marks[float(known.min())] = "min"
+        marks[float(finite.min())] = "min"
     scores = sorted(marks)
     heights = np.linspace(0, 1, len(scores))
     return Ramp(tuple(scores), tuple(heights.tolist()), tuple(marks[score] for score in scores))
@@ -124,10 +124,10 @@ def laid_over(
     """
     alpha: npt.NDArray[np.float32] = np.minimum(heights / _OPAQUE_FROM, 1)[..., None]
     index = np.rint(heights * (len(ramp_colours) - 1)).astype(np.intp)
-    known = np.isfinite(colours.sum(axis=2))
-    under = np.where(known[..., None], colours, np.float32(1))
+    visible = np.isfinite(colours.sum(axis=2))
+    under = np.where(visible[..., None], colours, np.float32(1))
     blended = np.empty((*heights.shape, 4), dtype=np.float32)
     blended[..., :3] = under * (1 - alpha) + ramp_colours[index] * alpha
-    blended[..., 3] = np.where(known, 1, alpha[..., 0])
+    blended[..., 3] = np.where(visible, 1, alpha[..., 0])
     picture: npt.NDArray[np.uint8] = np.rint(blended * 255).astype(np.uint8)
     return picture

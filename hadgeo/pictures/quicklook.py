@@ -101,12 +101,12 @@ def quicklook(
     target = Path(out)
     inputs = [*source.files, *(Path(path) for path in (scores, polygons) if path is not None)]
     kind = _check_out(target, inputs, overwrite=overwrite)
-    known = source.metadata
-    colours = colour_bands(known, source.shape[0], rgb)
+    metadata = source.metadata
+    colours = colour_bands(metadata, source.shape[0], rgb)
     shape = source.shape[1:]
     score_map = None if scores is None else _scores_of(source, scores)
-    outlines = None if polygons is None else read_outlines(polygons, known)
-    ground = ground_of(known.grid)
+    outlines = None if polygons is None else read_outlines(polygons, metadata)
+    ground = ground_of(metadata.grid)
     layout = lay_out(shape, ground.aspect, size)
     about = _about(colours.label, layout, score_map, outlines)
     page = Page(layout, shape, title if title is not None else Path(source.path).name, about)
@@ -170,15 +170,15 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
 
 def _about(colours: str, layout: Layout, scores: ScoreMap | None, outlines: Outlines | None) -> str:
     """The line below the title."""
-    facts = [colours]
+    parts = [colours]
     if layout.step > 1:
-        facts.append(f"every {_ordinal(layout.step)} pixel")
+        parts.append(f"every {_ordinal(layout.step)} pixel")
     if scores is not None:
         score = f"{scores.detector} score" if scores.detector else "score"
-        facts.append(score if layout.step == 1 else f"highest {score} of {layout.step} x {layout.step}")
+        parts.append(score if layout.step == 1 else f"highest {score} of {layout.step} x {layout.step}")
     if outlines is not None:
-        facts.append(f"{outlines.count} polygon{'s' if outlines.count != 1 else ''}")
-    return "  ·  ".join(facts)
+        parts.append(f"{outlines.count} polygon{'s' if outlines.count != 1 else ''}")
+    return "  ·  ".join(parts)
 
 
 def _ordinal(number: int) -> str:

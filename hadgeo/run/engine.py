@@ -144,7 +144,7 @@ def detect(
         PosixPath('line_anomaly.tif')
     """
     clock = Clock()
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     source = as_source(cube)
     target = output_path(source, out)
     task = Task(
@@ -152,8 +152,8 @@ def detect(
         stamp_of(source),
         detector if isinstance(detector, Model) else None,
         _unfitted(detector, parameters),
-        where,
-        where if cluster is None else cluster.device(device),
+        torch_device,
+        torch_device if cluster is None else cluster.device(device),
         north_up,
     )
     check_output(
@@ -176,7 +176,7 @@ def detect(
             )
         if earlier is not None:
             check_same_run(earlier, plan.settings, folder)
-        announce(progress, where, plan.bands_told)
+        announce(progress, torch_device, plan.bands_told)
         progress.message(describe(plan.expected))
         with clock.stage("fit") if task.model is None else nullcontext():
             fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
@@ -184,7 +184,7 @@ def detect(
         with _writer(target, plan, fitted, folder) as writer:
             job = ScoreJob(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
             with clock.stage("score"):
-                scorer = WindowScorer(plan.source, plan.selection.indices, fitted, where, holes)
+                scorer = WindowScorer(plan.source, plan.selection.indices, fitted, torch_device, holes)
                 score(job, scorer, pool if cluster is None else cluster, device, progress)
             with clock.stage("write"):
                 job.finish()

@@ -164,20 +164,20 @@ def _seconds(
     source: Source, detector: Detector[Any], selection: BandSelection, device: torch.device, *, fitted: bool
 ) -> float:
     rows, cols = source.shape[1:]
-    place = _place(source, selection)
+    trial = _trial_window(source, selection)
     seconds = 0.0
     if not fitted:
         steps = detector.training_steps
         detector = detector.shortened(_TRIAL_STEPS)
         clock = _TrialClock()
-        scene = Scene(Cropped(source, place.rows, place.cols), selection.indices)
+        scene = Scene(Cropped(source, trial.rows, trial.cols), selection.indices)
         with ThreadPoolExecutor(READERS) as pool:
             detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
         # Steps cost the same whatever the size of the scene; a pass over it grows with it.
-        seconds += clock.seconds(Stage.STATISTICS) * rows * cols / place.pixels
+        seconds += clock.seconds(Stage.STATISTICS) * rows * cols / trial.pixels
         seconds += clock.step_seconds() * steps
     scorer = WindowScorer(source, selection.indices, detector, device)
-    window = pad(place, detector.halo, (rows, cols))
+    window = pad(trial, detector.halo, (rows, cols))
     scorer(window)
     start = time.perf_counter()
     scorer(window)
@@ -203,18 +203,18 @@ def _fit_bytes(source: Source, detector: Detector[Any], selection: BandSelection
     return passing + detector.fit_bytes(bands, pixels)
 
 
-def _place(source: Source, selection: BandSelection) -> Window:
+def _trial_window(source: Source, selection: BandSelection) -> Window:
     """The middle of a scene, or where that is mostly nodata the fullest of some pieces spread over it."""
     rows, cols = source.shape[1:]
     pieces = list(tile((rows, cols), (_TRIAL_SIDE, _TRIAL_SIDE)))
     spread = np.unique(np.linspace(0, len(pieces) - 1, min(_TRIAL_PLACES, len(pieces))).round().astype(int))
     bands = band_index(selection.indices, source.shape[0])
     best, most = _middle(rows, cols), -1
-    for place in (best, *(pieces[i] for i in spread)):
-        valid = int(valid_pixels(torch.from_numpy(source.read(place.rows, place.cols, bands))).sum())
+    for piece in (best, *(pieces[i] for i in spread)):
+        valid = int(valid_pixels(torch.from_numpy(source.read(piece.rows, piece.cols, bands))).sum())
         if valid > most:
-            best, most = place, valid
-        if valid >= place.pixels / 2:
+            best, most = piece, valid
+        if valid >= piece.pixels / 2:
             break
     return best
 

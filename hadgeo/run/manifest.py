@@ -198,11 +198,11 @@ def _unchanged(record: FileRecord) -> bool:
 
 
 def _describe(path: Path, *, hashed: bool = False) -> FileRecord:
-    facts = path.stat()
+    status = path.stat()
     return FileRecord(
         path=str(path.absolute()),
-        bytes=facts.st_size,
-        modified=datetime.fromtimestamp(facts.st_mtime, UTC),
+        bytes=status.st_size,
+        modified=datetime.fromtimestamp(status.st_mtime, UTC),
         sha256=_sha256(path) if hashed else None,
     )
 

@@ -178,8 +178,8 @@ def check_same_run(earlier: Journal, settings: Mapping[str, Any], folder: PartFo
     Raises:
         OutputError: The earlier run had other settings, or another input.
     """
-    told = {key: value for key, value in earlier.settings.items() if key in settings}
-    different = differences(told, settings)
+    earlier_settings = {key: value for key, value in earlier.settings.items() if key in settings}
+    different = differences(earlier_settings, settings)
     if different:
         raise OutputError(
             f"{folder.path} is of a run with other settings ({different}); "

@@ -69,7 +69,7 @@ def train(
     if not scenes:
         raise OutputError(f"{out}: no scene to train on; name at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     target = Path(out)
     check_output(target, overwrite=overwrite)
     sources = [as_source(scene) for scene in scenes]
@@ -84,9 +84,13 @@ def train(
         indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
         check_alike(source, indices.tolist(), level)
         fitted_on.append(Scene(source, indices.tolist()))
-    announce(progress, where, str(selection))
+    announce(progress, torch_device, str(selection))
     with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
-        chosen.fit(Sample(*fitted_on, executor=pool, device=where, progress=progress), device=where, progress=progress)
+        chosen.fit(
+            Sample(*fitted_on, executor=pool, device=torch_device, progress=progress),
+            device=torch_device,
+            progress=progress,
+        )
     model = Model(
         chosen,
         spectrum,
@@ -95,7 +99,7 @@ def train(
         scenes=tuple(Path(source.path).name for source in sources),
         loss=tuple(float(value) for value in chosen.loss_),
     )
-    return _write(target, model, where)
+    return _write(target, model, torch_device)
 
 
 def _each(scenes: SceneLike | Sequence[SceneLike]) -> Sequence[SceneLike]:
