@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import print_json
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+    from hadgeo.formats.source import Source
+
+#: Stored bytes of a scene whose pixels without data are counted; a larger one takes too long for what is only a look.
+_COUNTED_BYTES = 2**26
 
 
 @click.command("info")
@@ -64,12 +73,13 @@ def command(
             _print(facts)
 
 
-def _facts(source: Any) -> dict[str, Any]:
-    """Everything known without reading pixels, as plain values."""
+def _facts(source: Source) -> dict[str, Any]:
+    """Everything known of a cube, as plain values; only of a small one are pixels read."""
+    from hadgeo.errors import ReadError
+
     metadata = source.metadata
     bands, rows, cols = source.shape
-    wavelength, good = metadata.wavelength, metadata.good
-    return {
+    facts = {
         "file": source.path,
         "driver": metadata.driver,
         "interleave": metadata.interleave,
@@ -80,13 +90,54 @@ def _facts(source: Any) -> dict[str, Any]:
         "bytes": bands * rows * cols * metadata.stored_dtype.itemsize,
         "crs": metadata.crs.to_string() if metadata.crs else None,
         "transform": list(metadata.transform)[:6] if metadata.georeferenced else None,
-        "wavelength_nm": _rounded(wavelength),
+        "top_bearing": _bearing(metadata.transform) if metadata.georeferenced else None,
+        "mirrored": metadata.transform.determinant > 0 if metadata.georeferenced else None,
+        "wavelength_nm": _rounded(metadata.wavelength),
         "fwhm_nm": _rounded(metadata.fwhm),
-        "bad_bands": None if good is None else [i + 1 for i, g in enumerate(good) if not g],
+        "bad_bands": None if metadata.good is None else [i + 1 for i, good in enumerate(metadata.good) if not good],
         "nodata": _finite(metadata.nodata),
+        "band_nodata": _rounded(metadata.band_nodata),
+        "mask_bands": [band + 1 for band in _mask_bands(source)],
+        "empty_pixels": None,
+        "read_as": source.variant,
         "warnings": list(metadata.warnings),
         "assumed": list(metadata.assumed),
     }
+    if facts["bytes"] <= _COUNTED_BYTES:
+        try:
+            facts["empty_pixels"] = _empty_pixels(source)
+        except ReadError as error:
+            facts["warnings"].append(str(error))
+    return facts
+
+
+def _bearing(transform: Affine) -> float:
+    """Where the first row lies, seen from the last: degrees from north on the map, clockwise."""
+    bearing: float = math.degrees(math.atan2(-transform.b, -transform.e)) % 360
+    return round(bearing, 6) % 360
+
+
+def _mask_bands(source: Source) -> Iterator[int]:
+    """Bands of the file that are masks, and no part of the cube."""
+    from hadgeo.formats.mask_bands import MaskedByBands
+    from hadgeo.formats.source import DerivedSource
+
+    while isinstance(source, DerivedSource):
+        if isinstance(source, MaskedByBands):
+            yield from source.mask_bands
+        source = source.source
+
+
+def _empty_pixels(source: Source) -> int:
+    """How many pixels have no data in any band."""
+    import numpy as np
+
+    from hadgeo.formats.source import PIECE_BYTES
+
+    bands, rows, cols = source.shape
+    step = max(16 * PIECE_BYTES // (bands * cols * source.dtype.itemsize), 1)
+    strips = (slice(row, min(row + step, rows)) for row in range(0, rows, step))
+    return sum(int(np.isnan(source.read(strip, slice(0, cols))).all(axis=0).sum()) for strip in strips)
 
 
 def _rounded(values: Any) -> list[float | None] | None:
@@ -100,16 +151,14 @@ def _finite(value: float | None) -> float | str | None:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    wavelength = [value for value in facts["wavelength_nm"] or () if value is not None]
-    spectrum = f"{wavelength[0]:g} to {wavelength[-1]:g} nm" if wavelength else "wavelengths unknown"
     lines = {
         "file": facts["file"],
         "format": " ".join(str(facts[k]) for k in ("driver", "interleave", "stored_type") if facts[k]),
         "size": f"{facts['bands']} bands x {facts['rows']} rows x {facts['columns']} columns, {_size(facts['bytes'])}",
         "crs": facts["crs"] or "none",
-        "transform": ", ".join(f"{v:.10g}" for v in facts["transform"]) if facts["transform"] else "none",
-        "spectrum": spectrum,
-        "nodata": "none" if facts["nodata"] is None else facts["nodata"],
+        "transform": _place(facts),
+        "spectrum": _spectrum(facts),
+        "nodata": _nodata(facts),
     }
     if "bands_used" in facts:
         lines["bands used"] = f"{facts['bands_used']['numbers']}: {facts['bands_used']['why']}"
@@ -126,6 +175,44 @@ def _print(facts: dict[str, Any]) -> None:
         )
     for name, value in lines.items():
         click.echo(f"{name:>10}  {value}")
+
+
+def _place(facts: dict[str, Any]) -> str:
+    if facts["transform"] is None:
+        return "none"
+    sides = {0.0: "north", 90.0: "east", 180.0: "south", 270.0: "west"}
+    bearing = facts["top_bearing"]
+    side = f"the first row lies {sides[bearing]}" if bearing in sides else f"the first row lies at {bearing:g}°"
+    mirrored = ", mirrored" if facts["mirrored"] else ""
+    return f"{', '.join(f'{v:.10g}' for v in facts['transform'])} ({side}{mirrored})"
+
+
+def _spectrum(facts: dict[str, Any]) -> str:
+    known = [value for value in facts["wavelength_nm"] or () if value is not None]
+    if not known:
+        return "wavelengths unknown"
+    lost = facts["bands"] - len(known)
+    widths = [value for value in facts["fwhm_nm"] or () if value is not None]
+    return (
+        f"{min(known):g} to {max(known):g} nm"
+        + (f", {min(widths):g} to {max(widths):g} nm wide" if widths else "")
+        + (f", unknown for {lost} band{'s' * (lost != 1)}" if lost else "")
+    )
+
+
+def _nodata(facts: dict[str, Any]) -> str:
+    told = [value for value in facts["band_nodata"] or () if value is not None]
+    if facts["nodata"] is not None:
+        value = str(facts["nodata"])
+    elif told:
+        value = f"{min(told):g} to {max(told):g}, one a band"
+    else:
+        value = "none"
+    if facts["mask_bands"]:
+        where = f"where band {', '.join(map(str, facts['mask_bands']))} of the file is 0"
+        value = where if value == "none" else f"{value}, and {where}"
+    empty = facts["empty_pixels"]
+    return value if empty is None else f"{value}; {empty} of {facts['rows'] * facts['columns']} pixels are empty"
 
 
 def _size(count: float) -> str:
