@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 #: Warnings that name what a file lacks.
 NO_CRS, NO_TRANSFORM, NO_WAVELENGTHS = "no coordinate reference system", "no transform", "no wavelengths"
-NO_PLACE = (NO_CRS, NO_TRANSFORM)
 
 #: First and last, NaN where it is not known, and how many are not known.
 Spectrum = tuple[float, float, int]
@@ -203,9 +202,7 @@ ODD = {
         (f"odd/ang20150422t163638_corr_v1e_img_4000-4010_550-560.{end}" for end in ("hdr", "img")), _AVIRIS_2015
     ),
     **dict.fromkeys((f"odd/ang20150422t163638_corr_v1e_img_987_654.{end}" for end in ("hdr", "img")), _AVIRIS_PIXEL),
-    **dict.fromkeys(
-        (f"odd/f080702t01p00r08rdn_c_sc01_ort_img_123_456.{end}" for end in ("hdr", "img")), _AVIRIS_2008
-    ),
+    **dict.fromkeys((f"odd/f080702t01p00r08rdn_c_sc01_ort_img_123_456.{end}" for end in ("hdr", "img")), _AVIRIS_2008),
     "odd/NEON_D01_HARV_DP3_726000_4699000_reflectance_crop.tif": Expected(
         (426, 40, 40),
         {(0, 0, 0): 1030, (142, 20, 13): 2530, (425, 39, 39): 3294, (1, 39, 0): 290},
@@ -265,9 +262,7 @@ _NOWHERE = replace(BASE, crs=None, transform=None)
 #: 120 pixels in the corner of row 0 and column 0 are fill.
 _CORNER = replace(BASE, samples={(0, 0, 0): math.nan, (1, 2, 3): math.nan, (15, 20, 5): 1880}, empty=120)
 _REFLECTANCE = {(0, 0, 0): 0.1, (1, 2, 3): 0.1111, (15, 20, 5): 0.188}
-_EMIT = replace(
-    _NOWHERE, fwhm=(8.5, 8.5, 0), bad=4, warnings=("sensor's own geometry",)
-)
+_EMIT = replace(_NOWHERE, fwhm=(8.5, 8.5, 0), bad=4, warnings=("sensor's own geometry",))
 _IN_NM = "wavelengths of 0.45 to 2.2 cannot be nm as the file says: taken for µm"
 
 

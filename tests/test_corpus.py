@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from hadgeo.cli import cli
 from hadgeo.errors import CubeError
 from hadgeo.formats import Source, open_source
-from tests.corpus import FILES, NO_CRS, NO_PLACE, Expected, Refused, Spectrum
+from tests.corpus import FILES, Expected, Refused, Spectrum
 from tests.formats import container_files, envi_files
 from tests.formats.products import makers
 

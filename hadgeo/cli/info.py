@@ -79,7 +79,7 @@ def _facts(source: Source) -> dict[str, Any]:
 
     metadata = source.metadata
     bands, rows, cols = source.shape
-    facts = {
+    facts: dict[str, Any] = {
         "file": source.path,
         "driver": metadata.driver,
         "interleave": metadata.interleave,
