@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import print_json
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+    from hadgeo.formats.source import Source
+
+#: Stored bytes of a scene whose pixels without data are counted; a larger one takes too long for what is only a look.
+_COUNTED_BYTES = 2**26
 
 
 @click.command("info")
@@ -40,21 +49,21 @@ def command(
     from hadgeo.run.selection import usable_bands
 
     chosen = make_detector(detector, parameters)
-    torch_device = resolve_device(device)
+    where = resolve_device(device)
     source = scene_options.open_scene(file, given)
-    description = _description(source)
+    cube = _description(source)
     try:
         selection = usable_bands(source, bands)
-        description["bands_used"] = {
+        cube["bands_used"] = {
             "numbers": selection.numbers(),
             "count": len(selection.indices),
             "why": str(selection),
         }
         if not no_trial:
-            needed = estimate(source, chosen, selection, device=torch_device, memory=memory)
-            description["detect"] = {
+            needed = estimate(source, chosen, selection, device=where, memory=memory)
+            cube["detect"] = {
                 "detector": detector,
-                "device": describe_device(torch_device),
+                "device": describe_device(where),
                 "memory_bytes": needed.memory,
                 "disk_bytes": needed.disk,
                 "seconds": round(needed.seconds or 0, 1),
@@ -63,17 +72,18 @@ def command(
     finally:
         # What is known is most wanted where `detect` would refuse.
         if as_json:
-            print_json(description)
+            print_json(cube)
         else:
-            _print(description)
+            _print(cube)
 
 
-def _description(source: Any) -> dict[str, Any]:
-    """Everything known without reading pixels, as plain values."""
+def _description(source: Source) -> dict[str, Any]:
+    """Everything known of a cube, as plain values; only of a small one are pixels read."""
+    from hadgeo.errors import ReadError
+
     metadata = source.metadata
     bands, rows, cols = source.shape
-    wavelength, good = metadata.wavelength, metadata.good
-    return {
+    cube: dict[str, Any] = {
         "file": source.path,
         "driver": metadata.driver,
         "interleave": metadata.interleave,
@@ -84,13 +94,54 @@ def _description(source: Any) -> dict[str, Any]:
         "bytes": bands * rows * cols * metadata.stored_dtype.itemsize,
         "crs": metadata.crs.to_string() if metadata.crs else None,
         "transform": list(metadata.transform)[:6] if metadata.georeferenced else None,
-        "wavelength_nm": _rounded(wavelength),
+        "top_bearing": _bearing(metadata.transform) if metadata.georeferenced else None,
+        "mirrored": metadata.transform.determinant > 0 if metadata.georeferenced else None,
+        "wavelength_nm": _rounded(metadata.wavelength),
         "fwhm_nm": _rounded(metadata.fwhm),
-        "bad_bands": None if good is None else [i + 1 for i, g in enumerate(good) if not g],
+        "bad_bands": None if metadata.good is None else [i + 1 for i, good in enumerate(metadata.good) if not good],
         "nodata": _finite(metadata.nodata),
+        "band_nodata": _rounded(metadata.band_nodata),
+        "mask_bands": [band + 1 for band in _mask_bands(source)],
+        "empty_pixels": None,
+        "read_as": source.variant,
         "warnings": list(metadata.warnings),
         "assumed": list(metadata.assumed),
     }
+    if cube["bytes"] <= _COUNTED_BYTES:
+        try:
+            cube["empty_pixels"] = _empty_pixels(source)
+        except ReadError as error:
+            cube["warnings"].append(str(error))
+    return cube
+
+
+def _bearing(transform: Affine) -> float:
+    """Where the first row lies, seen from the last: degrees from north on the map, clockwise."""
+    bearing: float = math.degrees(math.atan2(-transform.b, -transform.e)) % 360
+    return round(bearing, 6) % 360
+
+
+def _mask_bands(source: Source) -> Iterator[int]:
+    """Bands of the file that are masks, and no part of the cube."""
+    from hadgeo.formats.mask_bands import MaskedByBands
+    from hadgeo.formats.source import DerivedSource
+
+    while isinstance(source, DerivedSource):
+        if isinstance(source, MaskedByBands):
+            yield from source.mask_bands
+        source = source.source
+
+
+def _empty_pixels(source: Source) -> int:
+    """How many pixels have no data in any band."""
+    import numpy as np
+
+    from hadgeo.formats.source import PIECE_BYTES
+
+    bands, rows, cols = source.shape
+    step = max(16 * PIECE_BYTES // (bands * cols * source.dtype.itemsize), 1)
+    strips = (slice(row, min(row + step, rows)) for row in range(0, rows, step))
+    return sum(int(np.isnan(source.read(strip, slice(0, cols))).all(axis=0).sum()) for strip in strips)
 
 
 def _rounded(values: Any) -> list[float | None] | None:
@@ -103,27 +154,24 @@ def _finite(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def _print(description: dict[str, Any]) -> None:
-    wavelength = [value for value in description["wavelength_nm"] or () if value is not None]
-    bands, height, width = (description[name] for name in ("bands", "rows", "columns"))
-    spectrum = f"{wavelength[0]:g} to {wavelength[-1]:g} nm" if wavelength else "wavelengths unknown"
+def _print(cube: dict[str, Any]) -> None:
     rows = {
-        "file": description["file"],
-        "format": " ".join(str(description[k]) for k in ("driver", "interleave", "stored_type") if description[k]),
-        "size": f"{bands} bands x {height} rows x {width} columns, {_size(description['bytes'])}",
-        "crs": description["crs"] or "none",
-        "transform": ", ".join(f"{v:.10g}" for v in description["transform"]) if description["transform"] else "none",
-        "spectrum": spectrum,
-        "nodata": "none" if description["nodata"] is None else description["nodata"],
+        "file": cube["file"],
+        "format": " ".join(str(cube[k]) for k in ("driver", "interleave", "stored_type") if cube[k]),
+        "size": f"{cube['bands']} bands x {cube['rows']} rows x {cube['columns']} columns, {_size(cube['bytes'])}",
+        "crs": cube["crs"] or "none",
+        "transform": _place(cube),
+        "spectrum": _spectrum(cube),
+        "nodata": _nodata(cube),
     }
-    if "bands_used" in description:
-        rows["bands used"] = f"{description['bands_used']['numbers']}: {description['bands_used']['why']}"
-    if description["assumed"]:
-        rows["assumed"] = ("\n" + " " * 12).join(description["assumed"])
-    if description["bad_bands"]:
-        rows["bad bands"] = f"{len(description['bad_bands'])} in the header"
-    if "detect" in description:
-        need = description["detect"]
+    if "bands_used" in cube:
+        rows["bands used"] = f"{cube['bands_used']['numbers']}: {cube['bands_used']['why']}"
+    if cube["assumed"]:
+        rows["assumed"] = ("\n" + " " * 12).join(cube["assumed"])
+    if cube["bad_bands"]:
+        rows["bad bands"] = f"{len(cube['bad_bands'])} in the header"
+    if "detect" in cube:
+        need = cube["detect"]
         rows["detect"] = (
             f"{need['detector']} on {need['device']}: about {_duration(need['seconds'])} and "
             f"{_size(need['memory_bytes'])} of memory, "
@@ -131,6 +179,44 @@ def _print(description: dict[str, Any]) -> None:
         )
     for name, value in rows.items():
         click.echo(f"{name:>10}  {value}")
+
+
+def _place(cube: dict[str, Any]) -> str:
+    if cube["transform"] is None:
+        return "none"
+    sides = {0.0: "north", 90.0: "east", 180.0: "south", 270.0: "west"}
+    bearing = cube["top_bearing"]
+    side = f"the first row lies {sides[bearing]}" if bearing in sides else f"the first row lies at {bearing:g}°"
+    mirrored = ", mirrored" if cube["mirrored"] else ""
+    return f"{', '.join(f'{v:.10g}' for v in cube['transform'])} ({side}{mirrored})"
+
+
+def _spectrum(cube: dict[str, Any]) -> str:
+    known = [value for value in cube["wavelength_nm"] or () if value is not None]
+    if not known:
+        return "wavelengths unknown"
+    lost = cube["bands"] - len(known)
+    widths = [value for value in cube["fwhm_nm"] or () if value is not None]
+    return (
+        f"{min(known):g} to {max(known):g} nm"
+        + (f", {min(widths):g} to {max(widths):g} nm wide" if widths else "")
+        + (f", unknown for {lost} band{'s' * (lost != 1)}" if lost else "")
+    )
+
+
+def _nodata(cube: dict[str, Any]) -> str:
+    fills = [value for value in cube["band_nodata"] or () if value is not None]
+    if cube["nodata"] is not None:
+        value = str(cube["nodata"])
+    elif fills:
+        value = f"{min(fills):g} to {max(fills):g}, one a band"
+    else:
+        value = "none"
+    if cube["mask_bands"]:
+        where = f"where band {', '.join(map(str, cube['mask_bands']))} of the file is 0"
+        value = where if value == "none" else f"{value}, and {where}"
+    empty = cube["empty_pixels"]
+    return value if empty is None else f"{value}; {empty} of {cube['rows'] * cube['columns']} pixels are empty"
 
 
 def _size(count: float) -> str:

@@ -41,12 +41,20 @@ class EnmapBands:
 
 
 def find_enmap_metadata(image: Path) -> Path | None:
-    """The ``...-METADATA.XML`` beside a ``...-SPECTRAL_IMAGE.TIF``, or None."""
+    """The ``...-METADATA.XML`` beside a ``...-SPECTRAL_IMAGE.TIF``, or None; DESIS has others of that name."""
     stem = _IMAGE.sub("", image.name)
     if stem == image.name:
         return None
     names = (image.with_name(f"{stem}{name}") for name in ("METADATA.XML", "METADATA.xml", "metadata.xml"))
-    return next((name for name in names if name.is_file()), None)
+    return next((name for name in names if name.is_file() and _of_enmap(name)), None)
+
+
+def _of_enmap(metadata: Path) -> bool:
+    try:
+        with metadata.open("rb") as file:
+            return b"bandID" in file.read(_LARGEST)
+    except OSError:
+        return False
 
 
 def enmap_bands(xml_path: Path) -> EnmapBands:

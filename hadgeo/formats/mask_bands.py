@@ -30,11 +30,14 @@ class MaskedByBands(BandSubset):
     Args:
         source: A cube with masks among its bands.
         masks: Which bands they are, one bool a band.
+
+    Attributes:
+        mask_bands: Their 0-based indices.
     """
 
     def __init__(self, source: Source, masks: npt.NDArray[np.bool_]) -> None:
         super().__init__(source, np.flatnonzero(~masks).tolist())
-        self._masks = np.flatnonzero(masks)
+        self.mask_bands: tuple[int, ...] = tuple(np.flatnonzero(masks).tolist())
         self.metadata = replace(self.metadata, masks=None)
         # A fill value is one of the samples: a mask may well hold the same number.
         if source.metadata.nodata is not None:
@@ -47,7 +50,7 @@ class MaskedByBands(BandSubset):
     ) -> npt.NDArray[np.floating[Any]]:
         """Read a window, its masks with it; see `Source.read`."""
         wanted = self.indices[bands]
-        block = self.source.read(rows, cols, np.concatenate([wanted, self._masks]))
+        block = self.source.read(rows, cols, np.concatenate([wanted, np.array(self.mask_bands)]))
         out, masks = block[: wanted.size], block[wanted.size :]
         # Not a number is no data either.
         masked = ~(np.abs(masks) > 0).all(axis=0)

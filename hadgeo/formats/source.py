@@ -227,6 +227,15 @@ class DerivedSource(Source):
 
     source: Source
 
+    @property
+    def reading(self) -> Reading:
+        """That of the other source: what was said of a file is kept in one place, however often it is wrapped."""
+        return self.source.reading
+
+    @reading.setter
+    def reading(self, reading: Reading) -> None:
+        self.source.reading = reading
+
     def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
         """Pass it on; see `Source.take_for_nodata`."""
         self.source.take_for_nodata(fill)
