@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from hadgeo.cli import cli
 from hadgeo.grid import turned
+from tests.formats.envi_files import write_envi
 from tests.support import background
 
 SHAPE = (30, 24)
