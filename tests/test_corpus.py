@@ -1,4 +1,4 @@
-"""Every file that hadgeo is tried on, held against what is right: axes, rows, place, nodata, wavelengths."""
+"""Every file that hadgeo is tried on, held against what is right: axes, rows, place, data or none, wavelengths."""
 
 from __future__ import annotations
 

@@ -254,11 +254,20 @@ def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
     grid, sizes = anomalies.grid, anomalies.groups.sizes
     if grid.unit is not None:
         return np.asarray(sizes * (grid.cell_area * grid.unit**2), dtype=np.float64)
-    if not grid.on_earth:
+    outlines = _in_degrees(anomalies)
+    if outlines is None:
         return np.full(len(sizes), np.nan)
     geod = pyproj.Geod(ellps="WGS84")
-    outlines = _moved(anomalies.outlines, grid.to_longitude_latitude)
     return np.array([abs(geod.geometry_area_perimeter(outline)[0]) for outline in outlines], dtype=np.float64)
+
+
+def _in_degrees(anomalies: Anomalies) -> Geometries | None:
+    """Outlines in longitude and latitude; None where a corner has none, as of metres that are called degrees."""
+    grid, outlines = anomalies.grid, anomalies.outlines
+    if not grid.on_earth:
+        return None
+    there = np.column_stack(grid.to_longitude_latitude(*shapely.get_coordinates(outlines).T))
+    return shapely.set_coordinates(outlines.copy(), there) if np.isfinite(there).all() else None
 
 
 def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
@@ -266,8 +275,9 @@ def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) 
     options, content = {}, io.BytesIO()
     # The newest version makes older GIS warn, and holds nothing that is needed here.
     dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
-    if driver == "GeoJSON" and anomalies.grid.on_earth:
-        outlines, crs = _moved(outlines, anomalies.grid.to_longitude_latitude), pyproj.CRS("EPSG:4326")
+    degrees = _in_degrees(anomalies) if driver == "GeoJSON" else None
+    if degrees is not None:
+        outlines, crs = degrees, pyproj.CRS("EPSG:4326")
         options["RFC7946"] = "YES"
     # The date in a GeoPackage: the same run gives the same bytes.
     date = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")

@@ -101,6 +101,7 @@ def list_hdf5(path: str, file: str) -> Container:
     """
     h5py = import_h5py(path)
     variables: dict[str, Variable] = {}
+    lost: list[str] = []
     with open_hdf5(path, file) as opened:
         groups = {"": _attributes(opened)}
         netcdf = "_NCProperties" in opened.attrs
@@ -115,13 +116,14 @@ def list_hdf5(path: str, file: str) -> Container:
                 netcdf = netcdf or "_Netcdf4Dimid" in attrs
                 if not text(attrs.get("NAME", "")).startswith(_NO_VARIABLE):
                     array = Hdf5Array(str(Path(file).absolute()), key, item.shape, item.dtype, item.chunks)
-                    variables[key] = Variable(array, _dimensions(item, attrs), attrs)
+                    variables[key] = Variable(array, _dimensions(item, attrs, lost), attrs)
 
         try:
             opened.visititems(visit)
         except DAMAGE as error:
             raise CubeError(f"{path}: its contents cannot be listed ({error}); copy the file again") from error
-    return Container(path, "NetCDF 4" if netcdf else "HDF5", variables, groups)
+    notes = (f"scales of dimensions that are not in the file any more ({', '.join(lost[:3])}): left aside",)
+    return Container(path, "NetCDF 4" if netcdf else "HDF5", variables, groups, notes if lost else ())
 
 
 def _attributes(item: Any) -> dict[str, Any]:
@@ -135,15 +137,22 @@ def _attributes(item: Any) -> dict[str, Any]:
     return found
 
 
-def _dimensions(dataset: Any, attrs: dict[str, Any]) -> tuple[Dimension, ...]:
-    """Dimensions by their scales, which NetCDF 4 attaches to every axis, by their labels, or by what products write."""
+def _dimensions(dataset: Any, attrs: dict[str, Any], lost: list[str]) -> tuple[Dimension, ...]:
+    """Dimensions by their scales, which NetCDF 4 attaches to every axis, by their labels, or by what products write.
+
+    Scales that were deleted stay attached; axes of such are added to `lost`.
+    """
     told = [part.strip() for part in text(attrs.get("Dimension_Labels", "")).split(",")]
     dims = []
     for axis, scales in enumerate(dataset.dims):
         if dataset.ndim == 1 and text(attrs.get("CLASS", "")) == "DIMENSION_SCALE":
             key = dataset.name
         else:
-            key = scales[0].name if len(scales) else ""
+            try:
+                key = scales[0].name if len(scales) else ""
+            except (RuntimeError, OSError, KeyError):
+                lost.append(f"axis {axis} of {dataset.name}")
+                key = ""
         name = (key or "").rpartition("/")[2] or text(scales.label)
         dims.append(Dimension(name or (told[axis] if len(told) == dataset.ndim else ""), key or ""))
     return tuple(dims)

@@ -23,11 +23,16 @@ _MARKS = {
     "zip": (b"PK\x03\x04",),
     "7-Zip": (b"7z\xbc\xaf\x27\x1c",),
     "xz": (b"\xfd7zXZ\0",),
+    "bzip2": (b"BZh91AY&SY",),
     "Zstandard": (b"\x28\xb5\x2f\xfd",),
     "MATLAB": (b"MATLAB 5.0 MAT", b"MATLAB 7.3 MAT"),
     "PDF": (b"%PDF-",),
     "SQLite": (b"SQLite format 3\0",),
     "RIFF": (b"RIFF",),
+    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF\0",),
+    "NumPy": (b"\x93NUMPY",),
+    "a pointer of Git LFS": (b"version https://git-lfs",),
+    "HTML": (b"<!DOCTYPE html", b"<!doctype html", b"<html"),
     "PDS": (b"PDS_VERSION_ID", b"CCSD3Z", b"LBLSIZE=", b"Object = IsisCube"),
     "LAS": (b"LASF",),
     "XML": (b"<?xml", b"<VRTDataset", b"<GDAL"),
@@ -65,7 +70,7 @@ def foreign_format(file: Path, size: int | None = None) -> str | None:
         return "HDF5"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     for name, marks in _MARKS.items():
-        if start.startswith(marks) or (name in ("XML", "PDS") and text.startswith(marks)):
+        if start.startswith(marks) or (name in ("XML", "PDS", "HTML") and text.startswith(marks)):
             return name
     if actual == size:
         return None

@@ -112,8 +112,10 @@ def parse_map_info(text: str) -> MapInfo | str:
 
 
 def _number(text: str) -> float | None:
-    """A number, whatever unit stands behind it."""
+    """A number, whatever unit stands behind it, but no second one: a comma is missing then."""
     found = _NUMBER.match(text.strip())
+    if found and any(character.isdecimal() for character in text.strip()[found.end() :]):
+        return None
     value = float(found[0].replace("D", "e").replace("d", "e")) if found else math.nan
     return value if math.isfinite(value) else None
 
@@ -137,15 +139,23 @@ def locate(fields: Mapping[str, str], seen: Georeference, place: Literal["header
     factor = _TO_DEGREES.get(info.units, 1.0) if crs is not None and crs.is_geographic else 1.0
     transform = info.transform if factor == 1.0 else Affine(*(value * factor for value in info.transform[:6]))
     grid = Grid(seen.grid.shape, crs, transform)
-    odd = (*notes, *_oddities(info, grid), *_apart(info, grid, seen.grid, place))
+    odd = (*notes, *oddities(info, grid), *_apart(info, grid, seen.grid, place))
     if place == "gdal" and seen.grid.georeferenced:
         return Georeference(seen.grid, (*seen.warnings, *odd), (*seen.assumed, "placed as GDAL does, as was asked for"))
     lost = tuple(line for line in seen.warnings if line.startswith("GDAL"))
     return Georeference(grid, (*lost, *missing(grid), *odd), (*seen.assumed, *assumed))
 
 
-def _oddities(info: MapInfo, grid: Grid) -> list[str]:
-    """What a header may mean, and hardly does."""
+def oddities(info: MapInfo, grid: Grid) -> list[str]:
+    """What a header may mean, and hardly does.
+
+    Args:
+        info: What it says.
+        grid: The grid that follows from it.
+
+    Returns:
+        One line for each.
+    """
     notes = []
     if min(info.size) < 0:
         notes.append(

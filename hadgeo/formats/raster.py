@@ -476,7 +476,8 @@ class GdalFormat:
             if exists(name) and file.is_dir():
                 # Some formats are folders (Zarr, Sentinel-2 .SAFE), and GDAL does not know this one.
                 raise CubeError(f"{name}: a folder, not a cube; give a file in it") from None
-            if exists(name) and file.suffix.lower() in RAW_SUFFIXES and "not a raster" in str(error):
+            raw = exists(name) and file.suffix.lower() in RAW_SUFFIXES and foreign_format(file) is None
+            if raw and "not a raster" in str(error):
                 expected = " or ".join(dict.fromkeys(h.name for h in header_names(file) if h.suffix == ".hdr"))
                 raise CubeNotFoundError(
                     f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} beside it"

@@ -164,6 +164,9 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     if not fits:
         return None, f"widths of {_span(widths[valid])} fit the wavelengths in no unit: left aside"
     factor = fits[0]
+    each = _each_width(widths, valid, wavelength)
+    if each is not None:
+        return each, f"widths of {_span(widths[valid])} in nm and µm: each taken by its magnitude"
     note = None
     if named is not None and factor != named:
         note = (
@@ -171,6 +174,18 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
             f"taken for {_NAMES[factor]}"
         )
     return np.where(valid, times(widths, factor), np.nan), note
+
+
+def _each_width(widths: Values, valid: npt.NDArray[np.bool_], wavelength: Values | None) -> Values | None:
+    """Widths of which some are in nm and others in µm, as of two spectrometers of a camera; None where they are not."""
+    small = valid & (widths < _WIDTHS_NM[0])
+    large = valid & ~small
+    if not small.any() or not large.any():
+        return None
+    scaled = np.where(valid, np.where(small, times(widths, 1e3), widths), np.nan)
+    both = [float(np.median(scaled[part])) for part in (small, large)]
+    close = max(both) <= _MOST_OVERLAP * min(both)
+    return scaled if close and all(_plausible_width(width, wavelength) for width in both) else None
 
 
 def _plausible_width(width: float, wavelength: Values | None) -> bool:

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from hadgeo.cli import cli
 from hadgeo.grid import turned
+from tests.formats.envi_files import write_envi
 from tests.support import background
 
 SHAPE = (30, 24)
@@ -228,3 +229,15 @@ def test_the_scene_of_a_report(data_dir: Path, tmp_path: Path) -> None:
     assert table["area"].tolist() == table["pixels"].tolist()
     with xr.open_dataset(tmp_path / "x.nc", engine="scipy") as evidence:
         assert "longitude" not in evidence.coords
+
+
+def test_metres_that_are_called_degrees_give_polygons_without_longitude_and_area(tmp_path: Path) -> None:
+    info = "{Geographic Lat/Lon, 1, 1, 564545, 2884010, 5, 10, WGS-84}"
+    cube = np.random.default_rng(1).integers(1000, 2000, (4, 12, 10)).astype("i2")
+    scene = write_envi(tmp_path / "line.img", cube, map_info=info)
+    out = tmp_path / "found.geojson"
+    run("detect", scene, "-d", "rx", "-o", tmp_path / "map.tif", "--top", "2", "--polygons", out)
+    features = json.loads(out.read_text())["features"]
+    assert features
+    assert all(each["properties"][name] is None for each in features for name in ("lon", "lat", "area_m2"))
+    assert all(each["geometry"]["coordinates"] for each in features)

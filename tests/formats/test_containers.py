@@ -419,3 +419,16 @@ def test_reported_files_have_their_right_values(data_dir: Path, name: str, varia
         assert source.metadata.crs is not None
         assert source.metadata.crs.to_epsg() == 32612
     assert (source.metadata.wavelength is None) == ("scaled" in name or "zarr" in name)
+
+
+def test_scales_that_were_deleted_are_said_and_the_rest_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        cube = file.create_dataset("cube", data=CUBE)
+        file["wavelength"] = WAVELENGTH
+        file["old"] = WAVELENGTH
+        file["old"].make_scale("band")
+        cube.dims[0].attach_scale(file["old"])
+        del file["old"]
+    source = open_source(tmp_path / "x.h5")
+    np.testing.assert_array_equal(source.read(slice(0, 5), slice(0, 6)), CUBE)
+    assert any("not in the file any more (axis 0 of /cube)" in line for line in source.metadata.warnings)

@@ -100,6 +100,23 @@ def test_a_header_beside_a_foreign_file_alone_says_what_that_is(tmp_path: Path) 
         open_source(tmp_path / "cube.hdr")
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\x93NUMPY\x01\0v\0",
+        b"BZh91AY&SY",
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"\n<!DOCTYPE html>",
+    ],
+)
+def test_what_is_certainly_of_another_format_is_refused_whatever_its_size(tmp_path: Path, start: bytes) -> None:
+    path = write_envi(tmp_path / "x.img", CUBE)
+    path.write_bytes(start + path.read_bytes()[len(start) :])
+    with pytest.raises(CubeError, match=r"x\.img: (a file of another format|not a raster that GDAL can open)"):
+        open_source(path)
+
+
 @pytest.mark.parametrize("start", [b"BM", b"\xff\xd8\xff", b"\x1f\x8b\x08", b"BZh"])
 def test_samples_that_begin_like_a_picture_by_chance_are_samples(tmp_path: Path, start: bytes) -> None:
     cube = CUBE.copy()

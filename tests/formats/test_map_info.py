@@ -297,6 +297,7 @@ def test_no_place_on_earth_is_told(tmp_path: Path) -> None:
         ("{UTM, 1, 1, 500000}", "4 items of the 7"),
         (utm("33, North, WGS-84", "1, 1, x, 4500000, 4, 4"), "holds 'x', where a number must stand"),
         (utm("33, North, WGS-84", "1, 1, 500000, 4500000, 0, 4"), "pixels of 0 by 4"),
+        (utm("33, North, WGS-84", "1, 1, 500000.0 4500000.0, 4, 4"), "holds '500000.0 4500000.0', where a number"),
         (utm("33, North, WGS-84", "1, 1, 500000,5, 4500000,5, 4,0, 4,0"), "are there decimal commas?"),
     ],
 )

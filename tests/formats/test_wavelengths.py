@@ -119,6 +119,15 @@ def test_widths_are_judged_on_their_own(values: list[float], unit: str, fwhm: fl
     assert len(known.assumed) == mended
 
 
+@pytest.mark.parametrize("unit", ["nm", "um", ""])
+def test_widths_of_two_spectrometers_in_two_units_are_each_judged(unit: str) -> None:
+    fields = {"wavelength": [str(v) for v in NM], "fwhm": ["10"] * 5 + ["0.012"] * 3, "wavelength units": unit}
+    known = spectral(fields, 8, "x.hdr")
+    assert known.fwhm is not None
+    assert known.fwhm.tolist() == [10.0] * 5 + [12.0] * 3
+    assert any("each taken by its magnitude" in line for line in known.assumed)
+
+
 def test_widths_that_fit_nothing_are_left_aside() -> None:
     known = of(NM, "nm", 123456789.0)
     assert known.fwhm is None

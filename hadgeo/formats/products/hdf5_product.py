@@ -238,8 +238,13 @@ def find_axes(
             raise CubeError(f"{product.path}: band axis {chosen} of {dataset.name} ({by(shape)}); give 0, 1 or 2")
         return _with_band(chosen)
     found = {roles[name]: axis for axis, name in enumerate(names) if name in roles}
-    if len(found) == 3:
+    if len(found) == 3 and (bands not in shape or shape[found["band"]] == bands):
         return Axes(**found)
+    if len(found) == 3:
+        raise CubeError(
+            f"{product.path}: axes of {dataset.name} ({by(shape)}) are called {', '.join(names)}, and there are "
+            f"{bands} wavelengths; say which axis counts bands with --band-axis 0, 1 or 2"
+        )
     fitting = [axis for axis, length in enumerate(shape) if length == bands]
     if not fitting or documented.band in fitting:
         return documented

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 from rasterio.crs import CRS
 
 from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.arrays import Axes
 from hadgeo.formats.container import text
 from hadgeo.formats.gdal import NO_CRS
+from hadgeo.formats.map_info import oddities, parse_map_info
+from hadgeo.formats.map_info_crs import coordinate_system, crs_name
 from hadgeo.formats.packing import Packing
 from hadgeo.formats.products.hdf5_product import Hdf5Product, Opened, fill_value, find_axes, spectral_of, unit_of
 from hadgeo.formats.quality import Flags, Mask, choose, masked
@@ -53,7 +54,7 @@ _CLASSES = {
 _NO_CRS_ERRORS: tuple[type[Exception], ...] = (ValueError, *RASTERIO_ERRORS)
 
 #: Without a georeference.
-_NO_PLACE = "no Map_Info that can be read: rows and columns stand for coordinates"
+_NO_MAP_INFO = "no Map_Info in the file"
 
 
 class NeonFormat(Hdf5Product):
@@ -128,47 +129,26 @@ def _good(wavelength: npt.NDArray[np.float64] | None, attributes: Any, bands: in
 
 
 def _grid(product: Opened, place: str, shape: tuple[int, int]) -> Grid:
+    crs = _crs(product, place)
     stored = product.values(f"{place}/Map_Info")
-    fields = [] if stored is None else [item.strip().strip("{}") for item in text(stored).split(",")]
-    transform = None
-    try:
-        transform = _transform(fields)
-    except (ValueError, IndexError):
-        product.notes.append(_NO_PLACE)
-    crs, zone = _crs(product, place), _utm(fields)
-    if crs is None and zone is not None:
-        crs = CRS.from_epsg(zone)
-        product.assumed.append(f"EPSG:{zone} by zone and hemisphere of Map_Info: the file has no code")
-    elif crs is not None and zone not in (None, crs.to_epsg()):
-        product.notes.append(f"Map_Info says EPSG:{zone}, and the file {crs.to_string()[:60]}, which is taken")
-    elif crs is None:
-        product.notes.append(NO_CRS)
-    return Grid(shape, crs, transform)
-
-
-def _transform(fields: list[str]) -> Affine:
-    """The transform of an ENVI map info: projection, reference pixel (1-based), its place, and pixel sizes.
-
-    Raises:
-        ValueError: A field is no number.
-        IndexError: There are too few.
-    """
-    x, y, east, north, across, along = (float(fields[i]) for i in range(1, 7))
-    turn = math.radians(next((float(f.split("=")[1]) for f in fields if re.match(r"rotation\s*=", f, re.I)), 0.0))
-    a, d = across * math.cos(turn), across * math.sin(turn)
-    b, e = along * math.sin(turn), -along * math.cos(turn)
-    return Affine(a, b, east - a * (x - 1) - b * (y - 1), d, e, north - d * (x - 1) - e * (y - 1))
-
-
-def _utm(fields: list[str]) -> int | None:
-    """EPSG code of the UTM zone on WGS 84 that a map info names, or None."""
-    words = [field.lower() for field in fields[7:]]
-    if not fields or fields[0].lower() != "utm" or len(words) < 3 or not words[0].isdecimal():
-        return None
-    north, datum = {"north": True, "south": False}.get(words[1]), re.sub(r"[^a-z0-9]", "", words[2])
-    if north is None or datum != "wgs84" or not 1 <= int(words[0]) <= 60:
-        return None
-    return (32600 if north else 32700) + int(words[0])
+    info = _NO_MAP_INFO if stored is None else parse_map_info(text(stored))
+    if isinstance(info, str):
+        product.notes.append(f"{info}: rows and columns stand for coordinates")
+        if crs is None:
+            product.notes.append(NO_CRS)
+        return Grid(shape, crs)
+    told, notes, assumed = coordinate_system({}, info.projection, info.words, info.units, info.items, None)
+    if crs is None:
+        crs = told
+        product.notes.extend((*notes, *(() if told is not None else (NO_CRS,))))
+        product.assumed.extend(assumed)
+        if told is not None:
+            product.assumed.append(f"{crs_name(told)} by the words of Map_Info: the file has no code")
+    elif told is not None and told != crs:
+        product.notes.append(f"Map_Info says {crs_name(told)}, and the file {crs_name(crs)}, which is taken")
+    grid = Grid(shape, crs, info.transform)
+    product.notes.extend(oddities(info, grid))
+    return grid
 
 
 def _crs(product: Opened, place: str) -> CRS | None:

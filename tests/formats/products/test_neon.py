@@ -66,7 +66,7 @@ def test_the_zone_of_map_info_stands_in_for_the_code_too(tmp_path: Path) -> None
     neon(tmp_path / "x.h5", epsg=None)
     known = open_source(tmp_path / "x.h5").metadata
     assert known.crs == rasterio.CRS.from_epsg(32612)
-    assert any("EPSG:32612 by zone and hemisphere" in line for line in known.assumed)
+    assert any("EPSG:32612 by the words of Map_Info" in line for line in known.assumed)
 
 
 def test_a_code_that_contradicts_map_info_is_said(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_without_wavelengths_and_place_the_cube_is_right_and_both_are_said(tmp_p
     np.testing.assert_allclose(read_all(source), cube / 10000, rtol=1e-6)
     assert not source.metadata.georeferenced
     said = " ".join(source.metadata.warnings)
-    assert all(what in said for what in ("no wavelengths", "no Map_Info", "no coordinate reference system"))
+    assert all(what in said for what in ("no wavelengths", "items of the 7", "no coordinate reference system"))
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,29 @@ def test_the_reported_file_comes_out_right(data_dir: Path) -> None:
     assert source.metadata.wavelength[[0, -1]].tolist() == [450, 2200]
     assert source.metadata.transform[:6] == (1, 0, 500000, 0, -1, 4000000)
     assert source.metadata.crs == rasterio.CRS.from_epsg(32612)
+
+
+@pytest.mark.parametrize(
+    ("map_info", "words"),
+    [
+        ("UTM, 1, 1, nan, 4000000, 1, 1, 12, North, WGS-84", "holds 'nan', where a number must stand"),
+        ("UTM, 1, 1, 500000, 4000000, 1, -1, 12, North, WGS-84", "rows or columns run the other way"),
+        ("UTM, 1, 1, 500000, 4000000, 1, 1, 12, North, WGS-84, units=Feet", "Map_Info says"),
+    ],
+)
+def test_what_is_odd_in_map_info_is_said(tmp_path: Path, map_info: str, words: str) -> None:
+    neon(tmp_path / "x.h5", map_info=map_info)
+    known = open_source(tmp_path / "x.h5").metadata
+    assert any(words in line for line in known.warnings), known.warnings
+    assert np.isfinite(known.transform[:6]).all()
+
+
+def test_names_of_axes_that_the_wavelengths_contradict_are_refused(tmp_path: Path) -> None:
+    cube = neon(tmp_path / "x.h5", Dimension_Labels="Wavelength, Line, Sample")
+    with pytest.raises(
+        CubeError, match=r"called wavelength, line, sample, and there are 6 wavelengths; .* --band-axis"
+    ):
+        open_source(tmp_path / "x.h5")
+    np.testing.assert_allclose(
+        read_all(open_source(tmp_path / "x.h5", reading=Reading(band_axis=2))), cube / 10000, rtol=1e-6
+    )
