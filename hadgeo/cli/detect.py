@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -211,7 +212,7 @@ def _write_products(
         facts=_facts(done, decision),
         seconds=done.seconds,
         pixels=done.valid,
-        **_names(scene, done.path),
+        **_names(scene, done.path, given),
     )
     if earlier is not None:
         manifests.compare(earlier, made, report)
@@ -287,9 +288,9 @@ def _noted(target: Path) -> set[str]:
         return set()
 
 
-def _names(scene: str, target: Path) -> dict[str, Any]:
+def _names(scene: str, target: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that name what one run reads and writes, as they turned out."""
-    return {"scenes": [manifests.in_full(scene)], "output": target}
+    return {"scenes": [manifests.in_full(scene)], "output": target, **geometry_options.names(scene, given)}
 
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
@@ -297,7 +298,9 @@ def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     from hadgeo.maps.journal import Journal
     from hadgeo.maps.part_folder import part_path
 
-    return Journal.read(part_path(target)) is None and manifests.is_finished(context, target, **_names(scene, target))
+    return Journal.read(part_path(target)) is None and manifests.is_finished(
+        context, target, **_names(scene, target, context.params)
+    )
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:

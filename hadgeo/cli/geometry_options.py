@@ -67,6 +67,13 @@ def check(given: Mapping[str, Any], scenes: int) -> None:
         )
 
 
+def names(scene: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a scene's geometry that were named, as they are called for this scene."""
+    from hadgeo.formats.glt import beside
+
+    return {name: beside(given[name], scene) for name in ("glt", "igm") if given[name]}
+
+
 def table_of(source: Source, given: Mapping[str, Any]) -> Glt | None:
     """The lookup table of a scene, or None where its map stays on its own grid.
 
@@ -79,11 +86,6 @@ def table_of(source: Source, given: Mapping[str, Any]) -> Glt | None:
         CubeError: It is no raster.
         GeometryError: It is no geometry.
     """
-    from hadgeo.formats.glt import beside, open_glt, own_glt
-    from hadgeo.formats.igm import open_igm
+    from hadgeo.formats.igm import open_geometry_of
 
-    if given["sensor_geometry"]:
-        return None
-    if given["glt"]:
-        return open_glt(beside(given["glt"], source.path))
-    return open_igm(beside(given["igm"], source.path)) if given["igm"] else own_glt(source)
+    return None if given["sensor_geometry"] else open_geometry_of(source, **names(source.path, given))

@@ -6,7 +6,8 @@ that is delivered with it does. AVIRIS Distribution Document 030217 (``*.igm``),
 (``*_ort_igm``), ENVI: Georeference from IGM, https://www.nv5geospatialsoftware.com/docs/GeoreferenceFromIGM.html.
 
 The map is north-up. Its pixels are as large as the line's usual spacing along or across, whichever is smaller, so that
-hardly any measured pixel is lost; each takes the nearest measured one, unless that is farther away than the larger.
+hardly any measured pixel is lost; each takes the nearest measured one, unless that is farther away than the larger of
+both: a gap of one pixel is filled, a wider one stays empty.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rasterio.crs import CRS
 from scipy.spatial import cKDTree
 
 from hadgeo.errors import CubeError, CubeWarning, GeometryError
-from hadgeo.formats.glt import Glt, Integers, open_geometry
+from hadgeo.formats.glt import Glt, Integers, open_geometry, open_glt, own_glt
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
 
@@ -40,6 +41,9 @@ _FILL = -9999.0
 
 #: A map that has more pixels for each of the line's than this lies around coordinates that are none.
 _MOST_EMPTY = 200
+
+#: How far the nearest measured pixel may be, in usual spacings: one that is missing is filled, two are not.
+_REACH = 1.1
 
 _XY = np.array([0, 1])
 
@@ -81,7 +85,7 @@ class IgmGlt(Glt):
         self.path, self.files, self._source = source.path, source.files, source
         survey = _look(source, degrees=crs is not None and crs.is_geographic)
         side = min(survey.spacing)
-        self._limit = max(survey.spacing) / side
+        self._limit = _REACH * max(survey.spacing) / side
         size = np.array([side / survey.oblate, side])
         spread = (survey.high - survey.low) / size
         if spread.prod() > _MOST_EMPTY * source.shape[1] * source.shape[2]:
@@ -137,6 +141,26 @@ class IgmGlt(Glt):
         return places, sensor_rows, sensor_cols
 
 
+def open_geometry_of(
+    source: Source, glt: str | os.PathLike[str] | None = None, igm: str | os.PathLike[str] | None = None
+) -> Glt | None:
+    """What leads from a cube to a map: the table or the coordinates that are named, else the product's own, if any.
+
+    Args:
+        source: The cube.
+        glt: Its lookup table; see `open_glt`.
+        igm: Its coordinates; see `open_igm`.
+
+    Raises:
+        CubeNotFoundError: There is no such file.
+        CubeError: It is no raster.
+        GeometryError: It cannot be used.
+    """
+    if glt is not None:
+        return open_glt(glt)
+    return own_glt(source) if igm is None else open_igm(igm)
+
+
 def open_igm(path: str | os.PathLike[str]) -> Glt:
     """Make a lookup table of the coordinates of a flight line's pixels.
 
@@ -156,6 +180,11 @@ def open_igm(path: str | os.PathLike[str]) -> Glt:
     if source.shape[0] not in (2, 3):
         raise GeometryError(
             f"{source.path}: {source.shape[0]} bands, and coordinates (IGM) are two or three: x, y and elevation"
+        )
+    if source.metadata.stored_dtype.kind != "f":
+        raise GeometryError(
+            f"{source.path}: whole numbers ({source.metadata.stored_dtype.name}), and coordinates (IGM) are "
+            "floating-point; is it a lookup table? --glt"
         )
     if min(source.shape[1:]) < 2:
         raise GeometryError(f"{source.path}: a single line or column of coordinates shows no spacing of pixels")
@@ -194,7 +223,7 @@ def _chunks(source: Source) -> Iterator[slice]:
 
 
 def _coordinates(source: Source, rows: slice) -> tuple[Coordinates, Coordinates]:
-    """x and y (line, sample), NaN where there are none."""
+    """Easting and northing (line, sample), NaN where there are none."""
     both = source.read(rows, slice(0, source.shape[2]), _XY).astype(np.float64)
     none = ~np.isfinite(both).all(axis=0) | (both == 0).all(axis=0) | (both == _FILL).all(axis=0)
     both[:, none] = np.nan

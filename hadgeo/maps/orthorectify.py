@@ -60,7 +60,7 @@ def orthorectify(
         out,
         grid=glt.grid,
         description=f"anomaly score ({scores.detector})" if scores.detector else "anomaly score",
-        tags={**tags, "HADGEO_WARPED": warped, "HADGEO_SENSOR_MAP": scores.path.name},
+        tags={**tags, "HADGEO_WARPED": warped},
         overwrite=overwrite,
         north_up=north_up,
         folder=folder,
