@@ -136,9 +136,12 @@ def _lines(
 def _with_geometry(lines: list[FlightLine], given: dict[str, Any]) -> list[FlightLine]:
     """Lines with the files of geometry that the options name, unless they have some of their own."""
     geometry_options.check(given, len(lines))
-    return [
-        line if line.glt or line.igm else replace(line, **geometry_options.names(line.scene, given)) for line in lines
-    ]
+
+    def named(line: FlightLine) -> FlightLine:
+        names = geometry_options.names(line.scene, given)
+        return line if line.glt or line.igm else replace(line, glt=names.get("glt"), igm=names.get("igm"))
+
+    return [named(line) for line in lines]
 
 
 def _counts(batch: Batch) -> dict[str, int]:

@@ -5,9 +5,10 @@ latitude) of the middle of each pixel, then its elevation. It seldom says in whi
 that is delivered with it does. AVIRIS Distribution Document 030217 (``*.igm``), AVIRIS-NG Distribution Document
 (``*_ort_igm``), ENVI: Georeference from IGM, https://www.nv5geospatialsoftware.com/docs/GeoreferenceFromIGM.html.
 
-The map is north-up. Its pixels are as large as the line's usual spacing along or across, whichever is smaller, so that
-hardly any measured pixel is lost; each takes the nearest measured one, unless that is farther away than the larger of
-both: a gap of one pixel is filled, a wider one stays empty.
+The map is north-up. Its pixels are as large as the line's usual spacing along or across, whichever is smaller; each
+takes the nearest measured one, unless that is farther away than the larger of both: a gap of one pixel is filled, a
+wider one stays empty. Where the line is turned against north, up to a sixth of its pixels are nearest to none of the
+map's.
 """
 
 from __future__ import annotations
