@@ -25,6 +25,9 @@ from .evaluation.evaluate_maps import evaluate as evaluate
 from .evidence.gather import Anomaly as Anomaly
 from .evidence.gather import gather_evidence as gather_evidence
 from .evidence.gather import write_evidence as write_evidence
+from .formats.glt import Glt as Glt
+from .formats.glt import open_glt as open_glt
+from .formats.igm import open_igm as open_igm
 from .formats.reading import Reading as Reading
 from .formats.registry import list_formats as list_formats
 from .grid import Grid as Grid

@@ -103,5 +103,9 @@ class MaskError(HadgeoError, ValueError):
     """A mask cannot be read, does not fit a scene, or leaves no pixel of it."""
 
 
+class GeometryError(HadgeoError, ValueError):
+    """A lookup table, or coordinates of pixels, cannot be used, or do not fit a flight line."""
+
+
 class TruthError(HadgeoError, ValueError):
     """A truth cannot be read, does not fit a score map, or holds only one class."""

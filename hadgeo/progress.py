@@ -25,6 +25,7 @@ class Stage(StrEnum):
     CROPS = "crops"
     FIT = "fit", "steps"
     SCORE = "score"
+    ORTHORECTIFY = "orthorectify"
     RANGE = "range"
     CALIBRATE = "calibrate"
     COUNT = "count"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, options, scene_options
+from hadgeo.cli import cluster_options, geometry_options, options, scene_options
 from hadgeo.cli.reporting import JsonLines, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command("batch")
 @click.argument("scenes", nargs=-1, metavar="[LINE]...")
-@click.option("--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, p.NAME.")
+@click.option(
+    "--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, glt, igm, p.NAME."
+)
 @click.option("--manifest", metavar="FILE", hidden=True, help="The old name of --table.")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Where maps and summary go.")
 @click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 @options.bands
 @scene_options.reading
 @options.mask
+@geometry_options.geometry
 @options.device
 @options.memory
 @cluster_options.cluster
@@ -75,6 +79,7 @@ def command(
       hadgeo batch lines/*.img -o maps
       hadgeo batch lines/*.img -o maps --fit-on sample-of-all --mosaic maps/mosaic.vrt
       hadgeo batch --table lines.csv -o maps --model mission.hadgeo
+      hadgeo batch lines/*_img -o maps --glt {flight}_ort_glt
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
     """  # noqa: D301
     from hadgeo.mission.batch import run_batch
@@ -84,7 +89,7 @@ def command(
     if manifest is not None:
         click.echo("--manifest is now called --table; the old name will go", err=True)
         table = table or manifest
-    lines = _lines(scenes, table, Path(output), detector, parameters)
+    lines = _with_geometry(_lines(scenes, table, Path(output), detector, parameters), settings)
     with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
         batch = run_batch(
             lines,
@@ -95,7 +100,7 @@ def command(
             cluster=workers,
             watch=watch,
             reading=scene_options.reading_of(settings),
-            **{name: value for name, value in settings.items() if name not in scene_options.NAMES},
+            **{name: value for name, value in settings.items() if name not in (*scene_options.NAMES, "glt", "igm")},
         )
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))
@@ -126,6 +131,17 @@ def _lines(
     if scenes:
         raise ParameterError(f"{scenes[0]} and --table {table}: name the lines in one way")
     return read_flight_lines(table, folder, detector=detector, parameters=parameters)
+
+
+def _with_geometry(lines: list[FlightLine], given: dict[str, Any]) -> list[FlightLine]:
+    """Lines with the files of geometry that the options name, unless they have some of their own."""
+    geometry_options.check(given, len(lines))
+
+    def named(line: FlightLine) -> FlightLine:
+        names = geometry_options.names(line.scene, given)
+        return line if line.glt or line.igm else replace(line, glt=names.get("glt"), igm=names.get("igm"))
+
+    return [named(line) for line in lines]
 
 
 def _counts(batch: Batch) -> dict[str, int]:

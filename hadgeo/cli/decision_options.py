@@ -90,7 +90,9 @@ class Request:
 
         check_outputs(self.outputs, self.grouping, inputs, explained=True, overwrite=self.overwrite)
 
-    def decide(self, scores: str | Path, progress: Progress, explain: Explain | None) -> Decision:
+    def decide(
+        self, scores: str | Path, progress: Progress, explain: Explain | None, measured: Path | None = None
+    ) -> Decision:
         """Decide; see `hadgeo.decisions.decision.decide`."""
         from hadgeo.decisions.decision import decide
 
@@ -99,6 +101,7 @@ class Request:
             self.rule,
             self.outputs,
             grouping=self.grouping,
+            measured=measured,
             explain=explain,
             overwrite=self.overwrite,
             progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, decision_options, manifests, options, scene_options
+from hadgeo.cli import cluster_options, decision_options, geometry_options, manifests, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import ParameterError
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @options.bands
 @scene_options.reading
 @options.mask
+@geometry_options.geometry
 @click.option(
     "--extent",
     type=float,
@@ -75,6 +77,7 @@ def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
       hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
       hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
+      hadgeo detect ang20170228t170016_rdn_v2p5_img --glt ang20170228t170016_ort_glt -o scores.tif
       hadgeo detect --from scene_anomaly.json -o again.tif
     """  # noqa: D301
     del context.params["repeats"]
@@ -115,6 +118,7 @@ def _detect(
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
     _check_distinct(scenes)
+    geometry_options.check(context.params, len(scenes))
     named = [Path(name) for name in (*scenes, model) if name is not None]
     request = _request(context, scenes, north_up=north_up, overwrite=overwrite)
     chosen: Any = detector
@@ -134,9 +138,11 @@ def _detect(
             if resume and _is_finished(context, name, target):
                 report.message(f"{target}: finished by an earlier run, and left as it is")
                 continue
-            inputs = [*whole.files, *([] if model is None else [Path(model)])]
-            wanted = _checked(request, inputs, target, resume=resume)
             source = whole if extent is None else crop(whole, extent)
+            glt = geometry_options.table_of(source, context.params)
+            inputs = [*whole.files, *([] if model is None else [Path(model)]), *([] if glt is None else glt.files)]
+            inputs = list(dict.fromkeys(inputs))
+            wanted = _checked(request, inputs, target, resume=resume)
             detect(
                 source,
                 chosen,
@@ -150,6 +156,7 @@ def _detect(
                 overwrite=overwrite,
                 resume=resume,
                 north_up=north_up,
+                glt=glt,
                 cluster=workers,
                 progress=report,
                 then=partial(
@@ -188,6 +195,7 @@ def _write_products(
         model or done.detector,
         bands=done.bands.indices,
         resample_bands=given["resample_bands"],
+        glt=done.glt,
         device=given["device"],
         progress=report,
     )
@@ -195,16 +203,16 @@ def _write_products(
     if request is not None:
         _note(done.path, request)
         # The pixels of a warped map are not those of the scene.
-        decision = request.decide(done.path, report, None if given["north_up"] else explain)
+        decision = request.decide(done.path, report, None if given["north_up"] else explain, done.sensor_map)
     made = manifests.write(
         context,
         done.path,
         inputs=inputs,
-        outputs=[done.path, *(decision.outputs.wanted.values() if decision else ())],
+        outputs=[*_maps(done), *(decision.outputs.wanted.values() if decision else ())],
         facts=_facts(done, decision),
         seconds=done.seconds,
         pixels=done.valid,
-        **_names(scene, done.path),
+        **_names(scene, done.path, given),
     )
     if earlier is not None:
         manifests.compare(earlier, made, report)
@@ -212,6 +220,10 @@ def _write_products(
         report.emit("result", **_result(done, decision))
     elif not given["quiet"]:
         tell("\n".join([_last_line(done), *(decision_options.describe(decision) if decision else [])]))
+
+
+def _maps(done: Detection) -> list[Path]:
+    return [done.path, *([] if done.sensor_map is None else [done.sensor_map])]
 
 
 def _request(
@@ -237,6 +249,7 @@ def _checked(
     request: decision_options.Request | None, inputs: list[Path], target: Path, *, resume: bool
 ) -> decision_options.Request | None:
     """A request, once it is clear that what it asks for can be written beside a map."""
+    from hadgeo.maps.orthorectify import sensor_path
     from hadgeo.run.manifest import manifest_path
     from hadgeo.run.score_job import was_completed
 
@@ -248,7 +261,7 @@ def _checked(
     if resume and was_completed(target) and _noted(target) >= _products(request):
         # What stands there is from the run that is gone on with.
         request = replace(request, overwrite=True)
-    request.check([*inputs, target, manifest_path(target)])
+    request.check([*inputs, target, sensor_path(target), manifest_path(target)])
     return request
 
 
@@ -275,9 +288,9 @@ def _noted(target: Path) -> set[str]:
         return set()
 
 
-def _names(scene: str, target: Path) -> dict[str, Any]:
+def _names(scene: str, target: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that name what one run reads and writes, as they turned out."""
-    return {"scenes": [manifests.in_full(scene)], "output": target}
+    return {"scenes": [manifests.in_full(scene)], "output": target, **geometry_options.names(scene, given)}
 
 
 def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
@@ -285,7 +298,9 @@ def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     from hadgeo.maps.journal import Journal
     from hadgeo.maps.part_folder import part_path
 
-    return Journal.read(part_path(target)) is None and manifests.is_finished(context, target, **_names(scene, target))
+    return Journal.read(part_path(target)) is None and manifests.is_finished(
+        context, target, **_names(scene, target, context.params)
+    )
 
 
 def _load(model: str, context: click.Context, detector: str) -> Any:
@@ -328,6 +343,7 @@ def _facts(done: Detection, decision: Decision | None) -> dict[str, Any]:
 def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
     result = {
         "map": str(done.path),
+        **({} if done.sensor_map is None else {"sensor_map": str(done.sensor_map)}),
         "detector": done.detector.name,
         "device": str(done.device),
         "bands": done.bands.numbers(),
@@ -345,4 +361,5 @@ def _last_line(done: Detection) -> str:
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in done.seconds.items())
     windows = "1 window" if done.windows == 1 else f"{done.windows} windows"
     rate = f"{done.pixels_per_second:,.0f} px/s, {done.valid_per_second:,.0f} of them valid"
-    return f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages}; {rate})"
+    told = f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages}; {rate})"
+    return told if done.sensor_map is None else f"{told}; orthorectified, {done.sensor_map} is in the sensor's geometry"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "cluster"}
 
 #: Options that name files, which are written down in full.
-_FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask"}
+_FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask", "glt", "igm"}
 
 
 def check(output: Path, option: str = "-o") -> None:

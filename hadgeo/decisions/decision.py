@@ -137,6 +137,7 @@ def decide(
     outputs: Outputs | None = None,
     *,
     grouping: Grouping | None = None,
+    measured: str | os.PathLike[str] | None = None,
     explain: Explain | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -148,6 +149,8 @@ def decide(
         rule: Which pixels stand out.
         outputs: What to write; nothing where it is None.
         grouping: How pixels become anomalies; by the defaults of `Grouping` where it is None.
+        measured: The map in the sensor's geometry, where `scores` is orthorectified and repeats pixels: rates, ranks
+            and the number of pixels that stand out are of this one, anomalies and p-values are on the other.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
@@ -169,10 +172,12 @@ def decide(
     """
     grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
-    check_outputs(outputs, grouping, [source.path], explained=explain is not None, overwrite=overwrite)
-    calibration = calibrate(source, progress=progress)
+    needed = [source.path, *([] if measured is None else [Path(measured)])]
+    check_outputs(outputs, grouping, needed, explained=explain is not None, overwrite=overwrite)
+    once = source if measured is None else open_scores(measured)
+    calibration = calibrate(once, progress=progress)
     threshold = calibration.threshold(rule)
-    pixels = _count(source, threshold, progress)
+    pixels = _count(once, threshold, progress)
     if outputs.anomalies:
         found = _polygons().find_anomalies(source, threshold, calibration, progress=progress, **asdict(grouping))
         _write_anomalies(found, outputs, explain, overwrite=overwrite)

@@ -141,6 +141,8 @@ def compare(
                 device=device,
                 memory=memory,
                 overwrite=overwrite,
+                # The truth is on the scene's own grid.
+                glt=None,
                 progress=progress,
             )
             entries.append(Entry(contender, evaluate(path, truth, resamples=resamples, seed=seed), done.seconds))

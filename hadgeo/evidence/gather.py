@@ -24,7 +24,9 @@ from hadgeo.detectors.base import Detector
 from hadgeo.errors import Cancelled, CubeError
 from hadgeo.evidence.chip import SIDE, read_chip
 from hadgeo.files import check_output, written_beside
+from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
+from hadgeo.grid import Grid
 from hadgeo.pictures.composite import colour_bands
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.run.model_file import Model
@@ -70,6 +72,7 @@ def gather_evidence(
     *,
     bands: Sequence[int] | None = None,
     resample_bands: bool = False,
+    glt: Glt | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> xr.Dataset:
@@ -84,6 +87,8 @@ def gather_evidence(
         bands: 0-based indices of the bands that a fitted detector takes, `Detection.bands.indices`; a model knows its
             own. By default those that `hadgeo.detect` would choose.
         resample_bands: Interpolate the scene to a model's wavelengths, where they differ, instead of refusing.
+        glt: What leads from the sensor's geometry to the map on which the anomalies are, `Detection.glt`; spectra are
+            those of the measured pixels that the map shows there, each once. By default they are on the scene's grid.
         device: Where to compute; see `hadgeo.detect`.
         progress: Follows the work and may cancel it.
 
@@ -100,7 +105,8 @@ def gather_evidence(
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
         ``col`` (0-based, of the centre), ``x``, ``y`` where the scene has a place, ``longitude``,
-        ``latitude`` where that is on Earth.
+        ``latitude`` where that is on Earth. With `glt`, ``row`` and ``col`` are the map's, and ``sensor_row`` and
+        ``sensor_col`` the scene's.
 
     Raises:
         CubeError: The scene cannot be used, or an anomaly lies outside of it.
@@ -121,6 +127,9 @@ def gather_evidence(
         bands, fitted = selection.indices, detector.detector
     else:
         bands, fitted = bands if bands is not None else usable_bands(source, None).indices, detector
+    shown, grid = anomalies, source.metadata.grid
+    if glt is not None:
+        anomalies, grid = measured(anomalies, glt), glt.grid
     _check_inside(anomalies, source)
     torch_device = resolve_device(device)
     if fitted is not None:
@@ -138,8 +147,30 @@ def gather_evidence(
         looks[i] = looker.look(anomalies[i])
         chips[i] = read_chip(source, colours, *_middle(anomalies[i]))
         progress.advance()
-    evidence = _dataset(source, bands, fitted, anomalies, [looks[i] for i in range(len(anomalies))])
+    evidence = _dataset(source, grid, bands, fitted, shown, [looks[i] for i in range(len(anomalies))])
+    if glt is not None:
+        rows, cols = _centres(anomalies)
+        evidence = evidence.assign_coords(sensor_row=("anomaly", rows), sensor_col=("anomaly", cols))
     return evidence.assign(chip=(("anomaly", "chip_row", "chip_col", "rgba"), chips, {"long_name": colours.label}))
+
+
+def measured(anomalies: Sequence[Anomaly], glt: Glt) -> list[Anomaly]:
+    """Anomalies in the sensor's geometry, of pixels that a map shows.
+
+    Args:
+        anomalies: On the map.
+        glt: What led there; it names a pixel for each of theirs.
+
+    Returns:
+        The same, with each measured pixel once.
+    """
+    if not anomalies:
+        return []
+    ends = np.cumsum([anomaly.rows.size for anomaly in anomalies])[:-1]
+    # All at once, since a table is read strip by strip.
+    found = glt.find(*(np.concatenate([getattr(anomaly, name) for anomaly in anomalies]) for name in ("rows", "cols")))
+    once = [np.unique(np.stack(pair), axis=1) for pair in zip(*(np.split(axis, ends) for axis in found), strict=True)]
+    return [Anomaly(anomaly.id, *pixels) for anomaly, pixels in zip(anomalies, once, strict=True)]
 
 
 def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
@@ -264,6 +295,7 @@ def _usual_size(difference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _dataset(
     source: Source,
+    grid: Grid,
     bands: Sequence[int],
     detector: Detector[Any] | None,
     anomalies: Sequence[Anomaly],
@@ -283,7 +315,7 @@ def _dataset(
         "difference": (("anomaly", "band"), spectrum - expected, {"long_name": "spectrum - expected", **of_scene}),
         "spread": (("anomaly", "band"), spread, {"long_name": "usual size of the difference around", **of_scene}),
     }
-    coords: dict[str, Any] = {"band": index + 1, **_places(source, anomalies)}
+    coords: dict[str, Any] = {"band": index + 1, **_places(grid, anomalies)}
     coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))
     coords["pixels"] = ("anomaly", np.array([look.pixels for look in looks], dtype=np.int32))
     for name in ("wavelength", "fwhm"):
@@ -293,19 +325,22 @@ def _dataset(
         "title": "spectral evidence of anomalies",
         "scene": Path(source.path).name,
         "detector": "" if detector is None else detector.name,
-        "crs": metadata.crs.to_wkt() if metadata.crs is not None else "",
+        "crs": grid.crs.to_wkt() if grid.crs is not None else "",
         "history": f"hadgeo {__version__}",
     }
     dataset = xr.Dataset(values, coords=coords, attrs=attrs)
     return dataset.assign(top_bands=("anomaly", np.array(top_bands(dataset), dtype=object)))
 
 
-def _places(source: Source, anomalies: Sequence[Anomaly]) -> dict[str, Any]:
-    """Coordinates of the anomalies' centres, as far as they are known."""
+def _centres(anomalies: Sequence[Anomaly]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     rows = np.array([anomaly.rows.mean() for anomaly in anomalies], dtype=np.float64)
-    cols = np.array([anomaly.cols.mean() for anomaly in anomalies], dtype=np.float64)
+    return rows, np.array([anomaly.cols.mean() for anomaly in anomalies], dtype=np.float64)
+
+
+def _places(grid: Grid, anomalies: Sequence[Anomaly]) -> dict[str, Any]:
+    """Coordinates of the anomalies' centres, as far as they are known."""
+    rows, cols = _centres(anomalies)
     coords: dict[str, Any] = {"row": ("anomaly", rows), "col": ("anomaly", cols)}
-    grid = source.metadata.grid
     if not grid.georeferenced:
         return coords
     x, y = grid.to_map(cols + 0.5, rows + 0.5)

@@ -22,10 +22,13 @@ from hadgeo.cube import as_source
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
 from hadgeo.files import check_name, writing
+from hadgeo.formats.glt import Glt
+from hadgeo.formats.igm import open_geometry_of
 from hadgeo.formats.masked import masked
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
+from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
@@ -35,7 +38,7 @@ from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
 from hadgeo.run.model_file import Model, load_model
-from hadgeo.run.score_job import stamp_of, was_completed
+from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
 from hadgeo.run.training import train
 
 FitOn = Literal["first", "each", "sample-of-all"]
@@ -138,6 +141,7 @@ class _Settings:
     memory: int | None
     reading: Reading
     mask: str | os.PathLike[str] | None
+    sensor_geometry: bool
     resample_bands: bool
     overwrite: bool
     cluster: Cluster | None
@@ -156,6 +160,7 @@ def run_batch(
     memory: int | None = None,
     reading: Reading = AS_IT_SAYS,
     mask: str | os.PathLike[str] | None = None,
+    sensor_geometry: bool = False,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -181,6 +186,7 @@ def run_batch(
         reading: What you say of files that do not say it themselves; see `hadgeo.open_cube`.
         mask: A raster or polygons of what to keep of every line; see `hadgeo.mask`. A line of which it leaves nothing
             fails.
+        sensor_geometry: Leave maps in the sensor's geometry where a product brings its own lookup table along.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
@@ -209,7 +215,17 @@ def run_batch(
     home = Path(folder)
     _check_folder(home, overwrite=overwrite)
     settings = _Settings(
-        detector, parameters or {}, bands, device, memory, reading, mask, resample_bands, overwrite, cluster
+        detector,
+        parameters or {},
+        bands,
+        device,
+        memory,
+        reading,
+        mask,
+        sensor_geometry,
+        resample_bands,
+        overwrite,
+        cluster,
     )
     with _folder_made(home), PartFolder(home / "batch"):
         if mosaic is not None:
@@ -322,7 +338,8 @@ class _Run:
     def _detect(self, line: FlightLine, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings
         scene = self._open(line)
-        wanted = self._wanted(line, model, scene)
+        glt = self._table(line, scene)
+        wanted = self._wanted(line, model, scene, glt)
         begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}
         # Relative, so that the folder may move.
         name = Path(os.path.relpath(line.map, self._folder)).as_posix()
@@ -330,7 +347,7 @@ class _Run:
             if was_completed(line.map):
                 # Killed in the middle of cleaning up.
                 PartFolder(line.map).discard()
-            return self._outcome(line, scene, "kept", self._record.facts(name))
+            return self._outcome(line, scene, glt, "kept", self._record.facts(name))
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
             told = describe_difference(self._record.settings(name), wanted)
@@ -349,20 +366,29 @@ class _Run:
             overwrite=common.overwrite or unfinished,
             # Otherwise what other settings have left would be refused, although it may be replaced.
             resume=unfinished or not common.overwrite,
+            glt=glt,
             cluster=common.cluster,
             progress=progress,
             then=lambda done: self._record.finish(name, wanted, _facts(done), line.map),
         )
-        return self._outcome(line, scene, "done", self._record.facts(name))
+        return self._outcome(line, scene, glt, "done", self._record.facts(name))
 
     def _open(self, line: FlightLine) -> Source:
         source = as_source(line.scene, reading=self._settings.reading)
         return source if self._settings.mask is None else masked(source, self._settings.mask)
 
-    def _wanted(self, line: FlightLine, model: Model | None, source: Source) -> dict[str, Any]:
+    def _table(self, line: FlightLine, scene: Source) -> Glt | None:
+        """What leads from a line in the sensor's geometry to a map."""
+        if line.glt is None and line.igm is None and self._settings.sensor_geometry:
+            return None
+        return open_geometry_of(scene, line.glt, line.igm)
+
+    def _wanted(self, line: FlightLine, model: Model | None, source: Source, glt: Glt | None) -> dict[str, Any]:
         """What a map of a line depends on."""
         common = self._settings
         scene = {"scene": _known_of(source)}
+        if glt is not None:
+            scene["lookup_table"] = [list(file) for file in stamp_files(glt.files)]
         if model is not None:
             return {**scene, "model": model.hash, "resample_bands": common.resample_bands}
         detector = line.detector or common.detector
@@ -375,11 +401,13 @@ class _Run:
         }
 
     def _outcome(
-        self, line: FlightLine, scene: Source, state: Literal["done", "kept"], facts: Mapping[str, Any]
+        self, line: FlightLine, scene: Source, glt: Glt | None, state: Literal["done", "kept"], facts: Mapping[str, Any]
     ) -> Outcome:
-        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, scene, anew=state == "done"))
+        # The scene and its map are drawn side by side, so both are shown as the sensor saw them.
+        scores = line.map if glt is None else sensor_path(line.map)
+        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, scene, scores, anew=state == "done"))
 
-    def _thumbnail(self, line: FlightLine, scene: Source, *, anew: bool) -> Path | None:
+    def _thumbnail(self, line: FlightLine, scene: Source, scores: Path, *, anew: bool) -> Path | None:
         if not self._pictures:
             return None
         picture = self._folder / THUMBNAILS / f"{line.map.stem}.png"
@@ -387,7 +415,7 @@ class _Run:
             return picture
         try:
             picture.parent.mkdir(exist_ok=True)
-            quicklook(scene, line.map, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
+            quicklook(scene, scores, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
         except (HadgeoError, OSError) as error:
             self._watch.message(f"{line.scene}: no thumbnail ({error})")
             return None

@@ -14,7 +14,7 @@ from hadgeo.errors import HadgeoError, ParameterError
 #: What the name of a column begins with that gives a detector's parameter.
 _PARAMETER = "p."
 
-_COLUMNS = ("scene", "output", "detector", "bands")
+_COLUMNS = ("scene", "output", "detector", "bands", "glt", "igm")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class FlightLine:
         detector: A detector of its own, or None for the one of all lines.
         bands: Bands of its own, or None.
         parameters: Parameters of its own.
+        glt: Its lookup table, where it is in the sensor's geometry, or None; see `hadgeo.open_glt`.
+        igm: Coordinates of its pixels instead, or None; see `hadgeo.open_igm`.
     """
 
     scene: str
@@ -34,6 +36,8 @@ class FlightLine:
     detector: str | None = None
     bands: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    glt: str | None = None
+    igm: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "map", Path(self.map))
@@ -87,8 +91,9 @@ def read_flight_lines(
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row a line.
 
     The column ``scene`` names a file, relative to the table's own folder. Any of these may stand beside it: ``output``
-    (the map, relative to `folder`), ``detector``, ``bands``, and ``p.NAME`` for a detector's parameter. An empty cell
-    leaves what holds for all lines.
+    (the map, relative to `folder`), ``detector``, ``bands``, ``p.NAME`` for a detector's parameter, and ``glt`` or
+    ``igm`` for what leads to a map from the sensor's geometry (relative to the table's folder). An empty cell leaves
+    what holds for all lines.
 
     Args:
         path: The table.
@@ -155,6 +160,8 @@ def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> Fl
     if not row["scene"]:
         raise ParameterError(f"{origin}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
+    if row.get("glt") and row.get("igm"):
+        raise ParameterError(f"{place}: glt and igm; give one of them")
     output = row.get("output")
     if output and Path(output).suffix.lower() not in (".tif", ".tiff"):
         raise ParameterError(f"{origin}: a map is a GeoTIFF; let the output {output} end in .tif")
@@ -168,6 +175,7 @@ def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> Fl
             for name, value in row.items()
             if name.startswith(_PARAMETER) and value
         },
+        **{name: str(beside / row[name]) for name in ("glt", "igm") if row.get(name)},
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,17 +20,20 @@ from hadgeo.compute.executors import READERS, map_ahead, reading_threads
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.errors import Cancelled, OutputError, ParameterError
-from hadgeo.files import check_name, check_no_input, check_output, writing
+from hadgeo.errors import Cancelled, OutputError
+from hadgeo.files import check_name, check_no_input, writing
 from hadgeo.formats.gdal import streaming
+from hadgeo.formats.glt import Glt, own_glt
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
-from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
-from hadgeo.maps.writer import ScoreWriter, disk_bytes
+from hadgeo.maps.orthorectify import sensor_path
+from hadgeo.maps.part_folder import PartFolder, names_written
+from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
 from hadgeo.run.model_file import Model, model_hash, spectrum_of
+from hadgeo.run.outputs import check_outputs, orthorectified
 from hadgeo.run.plan import Plan, Task, prepare
 from hadgeo.run.score_job import ScoreJob, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.run.scoring import Scored, WindowScorer
@@ -43,7 +46,7 @@ class Detection:
     """What a run did.
 
     Attributes:
-        path: The score map.
+        path: The score map; orthorectified where a lookup table led to a map.
         detector: The fitted detector.
         bands: The bands used.
         device: Where it ran.
@@ -54,6 +57,8 @@ class Detection:
         seconds: Wall time of each stage.
         pixels_per_second: Rate of the stage "score".
         valid_per_second: The same, counting pixels that have a score alone.
+        sensor_map: The map in the sensor's geometry, where `path` is orthorectified; else None.
+        glt: What led from one to the other.
     """
 
     path: Path
@@ -67,6 +72,13 @@ class Detection:
     seconds: dict[str, float] = field(default_factory=dict)
     pixels_per_second: float = 0.0
     valid_per_second: float = 0.0
+    sensor_map: Path | None = None
+    glt: Glt | None = None
+
+    @property
+    def measured(self) -> Path:
+        """The map that holds each measured pixel once."""
+        return self.sensor_map or self.path
 
     def __repr__(self) -> str:
         rows, cols = self.shape
@@ -90,6 +102,7 @@ def detect(
     overwrite: bool = False,
     resume: bool = False,
     north_up: bool = False,
+    glt: Glt | Literal["own"] | None = "own",
     executor: Executor | None = None,
     cluster: Cluster | None = None,
     progress: Progress = SILENT,
@@ -111,6 +124,8 @@ def detect(
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
         resume: Go on with an interrupted run of the same settings, if there is one.
         north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches.
+        glt: What leads from the sensor's geometry to a map: `open_glt` or `open_igm`, the product's own if it has one
+            (EMIT), or None. `out` is then orthorectified, and ``<out>_sensor.tif`` is in the sensor's geometry.
         executor: Threads that read; three of our own by default.
         cluster: Workers that score, from `hadgeo.run.cluster.connect`; `memory` is what each of them may take, and
             `device` what each of them uses. The detector is fitted here.
@@ -127,6 +142,7 @@ def detect(
         ParameterError: The scene is neither a file nor an `xarray.DataArray`, a parameter is unknown or out of bounds,
             or `memory` is too little.
         DetectorNotFoundError: There is no such detector.
+        GeometryError: `glt` is of another flight line.
         DeviceError: The device is not there, or its memory cannot even hold one row.
         FitError: The scene does not determine a background.
         ModelError: A model's bands are not in the scene.
@@ -155,13 +171,9 @@ def detect(
         torch_device,
         torch_device if cluster is None else cluster.device(device),
         north_up,
+        own_glt(source) if glt == "own" else glt,
     )
-    check_output(
-        target,
-        overwrite=overwrite or (resume and was_completed(target)),
-        # What an earlier run has taken is gone on with, or freed.
-        nbytes=disk_bytes(_pixels_written(source, north_up=north_up)) - held_bytes(target),
-    )
+    check_outputs(task, target, overwrite=overwrite or (resume and was_completed(target)))
     with reading_threads(executor) as pool, streaming(source.cache_bytes), PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
         with clock.stage("survey"):
@@ -188,6 +200,7 @@ def detect(
                 score(job, scorer, pool if cluster is None else cluster, device, progress)
             with clock.stage("write"):
                 job.finish()
+                orthorectified(task, target, progress)
         done = finish(plan, fitted, job, target, clock.seconds, progress)
         if then is not None:
             then(done)
@@ -258,6 +271,8 @@ def finish(
         seconds=seconds,
         pixels_per_second=sum(window.pixels for window in job.left) / seconds["score"],
         valid_per_second=(job.valid - job.valid_kept) / seconds["score"],
+        sensor_map=None if plan.task.glt is None else sensor_path(target),
+        glt=plan.task.glt,
     )
 
 
@@ -308,20 +323,6 @@ def take_scores(job: ScoreJob, scored: Generator[Scored], progress: Progress = S
             progress.advance(window.pixels)
 
 
-def _pixels_written(source: Source, *, north_up: bool) -> int:
-    """Pixels of the map, and where it is warped of both grids.
-
-    Raises:
-        ParameterError: It shall be warped, and nobody knows how it lies.
-    """
-    pixels = source.shape[1] * source.shape[2]
-    if not north_up:
-        return pixels
-    if not source.metadata.georeferenced:
-        raise ParameterError(f"{source.path}: no georeference, so where north is remains unknown; leave --north-up out")
-    return pixels + source.metadata.grid.north_up().pixels
-
-
 def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
     if isinstance(detector, Model):
         return detector.detector
@@ -348,12 +349,13 @@ def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Pl
 
 
 def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder) -> ScoreWriter:
+    glt = plan.task.glt
     return ScoreWriter(
-        target,
+        target if glt is None else sensor_path(target),
         grid=plan.source.metadata.grid,
         description=f"anomaly score ({fitted.name})",
         tags=_tags(plan, fitted),
-        north_up=plan.task.north_up,
+        north_up=plan.task.north_up and glt is None,
         folder=folder,
     )
 
@@ -396,4 +398,4 @@ def _tags(plan: Plan, fitted: Detector[Any]) -> dict[str, str]:
         "HADGEO_BANDS": selection.numbers(),
         "HADGEO_BANDS_DROPPED": "; ".join(f"{count} {reason}" for reason, count in selection.dropped),
     }
-    return {**tags, "HADGEO_WARPED": "north-up, max"} if plan.task.north_up else tags
+    return {**tags, "HADGEO_WARPED": "north-up, max"} if plan.task.north_up and plan.task.glt is None else tags

@@ -11,10 +11,11 @@ import torch
 from hadgeo._version import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
+from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
 from hadgeo.run.estimate import Estimate, estimate
 from hadgeo.run.model_file import Model
-from hadgeo.run.score_job import Stamp
+from hadgeo.run.score_job import Stamp, stamp_files
 from hadgeo.run.selection import scene_of_model, usable_bands
 
 
@@ -30,6 +31,7 @@ class Task:
         device: Where it is fitted.
         scored_on: Where windows are scored: the same, or what the workers of a cluster have.
         north_up: Whether the map is warped to a north-up grid.
+        glt: What leads from the sensor's geometry to a map, or None where the map is on the scene's own grid.
     """
 
     source: Source
@@ -39,6 +41,7 @@ class Task:
     device: torch.device
     scored_on: torch.device
     north_up: bool = False
+    glt: Glt | None = None
 
 
 @dataclass(frozen=True)
@@ -124,4 +127,5 @@ def _settings(task: Task, source: Source, selection: BandSelection, expected: Es
         "window": f"{first.height} x {first.width}",
         "grid": [*source.shape[1:], *tuple(source.metadata.transform)[:6]],
         "north-up": task.north_up,
+        "lookup table": None if task.glt is None else [list(file) for file in stamp_files(task.glt.files)],
     }

@@ -5,7 +5,7 @@ Scores may come in any order and from anywhere; whoever has them hands them to `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +129,16 @@ class ScoreJob:
 
 def stamp_of(source: Source) -> Stamp:
     """Name, size and time of change of each file that a scene is made of; empty for one that has no files."""
+    return stamp_files(source.files)
+
+
+def stamp_files(files: Iterable[Path]) -> Stamp:
+    """Name, size and time of change of files, leaving out what is inside an archive or on the web."""
     found = []
-    for file in source.files:
+    for file in files:
         try:
             status = file.stat()
         except OSError:
-            # Inside an archive, or on the web.
             continue
         found.append((str(file.absolute()), status.st_size, status.st_mtime_ns))
     return found

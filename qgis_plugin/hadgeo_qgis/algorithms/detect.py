@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qgis.core import QgsProcessingOutputNumber, QgsProcessingParameterExtent, QgsProcessingParameterRasterDestination
+from qgis.core import (
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterRasterDestination,
+)
 
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
+from ..schema import argument
 from .base import DetectorChoice, HadgeoAlgorithm, mask_parameter, scene_parameter
 from .threshold import polygons_parameter, spectra_parameter
 
@@ -24,6 +30,9 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
         self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
         self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
+        for name, title in (("GLT", "Lookup table (GLT)"), ("IGM", "Coordinates of pixels (IGM)")):
+            file = QgsProcessingParameterFile(name, title, optional=True)
+            self.addParameter(with_help(file, argument("detect", name.lower())["help"], advanced=True))
         self.addParameter(of_argument("detect", "window", "Window size in pixels", advanced=True))
         scores = QgsProcessingParameterRasterDestination("OUTPUT", "Anomaly scores")
         self.addParameter(
@@ -46,7 +55,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         spectra = self.spectra(parameters, context, polygons)
         arguments = {
             **arguments,
-            **self.options(("window", "pfa"), parameters, context),
+            **self.options(("window", "pfa", "glt", "igm"), parameters, context),
             "polygons": polygons,
             "spectra": spectra and str(spectra),
             "scenes": [scene],

@@ -1,0 +1,110 @@
+"""A score map in the sensor's geometry, brought onto a map by a lookup table.
+
+Scores are brought there, never the cube: an orthorectified flight line repeats pixels, which would count twice in
+every statistic of a detector and of a threshold.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hadgeo.errors import Cancelled
+from hadgeo.formats.glt import Glt, Integers
+from hadgeo.maps.part_folder import PartFolder
+from hadgeo.maps.reader import ScoreMap
+from hadgeo.maps.writer import ScoreWriter
+from hadgeo.progress import SILENT, Progress, Stage
+from hadgeo.windows import Window
+
+#: Bytes of scores in the sensor's geometry that are in memory at a time.
+_PART_BYTES = 2**24
+
+
+def sensor_path(out: Path) -> Path:
+    """Where the map in the sensor's geometry stands: ``x_sensor.tif`` beside ``x.tif``."""
+    return out.with_name(f"{out.stem}_sensor{out.suffix}")
+
+
+def orthorectify(
+    scores: ScoreMap,
+    glt: Glt,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    north_up: bool = False,
+    folder: PartFolder | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Bring scores onto the grid of a lookup table, strip by strip: each pixel is the score of the one it names.
+
+    Args:
+        scores: The map in the sensor's geometry.
+        glt: The table.
+        out: The new map.
+        overwrite: Whether a file there may be replaced.
+        north_up: As for `ScoreWriter`; the grid of a table may be rotated.
+        folder: As for `ScoreWriter`.
+        progress: Follows the work and may cancel it.
+
+    Raises:
+        ReadError: The map or the table is damaged.
+        OutputError: `out` cannot be written.
+        Cancelled: `progress` asked for it.
+    """
+    tags = {name: value for name, value in scores.tags.items() if name.startswith("HADGEO_")}
+    warped = "lookup table, nearest" + (", then north-up, max" if north_up else "")
+    writer = ScoreWriter(
+        out,
+        grid=glt.grid,
+        description=f"anomaly score ({scores.detector})" if scores.detector else "anomaly score",
+        tags={**tags, "HADGEO_WARPED": warped},
+        overwrite=overwrite,
+        north_up=north_up,
+        folder=folder,
+    )
+    cols = glt.grid.shape[1]
+    progress.stage(Stage.ORTHORECTIFY, glt.grid.pixels)
+    with writer:
+        for rows in glt.strips():
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            height = rows.stop - rows.start
+            writer.write(Window(rows.start, 0, height, cols), looked_up(scores, *glt.read(rows)))
+            progress.advance(height * cols)
+        if folder is None:
+            return writer.finish()
+        writer.complete()
+        return writer.place()
+
+
+def looked_up(scores: ScoreMap, rows: Integers, cols: Integers) -> npt.NDArray[np.float32]:
+    """Scores of some pixels.
+
+    Rows that are far apart, as in a map of a line flown from west to east, are read part by part.
+
+    Args:
+        scores: The map.
+        rows: Row of each pixel, in any shape; -1 for none.
+        cols: Column of each, likewise.
+
+    Returns:
+        Scores in that shape, NaN for none.
+    """
+    found = np.full(rows.shape, np.nan, dtype=np.float32)
+    there = np.flatnonzero(rows.ravel() >= 0)
+    if not there.size:
+        return found
+    own_rows, own_cols = rows.ravel()[there], cols.ravel()[there]
+    left, right = int(own_cols.min()), int(own_cols.max()) + 1
+    # Whole blocks of the file, or it would be decoded several times.
+    step = max(1, _PART_BYTES // (4 * (right - left) * scores.block_rows)) * scores.block_rows
+    order = np.argsort(own_rows, kind="stable")
+    part = own_rows[order] // step
+    for same in np.split(order, np.flatnonzero(np.diff(part)) + 1):
+        low, high = int(own_rows[same[0]]), int(own_rows[same[-1]]) + 1
+        values = scores.read(slice(low, high), slice(left, right))
+        found.reshape(-1)[there[same]] = values[own_rows[same] - low, own_cols[same] - left]
+    return found
