@@ -246,8 +246,8 @@ class Sample:
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
             raise FitError(
-                f"{self._name}: {count} valid pixels in the used bands; an anomaly needs a background, "
-                "so give a larger scene, or leave out bands that are nodata with --bands"
+                f"{self._name}: {count} valid pixels in the used bands, too few for a background; "
+                "give a larger scene, or exclude bands that are nodata with --bands"
             )
         if torch.equal(total.minimum, total.maximum):
             raise FitError(

@@ -54,9 +54,9 @@ def test_numbers_round_trip() -> None:
     ("spec", "wavelength", "message"),
     [
         ("60-1", WAVELENGTH, "write 1-60"),
-        ("1,,2", WAVELENGTH, "is no band or range"),
-        ("red", WAVELENGTH, "is no band or range"),
-        ("", WAVELENGTH, "is no band or range"),
+        ("1,,2", WAVELENGTH, "is not a band or a range"),
+        ("red", WAVELENGTH, "is not a band or a range"),
+        ("", WAVELENGTH, "is not a band or a range"),
         ("0-5", WAVELENGTH, "run from 400 to 2500 nm"),
         ("3000-4000", WAVELENGTH, "run from 400 to 2500 nm"),
         ("400-1300", None, "give band numbers from 1 to 211"),

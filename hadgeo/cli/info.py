@@ -13,8 +13,8 @@ from hadgeo.cli.reporting import print_json
 
 @click.command("info")
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--no-trial", is_flag=True, help="Skip the short trial that time and memory are estimated from.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--no-trial", is_flag=True, help="Skip the short trial run from which time and memory are estimated.")
 @options.detector
 @options.parameters
 @options.bands

@@ -10,12 +10,12 @@ from hadgeo.cli.reporting import print_json
 
 @click.group("model")
 def command() -> None:
-    """Look into a model file that `hadgeo train` wrote."""
+    """Inspect a model file written by `hadgeo train`."""
 
 
 @command.command("info")
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.debug
 def info(file: str, as_json: bool) -> None:
     """Show what FILE holds: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""

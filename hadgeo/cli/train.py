@@ -42,7 +42,7 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    """Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
+    """Fit a detector on one or several SCENEs of a sensor, and save it as a model file for `hadgeo detect --model`.
 
     The first scene decides which bands are used; the others must have them too.
 

@@ -156,7 +156,7 @@ def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
         _warn(source)
         return source
     raise ParameterError(
-        f"a scene is a file or an xarray.DataArray of the dimensions band, y and x, not a {type(scene).__name__}; "
+        f"a scene is a file or an xarray.DataArray with the dimensions band, y and x, not a {type(scene).__name__}; "
         "wrap an array as xarray.DataArray(values, dims=('band', 'y', 'x'))"
     )
 
@@ -201,7 +201,7 @@ class ArraySource(Source):
             CubeError: It is empty, or holds no real numbers.
         """
         if cube.dtype.kind not in "iuf":
-            raise CubeError(f"the array holds {cube.dtype}; a cube of real numbers is needed")
+            raise CubeError(f"the array holds {cube.dtype}; a cube must hold real numbers")
         if 0 in cube.shape:
             raise CubeError(
                 f"the array is empty ({' x '.join(map(str, cube.shape))}); select at least one pixel and band"

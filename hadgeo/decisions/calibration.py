@@ -38,7 +38,7 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class Rule:
-    """Which pixels stand out; exactly one is given.
+    """Which pixels are flagged; exactly one criterion is given.
 
     Attributes:
         pfa: Wanted false-alarm rate, the share of background pixels that are flagged, in (0, 1).
@@ -219,8 +219,8 @@ class Calibration:
         if tail is None:
             if not rank:
                 raise ParameterError(
-                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and no tail fits "
-                    "their largest scores; ask for a higher rate, or use top or value"
+                    f"pfa {rate:g}: {self.count} pixels cannot show a rate below {1 / self.count:.2g}, and no tail "
+                    "fits their largest scores; ask for a higher rate, or use top or value"
                 )
             return self._rarer_than(rank)
         counted = self._rarer_than(rank) if rank else math.inf
@@ -290,7 +290,7 @@ def _keep(largest: Scores, more: Scores) -> Scores:
 def followed(
     scores: ScoreMap, progress: Progress, stage: str, *, margin: int = 0
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Read a map's strips under the eyes of `progress`.
+    """Read a map strip by strip, reporting to `progress`.
 
     Raises:
         Cancelled: `progress` asked for it.

@@ -94,7 +94,7 @@ class Decision:
         valid: How many pixels have a score.
         expected_false_alarms: How many background pixels of such a scene would.
         tail: The tail that was fitted, or None.
-        groups: How many anomalies they form; None where they are too many to be grouped.
+        groups: How many anomalies they form; None if there are too many to group.
         outputs: What was written.
     """
 
@@ -200,9 +200,9 @@ def check_outputs(
             missing.
     """
     if (outputs.evidence or outputs.spectra) and not explained:
-        raise ParameterError("evidence and spectra are taken from the scene; add --scene, or leave them out")
+        raise ParameterError("evidence and spectra need the scene; add --scene, or omit them")
     if not outputs.anomalies and grouping.merge_distance:
-        raise ParameterError("groups are merged for polygons only; add --polygons, or leave --merge-distance out")
+        raise ParameterError("groups are only merged for polygons; add --polygons, or omit --merge-distance")
     taken = list(inputs)
     for name in ("polygons", "p_values", "evidence"):
         out = getattr(outputs, name)
@@ -220,7 +220,7 @@ def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) 
     check_output(out, overwrite=overwrite, option=option)
     for written in names_written(out) if option == "--p-values" else [out]:
         for other in taken:
-            check_no_input(written, [other], told=f"{other}, which is needed", option=option)
+            check_no_input(written, [other], told=f"{other}, which this run needs", option=option)
     if out.exists() and not out.stat().st_mode & 0o222:
         raise OutputError(f"{out} is read-only; make it writable, or use {option} to write elsewhere")
     if out.with_name(out.name + "-wal").exists():

@@ -108,7 +108,7 @@ def check_suffix(out: Path) -> str:
     """
     driver = _DRIVERS.get(out.suffix.lower())
     if driver is None:
-        raise ParameterError(f"{out}: polygons are written as {', '.join(_DRIVERS)}; give one of these suffixes")
+        raise ParameterError(f"{out}: polygons can be written as {', '.join(_DRIVERS)}; give one of these suffixes")
     if driver == "Parquet":
         _pyarrow()
     return driver
@@ -144,7 +144,10 @@ def write_polygons(anomalies: Anomalies, out: Path, *, bands: Callable[[Group], 
 def _missing(grid: Grid) -> str | None:
     """What polygons on this grid lack, for people."""
     if grid.crs is None:
-        return "the scene has no coordinate system, so neither have the polygons; areas and longitudes are empty"
+        return (
+            "the scene has no coordinate reference system, so the polygons have none either; areas, longitudes and "
+            "latitudes are empty"
+        )
     if grid.on_earth:
         return None
     lost = "longitudes and latitudes are empty"

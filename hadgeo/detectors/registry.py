@@ -91,7 +91,7 @@ def detector_class(name: str) -> type[Detector[Any]]:
     if name not in _REGISTRY.names():
         near = difflib.get_close_matches(name.lower(), list_detectors(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DetectorNotFoundError(f"no detector {name!r}; {hint}known are {', '.join(list_detectors())}")
+        raise DetectorNotFoundError(f"no detector {name!r}; {hint}available: {', '.join(list_detectors())}")
     return _REGISTRY.load(name)
 
 
@@ -134,7 +134,7 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
             near = difflib.get_close_matches(key, cls.Params.model_fields, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(
-                f"detector {name} has no parameter {key!r}; {hint}`hadgeo detectors {name}` lists all of them"
+                f"detector {name} has no parameter {key!r}; {hint}`hadgeo detectors {name}` lists its parameters"
             )
     try:
         return cls(cls.Params.model_validate(given))
@@ -164,7 +164,7 @@ def allowed_values(field: dict[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(str(value) for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"{allowed_values(schema['items'])}, or several with commas between them"
+        return f"{allowed_values(schema['items'])}, or several, separated by commas"
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
     limits = " and ".join(f"{word} {schema[key]}" for key, word in _LIMITS if key in schema)
     return ", ".join(part for part in (kind.get(schema.get("type", ""), "text"), limits) if part)

@@ -45,7 +45,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the leaderboard.
+    """A row of the leaderboard.
 
     Attributes:
         contender: The detector.
@@ -141,7 +141,7 @@ def _check(contenders: Sequence[Contender]) -> None:
     for contender in contenders:
         make_detector(contender.name, dict(contender.parameters))
         if contender.label in seen:
-            raise ParameterError(f"-d {contender.label} is given twice; leave one out, or set another parameter")
+            raise ParameterError(f"-d {contender.label} is given twice; omit one, or change a parameter")
         seen.add(contender.label)
 
 
@@ -149,7 +149,7 @@ def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
     """Refuse a truth before hours are spent on scores."""
     known = open_truth(truth, ScoreMap(Path(source.path), source.metadata.grid))
     if not (known == TARGET).any():
-        raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
+        raise TruthError(f"{truth}: no target lies within {source.path}; is this the truth of this scene?")
 
 
 def _map_path(folder: Path, source: Source, contender: Contender) -> Path:

@@ -65,7 +65,7 @@ class Evaluation:
         """What a reader of the figures should know, one line each."""
         said = []
         if self.intervals and self.objects.objects < _FEW_OBJECTS:
-            said.append(f"the intervals rest on {self.objects.objects} objects alone")
+            said.append(f"the intervals rest on only {self.objects.objects} objects")
         if self.background < 10_000:
             said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows no false alarm at all")
         return said

@@ -140,8 +140,8 @@ def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
     for anomaly in anomalies:
         if min(anomaly.rows.min(), anomaly.cols.min()) < 0 or anomaly.rows.max() >= rows or anomaly.cols.max() >= cols:
             raise CubeError(
-                f"{source.path}: {rows} x {cols} pixels, and anomaly {anomaly.id} has some outside; "
-                "give the scene in which it was found"
+                f"{source.path}: {rows} x {cols} pixels, but anomaly {anomaly.id} extends outside; "
+                "give the scene it was found in"
             )
 
 
@@ -274,7 +274,11 @@ def _dataset(
         "spectrum": (("anomaly", "band"), spectrum, {"long_name": "mean spectrum", **of_scene}),
         "expected": (("anomaly", "band"), expected, {"long_name": "mean expected background", **of_scene}),
         "difference": (("anomaly", "band"), spectrum - expected, {"long_name": "spectrum - expected", **of_scene}),
-        "spread": (("anomaly", "band"), spread, {"long_name": "usual size of the difference around", **of_scene}),
+        "spread": (
+            ("anomaly", "band"),
+            spread,
+            {"long_name": "typical size of the difference in the surroundings", **of_scene},
+        ),
     }
     coords: dict[str, Any] = {"band": index + 1, **_places(source, anomalies)}
     coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))

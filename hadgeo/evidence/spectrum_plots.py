@@ -66,7 +66,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     check_name(folder, "--spectra")
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; name a folder for the pictures")
+        raise OutputError(f"{folder} is a file; name a folder for the plots")
     if not folder.exists() and not folder.parent.is_dir():
         raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first, or name another")
     if not os.access(folder if folder.exists() else folder.parent, os.W_OK):

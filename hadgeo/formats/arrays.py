@@ -244,7 +244,7 @@ class ContainerSource(Source):
 
 def _check(array: StoredArray, axes: Axes, path: str) -> None:
     if array.dtype.kind not in "iuf":
-        raise CubeError(f"{path}: samples of {array.name} are {array.dtype}; a cube of real numbers is needed")
+        raise CubeError(f"{path}: samples of {array.name} are {array.dtype}; a cube must hold real numbers")
     known = (axes.band, axes.row, axes.col)
     if any(length > 1 for axis, length in enumerate(array.shape) if axis not in known):
         shape = " x ".join(map(str, array.shape))

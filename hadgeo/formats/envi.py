@@ -80,7 +80,7 @@ class EnviSource(Source):
         if header is None:
             found = find_header(self._file)
             if found is None:
-                raise CubeNotFoundError(f"{path}: no ENVI header beside it; expected {header_names(path)[-1].name}")
+                raise CubeNotFoundError(f"{path}: no ENVI header next to it; expected {header_names(path)[-1].name}")
             header = read_header(found)
         self._header = Path(header.name).absolute()
         self.shape = header.shape
@@ -173,22 +173,22 @@ class EnviSource(Source):
         first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
         return ReadError(
             f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
-            f"{last + self._stored.itemsize - 1}, cannot be read any more ({error.strerror or error}); "
-            "was it moved or cut short after it was opened, or does its disk fail?"
+            f"{last + self._stored.itemsize - 1}, can no longer be read ({error.strerror or error}); "
+            "was it moved or cut short after it was opened, or is its disk failing?"
         )
 
     def _check(self, header: Header) -> str | None:
         """Check that the file can hold what its header promises, and say where it holds much more."""
         for key in ("major frame offsets", "minor frame offsets"):
             if any(numbers(header.fields.get(key, ""), key, header.name)):
-                raise CubeError(f"{header.name}: {key} are not supported; write the cube without them")
+                raise CubeError(f"{header.name}: {key} are not supported; save the cube without them")
         try:
             size = self._file.stat().st_size
         except OSError as error:
             raise CubeNotFoundError(f"{self.path}: no such file") from error
         if size < header.data_bytes:
             raise CubeError(
-                f"{self.path}: {size} bytes, but its header promises {header.data_bytes} "
+                f"{self.path}: {size} bytes, but its header specifies {header.data_bytes} "
                 f"({' x '.join(map(str, header.shape))} of {header.dtype.name}); the file is cut short: copy it again"
             )
         bands, _, width = header.shape

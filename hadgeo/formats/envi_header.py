@@ -119,9 +119,9 @@ class Header:
         """Type of the stored samples, in the file's byte order."""
         code = self.integer("data type")
         if code in _COMPLEX:
-            raise CubeError(f"{self.name}: samples are complex (data type {code}); take their magnitude first")
+            raise CubeError(f"{self.name}: samples are complex (data type {code}); convert them to magnitudes first")
         if code not in _DTYPES:
-            raise CubeError(f"{self.name}: data type {code} is none that ENVI defines; correct the header")
+            raise CubeError(f"{self.name}: data type {code} is not an ENVI data type; correct the header")
         order = self.integer("byte order", 0)
         if order not in (0, 1):
             raise CubeError(f"{self.name}: byte order is {order}; it must be 0 (little endian) or 1 (big endian)")
@@ -204,7 +204,9 @@ class Header:
             if gain is None and offset is None:
                 gain = np.full(self.shape[0], 1.0 / factor)
             else:
-                notes = ("both data gains or offsets and a reflectance scale factor: only the former are applied",)
+                notes = (
+                    "both data gains or offsets and a reflectance scale factor: only the gains and offsets are applied",
+                )
         return gain, offset, notes
 
 
@@ -326,7 +328,7 @@ def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:
         names = ", ".join(name.name for name in others[:5])
         return f"several files may be its data ({names}); give the right one in its place"
     tried = ", ".join(f"{stem.name}{suffix}" for suffix in RAW_SUFFIXES)
-    return f"its data file is missing; put one of {tried} beside it"
+    return f"its data file is missing; put one of {tried} next to it"
 
 
 def may_be_data(file: Path, header: Header) -> bool:

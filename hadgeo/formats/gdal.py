@@ -181,9 +181,9 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
     """
     notes = []
     if not grid.georeferenced and points:
-        notes.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
+        notes.append(f"{points} ground control points and no transform: the pixel grid is used as it is")
     elif not grid.georeferenced:
-        notes.append("no transform: rows and columns stand for coordinates")
+        notes.append("no transform: rows and columns are used as coordinates")
     elif _beyond_degrees(grid):
         x, y = grid.to_map(0.0, 0.0)
         notes.append(
@@ -208,7 +208,7 @@ def _beyond_degrees(grid: Grid) -> bool:
 
 
 #: Said of every cube without a coordinate reference system.
-NO_CRS = "no coordinate reference system: the results will carry none; set one with cube.rio.write_crs(...)"
+NO_CRS = "no coordinate reference system: the results will have none; set one with cube.rio.write_crs(...)"
 
 
 #: Names that GDAL understands and that are no files: /vsizip/..., NETCDF:"file":variable, s3://bucket/key.

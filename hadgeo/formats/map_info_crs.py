@@ -287,7 +287,7 @@ def _with_units(crs: CRS, units: str) -> tuple[CRS, tuple[str, ...]]:
     metres = _METRES.get(units)
     if crs.is_geographic:
         wrong = metres is not None
-        return crs, ((f"map info says units={units} for degrees: left aside",) if wrong else ())
+        return crs, ((f"map info says units={units} for degrees: ignored",) if wrong else ())
     if metres is None:
         return crs, (f"map info says units={shown(units)}, which are not known: {crs.linear_units} are taken",)
     if _about(metres, _unit(crs), 1e-9):

@@ -121,7 +121,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 def _polygons(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tuple[slice, Classes]]:
     if grid.crs is None or not grid.georeferenced:
         base = purpose.base
-        raise purpose.error(f"{path}: polygons need a georeferenced {base}, and {over} is none; give a raster")
+        raise purpose.error(f"{path}: polygons need a georeferenced {base}, which {over} is not; give a raster")
     geometries = read_geometries(path, grid, purpose.what, purpose.base, purpose.error, areas=purpose.areas)
     if not geometries and purpose.areas:
         raise _elsewhere(path, over, purpose)
@@ -153,7 +153,7 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
                 yield from _moved(dataset, place, path, grid, over, purpose)
     except RASTERIO_ERRORS as error:
         raise purpose.error(
-            f"{path}: not a raster that GDAL reads ({_reason(error)}); give a raster, .mat or polygons"
+            f"{path}: not a raster that GDAL can read ({_reason(error)}); give a raster, .mat or polygons"
         ) from error
 
 

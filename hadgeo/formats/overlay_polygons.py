@@ -42,14 +42,14 @@ def read_geometries(
     try:
         layers = pyogrio.list_layers(path)[:, 0].tolist()
         if len(layers) != 1:
-            raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} in a file of its own")
+            raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} to a separate file")
         with warnings.catch_warnings():
             # Of a GeoJSON file without a CRS and the like; what matters is checked below.
             warnings.simplefilter("ignore", UserWarning)
             meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as failure:
         reason = " ".join(str(failure).split())
-        raise error(f"{path}: not a vector file that GDAL reads ({reason}); give polygons or a raster") from failure
+        raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:
         raise error(f"{path}: no coordinate reference system; assign one, so that it can be laid over the {base}")
     shapes = shapely.from_wkb([] if wkb is None else wkb)

@@ -89,7 +89,7 @@ def packing_of_bands(variables: Sequence[Variable], *, netcdf: bool) -> Packing:
     first = each[0]
     fills, limits = first.fills, first.limits
     if any((one.fills, one.limits) != (fills, limits) for one in each):
-        notes.append("further fill values and valid ranges differ from band to band: left aside")
+        notes.append("further fill values and valid ranges differ from band to band: ignored")
         fills, limits = (), None
     same = all(one.nodata == first.nodata for one in each)
     band_nodata = None if same else np.array([np.nan if one.nodata is None else one.nodata for one in each])

@@ -35,7 +35,7 @@ _LENGTHS = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre"
 
 _BAD_CRS: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, ValueError, TypeError, KeyError)
 
-_NO_TRANSFORM = "no transform: rows and columns stand for coordinates"
+_NO_TRANSFORM = "no transform: rows and columns are used as coordinates"
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ def _coordinate(
     values = found.numbers()
     unit = found.text("units").lower()
     if unit in ("rad", "radian", "radians", "microradian", "microradians"):
-        notes.append(f"coordinates {found.name} are angles of view ({unit}): left aside")
+        notes.append(f"coordinates {found.name} are angles of view ({unit}): ignored")
         return None
     values = values * _LENGTHS.get(unit, 1.0)
     if not np.isfinite(values).all():
-        notes.append(f"coordinates {found.name} are not finite: left aside")
+        notes.append(f"coordinates {found.name} are not finite: ignored")
         return None
     step = float(values[-1] - values[0]) / (values.size - 1) if values.size > 1 else float("nan")
     if values.size > 1 and not _regular(values, step, found.array.dtype):
-        notes.append(f"coordinates {found.name} are not evenly spaced: left aside, the results will have no place")
+        notes.append(f"coordinates {found.name} are not evenly spaced: ignored, the results will have no place")
         return None
     counted = values.size < 2 or step == 1.0
     index = counted and values[0] in (0.0, 1.0) and not unit and not found.text("standard_name")

@@ -79,7 +79,8 @@ class RasterSource(Source):
             except RasterioError as error:
                 reason = " ".join(str(error).split())
                 raise CubeError(
-                    f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied whole?"
+                    f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied "
+                    "completely?"
                 ) from error
             with settings(), dataset:
                 self._describe(dataset, header)
@@ -245,7 +246,7 @@ def _check(dataset: DatasetReader, path: str) -> None:
         hint = f"; give one of its {len(names)} parts, such as {names[0]}" if names else ""
         raise CubeError(f"{path}: no bands in it{hint}")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
-        raise CubeError(f"{path}: samples are complex; take their magnitude first")
+        raise CubeError(f"{path}: samples are complex; convert them to magnitudes first")
     if dataset.driver == "GTiff" and exists(dataset.name):
         _check_whole(dataset, path)
 
@@ -397,11 +398,11 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
             failed.append(error)
     known = first_known(found)
     aux = f"{name}.aux.xml"
-    hint = f"it may stand in {aux}: delete that file if it is stale"
-    stale = exists(aux) and (bool(failed) or any("left aside" in line for line in known.warnings))
+    hint = f"it may come from {aux}: delete that file if it is out of date"
+    stale = exists(aux) and (bool(failed) or any("ignored" in line for line in known.warnings))
     if failed and known.wavelength is None:
         raise CubeError(f"{failed[0]} ({hint})" if stale else str(failed[0]))
-    return known, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
+    return known, (*(f"ignored: {error}" for error in failed), *((hint,) if stale else ()))
 
 
 def _of_dataset(dataset: DatasetReader | _SomeBands, name: str, namespace: str | None) -> Spectral:
@@ -421,7 +422,7 @@ def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | N
         if 2 * given > dataset.count:
             fields[key] = ["nan" if value is None else value for value in values]
         else:
-            notes.append(f"only {given} of {dataset.count} bands have a {key}: left aside")
+            notes.append(f"only {given} of {dataset.count} bands have a {key}: ignored")
     units = {fields_of_band.get("wavelength units", "") for fields_of_band in bands}
     if len(units) == 1:
         fields["wavelength units"] = units.pop()
@@ -477,7 +478,7 @@ class GdalFormat:
             if exists(name) and file.suffix.lower() in RAW_SUFFIXES and "not a raster" in str(error):
                 expected = " or ".join(dict.fromkeys(h.name for h in header_names(file) if h.suffix == ".hdr"))
                 raise CubeNotFoundError(
-                    f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} beside it"
+                    f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} next to it"
                 ) from error
             raise
 

@@ -151,4 +151,4 @@ def _check_name(name: str) -> None:
     if not exists(name):
         raise CubeNotFoundError(f"{name}: no such file; check the path")
     if not Path(name).exists():
-        raise CubeNotFoundError(f"{name}: a link to a file that does not exist; restore its target")
+        raise CubeNotFoundError(f"{name}: a broken link; restore the file it points to")

@@ -162,7 +162,7 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     order = [named, *(factor for factor in (1.0, 1e3, 1e9, 0.1) if factor != named)]
     fits = [factor for factor in order if factor is not None and _plausible_width(usual * factor, wavelength)]
     if not fits:
-        return None, f"widths of {_span(widths[valid])} fit the wavelengths in no unit: left aside"
+        return None, f"widths of {_span(widths[valid])} fit the wavelengths in no unit: ignored"
     factor = fits[0]
     note = None
     if named is not None and factor != named:

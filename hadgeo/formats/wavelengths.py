@@ -29,7 +29,7 @@ from hadgeo.formats.spectral_units import (
 Fields: TypeAlias = Mapping[str, str | Sequence[str]]
 
 #: Said of every cube whose file tells no wavelengths.
-NO_WAVELENGTHS = "no wavelengths: bands in water vapour cannot be told from others"
+NO_WAVELENGTHS = "no wavelengths: bands in water-vapour absorption cannot be identified"
 
 #: Said in its place of three bands, which are hardly a spectrum.
 PICTURE = "no wavelengths, and three bands: a picture rather than spectra"
@@ -151,10 +151,10 @@ def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[s
         return None
     values, commas = lenient_numbers(text, bands)
     if values.size != bands:
-        notes.append(f"{values.size} values of {key} for {bands} bands: left aside; correct the list or the band count")
+        notes.append(f"{values.size} values of {key} for {bands} bands: ignored; correct the list or the band count")
         return None
     if np.isnan(values).all():
-        notes.append(f"{key} holds something that is no number: left aside")
+        notes.append(f"{key} holds something that is no number: ignored")
         return None
     if commas:
         mended.append(f"decimal commas in {key} read as points")
@@ -169,11 +169,11 @@ def _wavelength(
     if values is None:
         return None, named
     if counts(values) and named != 1e3:
-        notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: left aside")
+        notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: ignored")
         return None, named
     wavelength, factor, note = wavelengths_in_nm(values, named)
     if wavelength is None:
-        notes.append("wavelengths that are zero, negative, impossible or not finite: left aside")
+        notes.append("wavelengths that are zero, negative, impossible or not finite: ignored")
         return None, named
     mended += [note] if note else []
     unknown = int(np.isnan(wavelength).sum())
@@ -196,7 +196,7 @@ def _fwhm(
         return None
     fwhm, note = widths_in_nm(values, wavelength, factor)
     if fwhm is None:
-        notes.append(note or "values of fwhm that are zero, negative or not finite: left aside")
+        notes.append(note or "values of fwhm that are zero, negative or not finite: ignored")
         return None
     mended += [note] if note else []
     unknown = int(np.isnan(fwhm).sum())

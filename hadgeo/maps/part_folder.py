@@ -106,7 +106,8 @@ class PartFolder:
             )
         if not (self.path / _LOCK).is_file() and (not self.path.is_dir() or self._content()):
             raise OutputExistsError(
-                f"{self.path} is in the way, and not from a run of hadgeo; move it away, or use -o to write elsewhere"
+                f"{self.path} is in the way, and was not made by a run of hadgeo; move it away, or use -o to write "
+                "elsewhere"
             )
 
     def _content(self) -> list[Path]:

@@ -77,7 +77,7 @@ class Batch:
 
     Attributes:
         folder: Where maps and summary are.
-        outcomes: One a line, in order.
+        outcomes: One per flight line, in order.
         model: The model of all lines, or None where each was fitted on itself.
         mosaic: The mosaic, or None.
     """
@@ -106,7 +106,7 @@ class Watch(Protocol):
         """A line has ended."""
 
     def message(self, text: str) -> None:
-        """Something worth a line in the log."""
+        """Something worth logging."""
 
 
 class Unwatched:
@@ -198,7 +198,7 @@ def run_batch(
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
     """
     if not lines:
-        raise ParameterError("no line to detect on; name some, or give a table with --table")
+        raise ParameterError("no flight line given; name some, or give a table with --table")
     make_detector(detector, dict(parameters or {}))
     given = None if model is None else load_model(model)
     where = Path(folder)
@@ -222,7 +222,7 @@ class _Run:
         self._stopped = threading.Event()
         self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
         if not self._pictures:
-            watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
+            watch.message(f'{HTML} is not written; install matplotlib and jinja2 with pip install "hadgeo[report]"')
 
     def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
         shared = [line for line in lines if not line.apart]
@@ -235,7 +235,8 @@ class _Run:
         except (KeyboardInterrupt, Cancelled) as stop:
             over = sum(outcome.state != "failed" for outcome in outcomes)
             stop.__notes__ = [
-                f"{over} of {len(lines)} lines are finished in {self._folder}; the same command goes on with the rest"
+                f"{over} of {len(lines)} flight lines are finished in {self._folder}; run the same command again to "
+                "continue with the rest"
             ]
             raise
         self._summarise(outcomes)
@@ -270,7 +271,7 @@ class _Run:
             if fit_on == "first":
                 break
         if not scenes:
-            raise ParameterError(f"none of the {len(lines)} lines can be opened, such as {lines[0].scene}")
+            raise ParameterError(f"none of the {len(lines)} flight lines can be opened, such as {lines[0].scene}")
         common = self._settings
         wanted = {
             "detector": common.detector,
@@ -284,9 +285,9 @@ class _Run:
         if path.exists() and not common.overwrite:
             raise OutputExistsError(
                 f"{path} was fitted with other settings ({describe_difference(self._record.model, wanted)}); use "
-                "--overwrite to fit anew and replace the maps too, or -o for another folder"
+                "--overwrite to fit it again and replace the maps too, or -o for another folder"
             )
-        self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} lines")
+        self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} flight lines")
         fitted = train(
             scenes,
             common.detector,
@@ -329,7 +330,9 @@ class _Run:
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
             told = describe_difference(self._record.settings(name), wanted)
-            raise OutputExistsError(f"{line.map} exists with other settings ({told}); use --overwrite to replace it")
+            raise OutputExistsError(
+                f"{line.map} exists, made with other settings ({told}); use --overwrite to replace it"
+            )
         self._record.begin(name, begun)
         detector = line.detector or common.detector
         detect(
@@ -399,10 +402,10 @@ class _Run:
     def _mosaic(self, outcomes: Sequence[Outcome], path: Path) -> Mosaic:
         maps = [one.line.map for one in outcomes if one.state != "failed"]
         if not maps:
-            raise OutputError(f"{path}: no line has a map that could be in it; the summary says why")
+            raise OutputError(f"{path}: no flight line has a map to put in it; the summary says why")
         made = make_mosaic(maps, path, overwrite=self._settings.overwrite)
         for left_out, reason in made.left_out.items():
-            self._watch.message(f"{left_out} is not in the mosaic: {reason}")
+            self._watch.message(f"{left_out} was left out of the mosaic: {reason}")
         return made
 
 

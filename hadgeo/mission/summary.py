@@ -22,7 +22,7 @@ _ODD_NAMES = "backslashreplace"
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the summary.
+    """A row of the summary.
 
     Attributes:
         scene: The scene's file.

@@ -75,8 +75,8 @@ def quicklook(
         polygons: Vector file whose outlines are drawn, in any coordinate reference system.
         rgb: Red, green and blue, such as ``860,640,550`` (nm) or ``30,20,10`` (band numbers); true colour by default.
         stretch: Percentiles of each band, over the pixels drawn, that become dark and bright.
-        size: Width and height that the map may have, in pixels.
-        title: Instead of the scene's name.
+        size: Largest width and height of the map, in pixels.
+        title: Title; the name of the scene by default.
         overwrite: Whether an existing picture may be replaced.
         progress: Follows the reading and may cancel it.
 
@@ -127,9 +127,9 @@ def quicklook(
 def _check_numbers(stretch: tuple[float, float], size: int) -> None:
     low, high = stretch
     if not 0 <= low < high <= 100:
-        raise ParameterError(f"stretch {low:g},{high:g}: two percentiles from 0 to 100 are needed, the lower one first")
+        raise ParameterError(f"stretch {low:g},{high:g}: give two percentiles from 0 to 100, the lower one first")
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-        raise ParameterError(f"size {size}: {SMALLEST_SIZE} to {LARGEST_SIZE} pixels are possible")
+        raise ParameterError(f"size {size}: must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
 
 
 def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
@@ -137,7 +137,7 @@ def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
     check_output(target, inputs=inputs, overwrite=overwrite)
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
-        raise OutputError(f"{target}: a picture ends in {', '.join(FORMATS)}; name it so")
+        raise OutputError(f"{target}: the name of a picture must end in {', '.join(FORMATS)}")
     return kind
 
 
@@ -159,12 +159,12 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
         elsewhere = ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs
         # Half a pixel: resampled or rounded grids are the same place.
         if elsewhere or ours.apart(theirs) > 0.5:
-            raise CubeError(f"{path}: another grid than that of {source.path}; give the score map of this scene")
+            raise CubeError(f"{path}: not the grid of {source.path}; give the score map of this scene")
     return scores
 
 
 def _about(colours: str, layout: Layout, scores: ScoreMap | None, outlines: Outlines | None) -> str:
-    """The line below the title."""
+    """The subtitle."""
     facts = [colours]
     if layout.step > 1:
         facts.append(f"every {_ordinal(layout.step)} pixel")

@@ -233,7 +233,7 @@ def finish(
     windows = plan.expected.plan
     pixels = sum(window.pixels for window in windows)
     if job.valid < pixels:
-        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
+        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite, and get no score")
     return Detection(
         target,
         fitted,
@@ -306,7 +306,7 @@ def _pixels_written(source: Source, *, north_up: bool) -> int:
     if not north_up:
         return pixels
     if not source.metadata.georeferenced:
-        raise ParameterError(f"{source.path}: no georeference, so where north is remains unknown; leave --north-up out")
+        raise ParameterError(f"{source.path}: not georeferenced, so the direction of north is unknown; omit --north-up")
     return pixels + source.metadata.grid.north_up().pixels
 
 

@@ -147,11 +147,9 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{file}: not a hadgeo model, or damaged ({reason}); train it again or copy it again"
-        ) from None
+        raise ModelError(f"{file}: not a hadgeo model, or damaged ({reason}); train it or copy it again") from None
     if text is None:
-        raise ModelError(f"{file}: a safetensors file, but no hadgeo model; make one with `hadgeo train`")
+        raise ModelError(f"{file}: a safetensors file, but not a hadgeo model; make one with `hadgeo train`")
     header = _parse(text, file)
     if header.hash != _digest(header, tensors):
         raise ModelError(f"{file}: damaged, its contents do not match their hash; copy it again")

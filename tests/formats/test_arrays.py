@@ -156,5 +156,5 @@ def test_what_a_window_and_a_block_take_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["c8", "S3"])
 def test_samples_that_are_no_real_numbers_are_refused(tmp_path: Path, dtype: str) -> None:
     array = write(tmp_path / "x.h5", np.zeros((2, 3, 4), dtype))
-    with pytest.raises(CubeError, match="a cube of real numbers is needed"):
+    with pytest.raises(CubeError, match="a cube must hold real numbers"):
         source(tmp_path / "x.h5", array, Axes(0, 1, 2))

@@ -302,10 +302,10 @@ def test_a_short_file_says_how_many_bytes_are_missing(tmp_path: Path) -> None:
 def test_a_file_that_shrinks_is_an_error_and_no_crash(tmp_path: Path) -> None:
     source = open_source(write_envi(tmp_path / "x.img", numbered()))
     (tmp_path / "x.img").write_bytes(b"")
-    with pytest.raises(ReadError, match=r"x\.img: rows .* cannot be read any more"):
+    with pytest.raises(ReadError, match=r"x\.img: rows .* can no longer be read"):
         read_all(source)
     (tmp_path / "x.img").unlink()
-    with pytest.raises(ReadError, match=r"x\.img: rows .* cannot be read any more"):
+    with pytest.raises(ReadError, match=r"x\.img: rows .* can no longer be read"):
         read_all(source)
 
 

@@ -217,7 +217,7 @@ def test_what_is_no_mask_is_refused(scene: Source, tmp_path: Path) -> None:
     write_mask(tmp_path / "cube.tif", np.ones((5, ROWS, COLS), "u1"))
     write_tiff(tmp_path / "small.tif", np.ones((1, 3, 3), "u1"), crs=None, transform=None)
     for name, words in (
-        ("notes.txt", "not a raster that GDAL reads"),
+        ("notes.txt", "not a raster that GDAL can read"),
         ("roads.gpkg", "holds no polygon"),
         ("cube.tif", "5 bands, and a mask has one"),
         ("small.tif", "3 x 3 pixels, and .*; the mask is not georeferenced, so their shapes must be equal"),
@@ -351,5 +351,5 @@ def test_a_mask_that_changes_meanwhile_stops_the_run(scene: Source, tmp_path: Pa
             if name == "score":
                 write_mask(path, some(1).astype("u1"), compress="deflate")
 
-    with pytest.raises(ReadError, match="changed while it was read"):
+    with pytest.raises(ReadError, match="changed while it was being read"):
         hadgeo.detect(left, "rx", out=tmp_path / "map.tif", window=16, progress=Meddler())

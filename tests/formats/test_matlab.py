@@ -225,7 +225,7 @@ def test_wavelengths_of_another_number_than_the_bands_are_left_aside(tmp_path: P
     path = write(tmp_path / "x.mat", version, data=STORED, wavelengths=np.arange(400.0, 1100.0, 100.0))
     known = open_source(path).metadata
     assert known.wavelength is None
-    assert any("7 values of wavelength for 3 bands: left aside" in line for line in known.warnings)
+    assert any("7 values of wavelength for 3 bands: ignored" in line for line in known.warnings)
 
 
 def test_damaged_samples_are_an_error_of_reading(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_lists_as_people_and_programs_write_them(text: str) -> None:
 def test_a_list_twice_as_long_is_no_list_of_decimal_commas() -> None:
     known = of("{450,455,460,465,470,475,480,485,490,495,500,505,510,515,520,525}")
     assert known.wavelength is None
-    assert known.warnings[0].startswith("16 values of wavelength for 8 bands: left aside")
+    assert known.warnings[0].startswith("16 values of wavelength for 8 bands: ignored")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_wrong_list_is_set_aside_in_every_format(tmp_path: Path) -> None:
     for path in (envi, tagged, stac):
         known = open_source(path).metadata
         assert known.wavelength is None
-        assert any("for 5 bands: left aside" in line for line in known.warnings), path
+        assert any("for 5 bands: ignored" in line for line in known.warnings), path
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_stac_items_of_another_shape_are_left_aside(tmp_path: Path, item: str) -
 def test_what_is_no_stac_item_is_one_line(tmp_path: Path, item: str) -> None:
     path = write_tiff(tmp_path / "x.tif", numbered(4))
     (tmp_path / "x.stac.json").write_text(item)
-    with pytest.raises(CubeError, match=r"x\.stac\.json: no STAC item") as caught:
+    with pytest.raises(CubeError, match=r"x\.stac\.json: not a STAC item") as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
 

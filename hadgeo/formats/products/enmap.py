@@ -111,7 +111,7 @@ def _bands(scene: Scene, part: str, count: int, notes: list[str]) -> Bands | Non
     total = bands.wavelength.size
     if count == total or (part and count < total):
         return bands.take(slice(count) if part != "SWIR" else slice(total - count, None))
-    notes.append(f"{scene.metadata.name} describes {total} bands, and the image has {count}: left aside")
+    notes.append(f"{scene.metadata.name} describes {total} bands, and the image has {count}: ignored")
     return None
 
 

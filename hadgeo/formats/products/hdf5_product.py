@@ -287,7 +287,7 @@ def spectral_of(
             # The shortest text that gives the stored number again: 381.00558 and not 381.00558471679688.
             fields[key] = [str(value) for value in np.asarray(values).ravel()]
         else:
-            product.notes.append(f"{numbers.size} values of {key} for {bands} bands: left aside")
+            product.notes.append(f"{numbers.size} values of {key} for {bands} bands: ignored")
     known = spectral(fields, bands, product.path)
     product.notes.extend(known.warnings)
     if known.wavelength is None:

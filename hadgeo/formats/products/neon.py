@@ -181,7 +181,7 @@ def _crs(product: Opened, place: str) -> CRS | None:
         try:
             return CRS.from_epsg(int(float(said))) if name.startswith("EPSG") else CRS.from_string(said)
         except _NO_CRS_ERRORS:
-            product.notes.append(f"{name} ({said[:40]}) is no coordinate reference system: left aside")
+            product.notes.append(f"{name} ({said[:40]}) is no coordinate reference system: ignored")
     return None
 
 

@@ -132,7 +132,7 @@ def _describe(product: Opened, swath: str, name: str, level: str) -> Detector:
     lists = {"centres": centres, "widths": widths, "flags": there}
     for what, values in lists.items():
         if values is not None and values.size != bands:
-            product.notes.append(f"{values.size} {what} of {name} for {bands} bands: left aside")
+            product.notes.append(f"{values.size} {what} of {name} for {bands} bands: ignored")
             lists[what] = None
     centres, widths, there = lists.values()
     if centres is not None and there is not None:
@@ -200,7 +200,7 @@ def _grid(product: Opened, swath: str, shape: tuple[int, int]) -> Grid:
     try:
         crs = None if code is None else CRS.from_epsg(int(code))
     except RASTERIO_ERRORS:
-        product.notes.append(f"EPSG code {code:.0f} is not known: left aside")
+        product.notes.append(f"EPSG code {code:.0f} is not known: ignored")
     if crs is None:
         product.notes.append(NO_CRS)
     return Grid(shape, crs, transform)

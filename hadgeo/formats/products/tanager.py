@@ -129,7 +129,7 @@ def _grid(product: Opened, group: str, shape: tuple[int, int]) -> Grid:
     try:
         crs = None if found[0] is None else CRS.from_epsg(found[0])
     except RASTERIO_ERRORS:
-        product.notes.append(f"EPSG code {found[0]} is not known: left aside")
+        product.notes.append(f"EPSG code {found[0]} is not known: ignored")
     if crs is None:
         product.notes.append(NO_CRS)
     grid = Grid(shape, crs, found[1])

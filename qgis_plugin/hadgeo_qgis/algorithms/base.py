@@ -184,7 +184,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             ours = []
             return results
         except backend.BackendStopped:
-            feedback.pushInfo("Stopped; nothing unfinished was left behind.")
+            feedback.pushInfo("Stopped; no unfinished files were left behind.")
             return []
         except backend.BackendError as error:
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)

@@ -150,7 +150,7 @@ def test_a_list_of_another_length_is_set_aside(tmp_path: Path) -> None:
     prisma(tmp_path / "x.he5", swir_centres=[2200.0, 1600.0, 990.0, 950.0, 940.0, 930.0])
     source = open_source(tmp_path / "x.he5")
     assert source.shape == (8, ROWS, COLS)
-    assert any("6 centres of SWIR for 4 bands: left aside" in line for line in source.metadata.warnings)
+    assert any("6 centres of SWIR for 4 bands: ignored" in line for line in source.metadata.warnings)
 
 
 def test_a_list_as_long_as_another_axis_is_refused_since_it_contradicts_the_documentation(tmp_path: Path) -> None:
