@@ -180,7 +180,7 @@ def _check_folder(out: Path, option: str) -> None:
     if out.is_dir():
         raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
     if not out.parent.is_dir():
-        what = "is a file" if out.parent.exists() else "does not exist; make it first"
+        what = "is a file; move it" if out.parent.exists() else "does not exist; create it first"
         raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
 
 
@@ -230,7 +230,7 @@ def _reason(error: Exception, folder: Path, option: str) -> str:
     """What went wrong, and what to do."""
     elsewhere = f"use {option} to write elsewhere"
     if not folder.is_dir():
-        return f"the folder {folder} is gone; make it again, or {elsewhere}"
+        return f"the folder {folder} no longer exists; create it again, or {elsewhere}"
     cause = _deepest(error)
     words = " ".join(str(getattr(cause, "strerror", None) or cause).split())
     if getattr(cause, "errno", None) in _DISK_FULL_ERRORS:

@@ -301,7 +301,9 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
             folder.rmdir()
             part.write_bytes(b"")
 
-    with pytest.raises(OutputError, match=r"folder/x cannot be written: the folder .*folder is gone; make it again"):
+    with pytest.raises(
+        OutputError, match=r"folder/x cannot be written: the folder .*folder no longer exists; create it again"
+    ):
         lose()
 
 

@@ -195,7 +195,7 @@ class EnviSource(Source):
         if size - header.data_bytes < bands * width * header.dtype.itemsize:
             return None
         return (
-            f"{size} bytes, and its header promises {header.data_bytes}: are lines, samples, bands, data type and "
+            f"{size} bytes, but its header specifies {header.data_bytes}: are lines, samples, bands, data type and "
             "header offset right?"
         )
 
@@ -209,7 +209,7 @@ def _locate(file: Path, header: Header, reading: Reading) -> Georeference:
         except RasterioError as error:
             reason = " ".join(str(error).split())
             grid = Grid(header.shape[1:])
-            seen = Georeference(grid, (f"GDAL cannot tell where it lies ({reason})", *missing(grid)))
+            seen = Georeference(grid, (f"GDAL cannot georeference it ({reason})", *missing(grid)))
             heard.clear()
     place = locate(header.fields, seen, reading.place)
     return replace(place, warnings=(*place.warnings, *told(heard)))
@@ -264,8 +264,8 @@ def _open_typed(name: str, header: Header, data: Path, reading: Reading) -> Sour
         return RasterSource(name, None, data, reading=reading)
     if not header.raw and data.stat().st_size != header.data_bytes:
         raise CubeError(
-            f"{header.name}: file type is {header.fields['file type']!r}, and {data.name} is none that is known, nor "
-            "raw; give the data in ENVI's own format"
+            f"{header.name}: file type is {header.fields['file type']!r}, but {data.name} is in no known format and "
+            "not raw; convert it to ENVI's own format"
         )
     return EnviSource(name, header, data, reading=reading)
 

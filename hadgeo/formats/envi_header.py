@@ -32,10 +32,10 @@ RAW_SUFFIXES = (
 
 #: ``file type`` of headers that describe no image, in lower case, and what they describe.
 _NO_IMAGE = {
-    "envi spectral library": "a spectral library, not an image; give the image that its spectra are looked for in",
-    "envi meta file": "a list of other files, not an image; give one of them, or write them to one file",
-    "envi virtual mosaic": "a list of other files, not an image; give one of them, or write them to one file",
-    "envi calibration": "a calibration file, not an image; give the image that it belongs to",
+    "envi spectral library": "a spectral library, not an image; give the image to search",
+    "envi meta file": "a list of other files, not an image; give one of them, or merge them into one file",
+    "envi virtual mosaic": "a list of other files, not an image; give one of them, or merge them into one file",
+    "envi calibration": "a calibration file, not an image; give the image it belongs to",
 }
 
 #: ``file type`` of raw images.
@@ -323,10 +323,10 @@ def find_data(path: str | os.PathLike[str], header: Header | None = None) -> Pat
 def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:
     if found:
         kind = foreign_format(found[0]) or "something else"
-        return f"{found[0].name} beside it is {kind} and not its data; give {found[0].name} itself, or the right data"
+        return f"{found[0].name} next to it is {kind}, not its data; give {found[0].name} itself, or the right data"
     if others:
         names = ", ".join(name.name for name in others[:5])
-        return f"several files may be its data ({names}); give the right one in its place"
+        return f"several files could be its data ({names}); give the right one directly"
     tried = ", ".join(f"{stem.name}{suffix}" for suffix in RAW_SUFFIXES)
     return f"its data file is missing; put one of {tried} next to it"
 

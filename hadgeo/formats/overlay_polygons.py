@@ -51,14 +51,16 @@ def read_geometries(
         reason = " ".join(str(failure).split())
         raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:
-        raise error(f"{path}: no coordinate reference system; assign one, so that it can be laid over the {base}")
+        raise error(f"{path}: no coordinate reference system; assign one, so that it can be overlaid on the {base}")
     shapes = shapely.from_wkb([] if wkb is None else wkb)
     shapes = shapely.get_parts(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     if areas:
         shapes = shapes[shapely.get_dimensions(shapes) == 2]
     if not shapes.size:
         kind = "polygon" if areas else "geometry"
-        raise error(f"{path}: holds no {kind}, so there is nothing to lay over the {base}; give the {what} of it")
+        raise error(
+            f"{path}: contains no {kind}, so there is nothing to overlay on the {base}; give the {what} of this {base}"
+        )
     try:
         return _onto(grid, meta["crs"], shapes)
     except ValueError as failure:

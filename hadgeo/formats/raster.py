@@ -104,7 +104,9 @@ class RasterSource(Source):
             header = Header(self.path, {normal_key(key): value for key, value in fields.items()})
         if header is not None:
             if header.shape != self.shape:
-                raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
+                raise CubeError(
+                    f"{self.path}: GDAL reports {self.shape}, but its header {header.name} specifies {header.shape}"
+                )
             self.metadata = header_metadata(header, locate(header.fields, place, self._reading.place))
         else:
             self.metadata = _metadata(dataset, place, stored, self._name)
@@ -191,7 +193,7 @@ class RasterSource(Source):
                 # In an object store: a worker may lack the credentials of whoever opened it first.
                 raise ReadError(
                     f"{self.path}: cannot be opened again ({' '.join(str(error).split())}); "
-                    "was it moved, or does this process lack the rights or the settings to read it?"
+                    "was it moved, or does this process lack the permissions or settings to read it?"
                 ) from error
         return handle
 
@@ -238,8 +240,8 @@ _CONTAINERS = {"netCDF", "HDF5", "HDF5Image", "Zarr"}
 def _check(dataset: DatasetReader, path: str) -> None:
     if dataset.driver in _CONTAINERS:
         raise CubeError(
-            f"{path}: {dataset.driver} is read from files and folders on a disk of this computer only, since GDAL may "
-            "mistake its axes; unpack or download it"
+            f"{path}: {dataset.driver} is read from local files and folders only, since GDAL may confuse its axes; "
+            "unpack or download it"
         )
     if not dataset.count:
         names = dataset.subdatasets
@@ -256,8 +258,8 @@ def _check_no_lie(dataset: DatasetReader, path: str) -> None:
     kind = foreign_format(Path(dataset.name)) if dataset.driver == "ENVI" and exists(dataset.name) else None
     if kind is not None:
         raise CubeError(
-            f"{path}: a file of another format ({kind}) that GDAL cannot open, and no raw samples as the ENVI header "
-            "beside it says; give the right file, or write this one as GeoTIFF"
+            f"{path}: a file of another format ({kind}) that GDAL cannot open, not raw samples as the ENVI header next "
+            "to it says; give the right file, or convert this one to GeoTIFF"
         )
 
 

@@ -69,11 +69,11 @@ class Format(Protocol):
 def _flaw(_name: str, loaded: object) -> str:
     """What keeps an object from being a format; an empty text if nothing does."""
     if isinstance(loaded, type):
-        return "it is a class; announce an object of it"
+        return "it is a class; register an instance of it"
     if not isinstance(getattr(loaded, "title", None), str):
         return "it has no title"
     missing = [name for name in ("claims", "open") if not callable(getattr(loaded, name, None))]
-    return f"it has no method {' and none called '.join(missing)}" if missing else ""
+    return f"it has no method {' or '.join(missing)}" if missing else ""
 
 
 _REGISTRY: Registry[Format] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
@@ -106,12 +106,12 @@ def _format_of(path: str) -> Format:
             if name in BUILT_IN:
                 raise
             warnings.warn(
-                f"the format {name!r} ({known.title}) fails on {path} and is passed over "
-                f"({type(error).__name__}: {' '.join(str(error).split())})",
+                f"the format {name!r} ({known.title}) failed on {path} and was skipped ({type(error).__name__}: "
+                f"{' '.join(str(error).split())})",
                 ExtensionWarning,
                 stacklevel=3,
             )
-    raise CubeError(f"{path}: no format claims it; is it a cube?")
+    raise CubeError(f"{path}: no format recognises it; is it a cube?")
 
 
 def open_source(

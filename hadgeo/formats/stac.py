@@ -54,7 +54,7 @@ def _bands_of(item: Any, path: Path, filename: str, bands: int) -> Spectral:
     if described is None:
         return Spectral()
     if not isinstance(described, list) or not all(isinstance(band, dict) for band in described):
-        return Spectral(warnings=(f"{path.name} describes bands otherwise than STAC does: ignored",))
+        return Spectral(warnings=(f"{path.name} does not describe bands the way STAC does: ignored",))
     fields: dict[str, list[str]] = {}
     for key, term in (("wavelength", "center_wavelength"), ("fwhm", "full_width_half_max")):
         values = [band.get(term, band.get(f"eo:{term}")) for band in described]

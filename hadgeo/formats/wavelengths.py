@@ -154,10 +154,10 @@ def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[s
         notes.append(f"{values.size} values of {key} for {bands} bands: ignored; correct the list or the band count")
         return None
     if np.isnan(values).all():
-        notes.append(f"{key} holds something that is no number: ignored")
+        notes.append(f"{key} contains something that is not a number: ignored")
         return None
     if commas:
-        mended.append(f"decimal commas in {key} read as points")
+        mended.append(f"decimal commas in {key} read as decimal points")
     return values
 
 
@@ -178,7 +178,7 @@ def _wavelength(
     mended += [note] if note else []
     unknown = int(np.isnan(wavelength).sum())
     if unknown:
-        notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands count as bad")
+        notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands are marked bad")
     return wavelength, factor
 
 
@@ -201,7 +201,7 @@ def _fwhm(
     mended += [note] if note else []
     unknown = int(np.isnan(fwhm).sum())
     if unknown:
-        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or no numbers: those are not known")
+        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or not numbers: treated as unknown")
     return fwhm
 
 
@@ -246,7 +246,7 @@ def _from_bare_names(names: Sequence[str | None]) -> Spectral:
         # Whole numbers up to 20 number the bands, and are no micrometres.
         written = unit == "nm" or all("." in text for text in texts)
         if written and (values * factor >= low).all() and (values * factor <= high).all():
-            note = f"wavelengths taken from the bands' names, such as {shown(names[0] or '')}, in {unit}"
+            note = f"wavelengths taken from the band names, such as {shown(names[0] or '')}, in {unit}"
             return Spectral(wavelength=times(values, factor), assumed=(note,))
     return Spectral()
 

@@ -96,7 +96,7 @@ def test_what_gdal_cannot_open_either_is_refused_and_never_read_as_raw(tmp_path:
 def test_a_header_beside_a_foreign_file_alone_says_what_that_is(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "cube.img", CUBE, header="cube.hdr")
     write_as(tmp_path / "other.img", "HFA", CUBE).replace(path)
-    with pytest.raises(CubeNotFoundError, match=r"cube\.hdr: cube\.img beside it is ERDAS Imagine and not its data"):
+    with pytest.raises(CubeNotFoundError, match=r"cube\.hdr: cube\.img next to it is ERDAS Imagine, not its data"):
         open_source(tmp_path / "cube.hdr")
 
 
@@ -131,7 +131,7 @@ def test_of_several_files_the_one_of_the_promised_size_is_taken(tmp_path: Path) 
 def test_several_files_of_unknown_suffix_and_the_right_size_are_asked_about(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.one", CUBE, header="x.hdr")
     (tmp_path / "x.two").write_bytes(path.read_bytes())
-    with pytest.raises(CubeNotFoundError, match=r"several files may be its data \(x\.one, x\.two\)"):
+    with pytest.raises(CubeNotFoundError, match=r"several files could be its data \(x\.one, x\.two\)"):
         open_source(tmp_path / "x.hdr")
 
 

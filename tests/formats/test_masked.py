@@ -199,10 +199,10 @@ def test_a_mask_that_leaves_nothing_is_refused(scene: Source, tmp_path: Path, ki
         words = r"mask\.gpkg: does not overlap .*scene\.tif; check both CRS"
     elif kind == "nothing inside":
         path = polygons(tmp_path / "mask.gpkg", [shapely.Point(x[5, 5] + 0.7, y[5, 5]).buffer(0.2)])
-        words = r"mask\.gpkg: leaves no pixel of .*scene\.tif"
+        words = r"mask\.gpkg: the mask leaves no pixel of .*scene\.tif"
     else:
         path = write_mask(tmp_path / "mask.tif", np.zeros((ROWS, COLS), "u1"))
-        words = r"mask\.tif: leaves no pixel of .*scene\.tif"
+        words = r"mask\.tif: the mask leaves no pixel of .*scene\.tif"
     with pytest.raises(MaskError, match=words) as caught:
         masked(scene, path)
     assert "\n" not in str(caught.value)
@@ -220,7 +220,7 @@ def test_what_is_no_mask_is_refused(scene: Source, tmp_path: Path) -> None:
         ("notes.txt", "not a raster that GDAL can read"),
         ("roads.gpkg", "holds no polygon"),
         ("cube.tif", "5 bands, and a mask has one"),
-        ("small.tif", "3 x 3 pixels, and .*; the mask is not georeferenced, so their shapes must be equal"),
+        ("small.tif", "3 x 3 pixels, but .*; the mask is not georeferenced, so their shapes must be equal"),
     ):
         with pytest.raises(MaskError, match=f"{name}: {words}"):
             masked(scene, tmp_path / name)

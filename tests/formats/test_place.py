@@ -118,7 +118,7 @@ def test_the_long_form_of_grid_mapping_is_understood(tmp_path: Path) -> None:
 def test_a_grid_mapping_that_nobody_names_is_taken_and_that_is_said(tmp_path: Path) -> None:
     source = open_source(write_netcdf4(tmp_path / "x.nc", {**coordinates(), "rfl": (BSQ, CUBE, {})}))
     assert is_utm(source)
-    assert source.metadata.assumed == ("/crs is the grid mapping: no attribute says so",)
+    assert source.metadata.assumed == ("/crs taken as the grid mapping: no attribute declares one",)
 
 
 def test_a_grid_mapping_that_is_not_understood_is_a_warning(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_widths_are_judged_on_their_own(values: list[float], unit: str, fwhm: fl
 def test_widths_that_fit_nothing_are_left_aside() -> None:
     known = of(NM, "nm", 123456789.0)
     assert known.fwhm is None
-    assert "fit the wavelengths in no unit" in known.warnings[0]
+    assert "do not fit the wavelengths in any unit" in known.warnings[0]
 
 
 @pytest.mark.parametrize("missing", ["0", "-1", "0.0", "nan", "NaN", "", "n/a", "inf", "-9999", "1e30", "999999999"])
@@ -254,7 +254,7 @@ def test_names_of_a_tiff_give_wavelengths_and_say_so(tmp_path: Path) -> None:
     known = open_source(path).metadata
     assert known.wavelength is not None
     assert known.wavelength.tolist() == [450, 550, 650, 750]
-    assert any("taken from the bands' names" in line for line in known.assumed)
+    assert any("taken from the band names" in line for line in known.assumed)
 
 
 def test_what_was_mended_where_nobody_looks_is_not_said() -> None:
@@ -273,7 +273,7 @@ def test_stac_in_nanometres_is_mended(tmp_path: Path, unit: str | None) -> None:
     assert known.wavelength.tolist() == NM
     assert known.fwhm is not None
     assert known.fwhm.tolist() == [10] * 8
-    assert any("cannot be µm as the file says: taken for nm" in line for line in known.assumed)
+    assert any("cannot be in µm, contrary to the file: assumed to be in nm" in line for line in known.assumed)
 
 
 @pytest.mark.parametrize(

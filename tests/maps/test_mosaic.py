@@ -72,7 +72,7 @@ def test_what_would_have_to_be_resampled_is_left_out_with_a_reason(tmp_path: Pat
     assert "pixel size or rotation" in reasons["rotated.tif"]
     assert "coordinate reference system" in reasons["zone.tif"]
     assert "pixel size or rotation" in reasons["coarse.tif"]
-    assert "no place on the ground" in reasons["nowhere.tif"]
+    assert "not georeferenced" in reasons["nowhere.tif"]
     assert mosaic.shift == pytest.approx(0.4)
     with rasterio.open(mosaic.path) as dataset:
         assert np.unique(dataset.read(1)).tolist() == [2, 6]

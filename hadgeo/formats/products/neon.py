@@ -53,7 +53,7 @@ _CLASSES = {
 _NO_CRS_ERRORS: tuple[type[Exception], ...] = (ValueError, *RASTERIO_ERRORS)
 
 #: Without a georeference.
-_NO_PLACE = "no Map_Info that can be read: rows and columns stand for coordinates"
+_NO_PLACE = "no readable Map_Info: rows and columns are used as coordinates"
 
 
 class NeonFormat(Hdf5Product):
@@ -105,14 +105,16 @@ def _declared(product: Opened, dataset: Any) -> tuple[float, float]:
     nodata = fill_value(dataset)
     if nodata is None:
         nodata = _FILL
-        product.assumed.append("no Data_Ignore_Value in the file: -9999, as NEON documents it")
+        product.assumed.append("no Data_Ignore_Value in the file: -9999 assumed, as documented by NEON")
     factor = float(np.ravel(dataset.attrs.get("Scale_Factor", np.nan))[0])
     if not (math.isfinite(factor) and factor > 0):
         if dataset.dtype.kind == "f":
-            product.assumed.append("no Scale_Factor in the file: samples are reflectance, since they are no integers")
+            product.assumed.append(
+                "no Scale_Factor in the file: samples taken as reflectance, since they are not integers"
+            )
             return nodata, 1.0
         factor = _SCALE
-        product.assumed.append("no Scale_Factor in the file: 10000, as NEON documents it")
+        product.assumed.append("no Scale_Factor in the file: 10000 assumed, as documented by NEON")
     return nodata, factor
 
 
@@ -138,9 +140,9 @@ def _grid(product: Opened, place: str, shape: tuple[int, int]) -> Grid:
     crs, zone = _crs(product, place), _utm(fields)
     if crs is None and zone is not None:
         crs = CRS.from_epsg(zone)
-        product.assumed.append(f"EPSG:{zone} by zone and hemisphere of Map_Info: the file has no code")
+        product.assumed.append(f"EPSG:{zone} derived from zone and hemisphere in Map_Info: the file has no EPSG code")
     elif crs is not None and zone not in (None, crs.to_epsg()):
-        product.notes.append(f"Map_Info says EPSG:{zone}, and the file {crs.to_string()[:60]}, which is taken")
+        product.notes.append(f"Map_Info says EPSG:{zone}, but the file says {crs.to_string()[:60]}, which is used")
     elif crs is None:
         product.notes.append(NO_CRS)
     return Grid(shape, crs, transform)
@@ -181,7 +183,7 @@ def _crs(product: Opened, place: str) -> CRS | None:
         try:
             return CRS.from_epsg(int(float(said))) if name.startswith("EPSG") else CRS.from_string(said)
         except _NO_CRS_ERRORS:
-            product.notes.append(f"{name} ({said[:40]}) is no coordinate reference system: ignored")
+            product.notes.append(f"{name} ({said[:40]}) is not a coordinate reference system: ignored")
     return None
 
 

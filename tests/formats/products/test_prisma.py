@@ -155,5 +155,7 @@ def test_a_list_of_another_length_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_list_as_long_as_another_axis_is_refused_since_it_contradicts_the_documentation(tmp_path: Path) -> None:
     prisma(tmp_path / "x.he5", vnir_centres=[500.0, 600.0, 700.0, 800.0, 900.0])
-    with pytest.raises(CubeError, match="has 5 wavelengths, where axis 1 should count bands; say which"):
+    with pytest.raises(
+        CubeError, match="with 5 wavelengths, which do not fit axis 1, the documented band axis; specify it"
+    ):
         open_source(tmp_path / "x.he5")
