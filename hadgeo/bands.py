@@ -46,7 +46,7 @@ class BandSelection:
 
     def __str__(self) -> str:
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped)
-        return f"{len(self.indices)} of {self.total} bands" + (f" (left out: {reasons})" if reasons else "")
+        return f"{len(self.indices)} of {self.total} bands" + (f" (excluded: {reasons})" if reasons else "")
 
     def numbers(self) -> str:
         """The used bands as ranges of 1-based numbers, such as ``1-60,65``."""

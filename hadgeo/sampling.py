@@ -251,8 +251,8 @@ class Sample:
             )
         if torch.equal(total.minimum, total.maximum):
             raise FitError(
-                f"{self._name}: all {total.count} valid pixels are equal, so nothing can stand out; "
-                "check the input, or choose other bands with --bands"
+                f"{self._name}: all {total.count} valid pixels are equal, so there is nothing to detect; check the "
+                "input, or choose other bands with --bands"
             )
         return total
 

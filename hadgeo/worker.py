@@ -74,7 +74,7 @@ class Job(BaseModel):
             raise JobError(f"not a valid job: {where}: {first['msg']}; see docs/worker-protocol.md") from None
         if job.protocol != PROTOCOL:
             raise JobError(
-                f"the job speaks version {job.protocol} of the protocol, and hadgeo {__version__} speaks {PROTOCOL}; "
+                f"the job speaks version {job.protocol} of the protocol, but hadgeo {__version__} speaks {PROTOCOL}; "
                 f"update {'hadgeo' if job.protocol > PROTOCOL else 'the program that sent it'}"
             )
         return job

@@ -133,7 +133,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
         # Whoever writes a file says so himself.
         give_up_stdout()
-        return f"error: standard output cannot be written ({error.strerror}); send it elsewhere", 1
+        return f"error: standard output cannot be written ({error.strerror}); redirect it elsewhere", 1
     if isinstance(error, MemoryError):
         return "error: not enough memory; use a smaller --memory or --window", 1
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("batch")
 @click.argument("scenes", nargs=-1, metavar="[LINE]...")
 @click.option("--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, p.NAME.")
-@click.option("--manifest", metavar="FILE", hidden=True, help="The old name of --table.")
+@click.option("--manifest", metavar="FILE", hidden=True, help="Former name of --table.")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the maps and the summary.")
 @click.option("--model", metavar="FILE", help="Apply a model from `hadgeo train` instead of fitting a detector.")
 @click.option(
@@ -83,7 +83,7 @@ def command(
     _check_model(context, model)
     parameters = options.with_seed(detector, parameters, seed)
     if manifest is not None:
-        click.echo("--manifest is now called --table; the old name will go", err=True)
+        click.echo("--manifest is now called --table; the old name will be removed", err=True)
         table = table or manifest
     lines = _lines(scenes, table, Path(output), detector, parameters)
     with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
@@ -153,7 +153,7 @@ def _last_line(batch: Batch) -> str:
     told = f"{batch.folder}: {counts['done']} flight lines done, {counts['kept']} kept from an earlier run"
     told += f", {counts['failed']} failed"
     if batch.mosaic is not None:
-        told += f"; {batch.mosaic.path} holds {len(batch.mosaic.maps)} maps"
+        told += f"; {batch.mosaic.path} contains {len(batch.mosaic.maps)} maps"
         if batch.mosaic.shift > 0.01:
             told += f", shifted by up to {batch.mosaic.shift:.2f} pixels onto the common grid"
     return told

@@ -41,7 +41,7 @@ _OUTPUTS = (
     click.option(
         "--evidence",
         metavar="FILE",
-        help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
+        help="Write the spectrum of each anomaly, the expected background and their difference as NetCDF.",
     ),
     click.option("--spectra", metavar="DIR", help="Plot the spectrum of each anomaly into this folder."),
     click.option(

@@ -119,7 +119,7 @@ parameters = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     callback=_parse_parameters,
-    help="A detector's parameter; repeatable. `hadgeo detectors NAME` lists them.",
+    help="Parameter of the detector; repeatable. `hadgeo detectors NAME` lists them.",
 )
 
 

@@ -140,7 +140,7 @@ def tell(text: str) -> None:
         click.echo(text)
     except OSError as error:
         give_up_stdout()
-        lost = f"standard output cannot be written ({error.strerror}); the run goes on without it"
+        lost = f"standard output cannot be written ({error.strerror}); the run continues without it"
         click.echo(f"hadgeo: warning: {lost}", err=True)
 
 

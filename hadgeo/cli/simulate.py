@@ -36,7 +36,7 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
     type=click.Choice(["none", "deflate", "lzw", "zstd"]),
     default="none",
     show_default=True,
-    help="How a GeoTIFF's tiles are compressed; ENVI is raw.",
+    help="Compression of the tiles of a GeoTIFF; ENVI is uncompressed.",
 )
 @click.option(
     "--rotation",
@@ -79,7 +79,7 @@ def command(
     from hadgeo.simulation import simulate
 
     if rows is not None and size is not None:
-        raise ParameterError("rows and size: give one of them")
+        raise ParameterError("rows and size: give only one of them")
     if size is not None:
         rows = max(1, round(size / max(1, scene["cols"] * scene["bands"] * (2 if scene["dtype"] == "int16" else 4))))
     with reporter(progress, quiet=quiet) as report:

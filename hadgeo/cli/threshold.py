@@ -107,6 +107,6 @@ def _explain(scores: str, scene: Source, model: str | None, device: str, progres
 
     rows, cols = scene.shape[1:]
     if open_scores(scores).shape != (rows, cols):
-        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, not the grid of {scores}'s; give its scene")
+        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, not the grid of {scores}; give the scene of this map")
     loaded = None if model is None else load_model(model)
     return partial(gather_evidence, scene, loaded, device=device, progress=progress)

@@ -153,7 +153,7 @@ def _missing(grid: Grid) -> str | None:
     lost = "longitudes and latitudes are empty"
     if _own_areas(grid):
         lost += "; area_m2 is empty too, and area is in squared units of the coordinates"
-    return f"the scene's coordinate system does not lie on Earth: {lost}"
+    return f"the scene's coordinate reference system is not on Earth: {lost}"
 
 
 def _own_areas(grid: Grid) -> bool:

@@ -42,7 +42,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
     from hadgeo.detectors.base import Detector, Params
 
     if not (isinstance(loaded, type) and issubclass(loaded, Detector)):
-        yield "it is no class derived from hadgeo.detectors.base.Detector"
+        yield "it is not a class derived from hadgeo.detectors.base.Detector"
         return
     if loaded.__abstractmethods__:
         yield f"the class lacks {', '.join(sorted(loaded.__abstractmethods__))}"
@@ -51,7 +51,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
             yield f"the class lacks {attribute}"
     if loaded.name != name:
         # A model file knows its detector by the class's name.
-        yield f"the class calls itself {loaded.name!r}; announce it under that name"
+        yield f"the class calls itself {loaded.name!r}; register it under that name"
     if not issubclass(loaded.Params, Params):
         yield "its Params are not derived from hadgeo.detectors.base.Params"
     # Pydantic says itself what is wrong with a parameter, or with a default that is missing.
@@ -59,7 +59,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
     fields = loaded.Params.model_json_schema().get("properties", {})
     for role, key in (("seed_parameter", loaded.seed_parameter), ("steps_parameter", loaded.steps_parameter)):
         if key is not None and key not in fields:
-            yield f"its {role} {key!r} is none of its parameters"
+            yield f"its {role} {key!r} is not one of its parameters"
 
 
 _REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)

@@ -67,7 +67,7 @@ class Evaluation:
         if self.intervals and self.objects.objects < _FEW_OBJECTS:
             said.append(f"the intervals rest on only {self.objects.objects} objects")
         if self.background < 10_000:
-            said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows no false alarm at all")
+            said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows not a single false alarm")
         return said
 
     def to_dict(self) -> dict[str, Any]:

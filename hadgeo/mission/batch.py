@@ -416,7 +416,7 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder with -o")
     if not folder.exists() and not folder.parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first")
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
     if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
         raise OutputError(f"{folder}: no permission to write into it; use -o to write elsewhere")
     for name in (CSV, HTML, MODEL):

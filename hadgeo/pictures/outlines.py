@@ -119,6 +119,7 @@ def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, gr
             ) from None
         if not np.isfinite(moved).all():
             raise CubeError(
-                f"{path}: reaches beyond the scene's coordinate reference system; give polygons of this scene"
+                f"{path}: extends beyond the validity of the scene's coordinate reference system; give polygons of "
+                "this scene"
             )
     return np.column_stack(grid.to_pixels(*moved))

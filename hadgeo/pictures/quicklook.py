@@ -151,7 +151,7 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
     rows, cols = source.shape[1:]
     if scores.shape != (rows, cols):
         raise CubeError(
-            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, and {source.path} has {rows} x {cols}; "
+            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, but {source.path} has {rows} x {cols}; "
             "give the score map of this scene"
         )
     ours, theirs = source.metadata.grid, scores.grid

@@ -220,7 +220,7 @@ class Cluster:
                 )
             if answer.version != __version__:
                 raise ClusterError(
-                    f"worker {address} on {answer.host} has hadgeo {answer.version}, and this is {__version__}; "
+                    f"worker {address} on {answer.host} has hadgeo {answer.version}, but this is {__version__}; "
                     "install the same version on both"
                 )
             kinds[answer.kind] = answer.host
@@ -265,12 +265,12 @@ class Cluster:
                     f"{error.last_worker.address}; did they run out of memory? try a smaller --memory"
                 ) from None
             except concurrent.futures.CancelledError:
-                raise self._lost("its scheduler is gone") from None
+                raise self._lost("its scheduler no longer answers") from None
             except TimeoutError:
                 if future.done():
                     raise
                 if self._client.status != "running":
-                    raise self._lost("its scheduler is gone") from None
+                    raise self._lost("its scheduler no longer answers") from None
                 if not self._workers():
                     raise self._lost(f"no worker has been left for {LOST_TIMEOUT:.0f} s") from None
 

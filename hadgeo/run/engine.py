@@ -361,7 +361,7 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
     scene = Path(source.path)
     if out is None:
         if not scene.is_file():
-            raise OutputError(f"{source.path or 'a cube in memory'} has no folder of its own; name the output (-o)")
+            raise OutputError(f"{source.path or 'a cube in memory'} has no folder to write to; name the output with -o")
         return scene.with_name(f"{scene.stem}_anomaly.tif")
     if not os.fspath(out):
         raise OutputError("the output's name is empty; give the name of a file with -o")

@@ -180,7 +180,7 @@ def _parse(text: str, file: Path) -> _Header:
         version = raw.get("format_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise ModelError(
-                f"{file}: written by hadgeo {raw.get('hadgeo_version')} in format {version}, and this is hadgeo "
+                f"{file}: written by hadgeo {raw.get('hadgeo_version')} in format {version}, but this is hadgeo "
                 f"{__version__}, which reads up to format {FORMAT_VERSION}; update hadgeo"
             )
         return _Header.model_validate(raw)

@@ -91,7 +91,7 @@ def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
         )
     if level > 0 and not 1 / OTHER_SCALE < seen.level / level < OTHER_SCALE:
         warnings.warn(
-            f"{source.path}: its values reach {seen.level:.3g}, and those that the model was fitted on "
+            f"{source.path}: its values reach {seen.level:.3g}, but those that the model was fitted to reach "
             f"{level:.3g}: is a scale factor missing from one of the headers?",
             CubeWarning,
             stacklevel=3,
@@ -123,7 +123,7 @@ def match_bands(
     if spectrum.wavelength is None or wavelength is None:
         if total != spectrum.total:
             raise ModelError(
-                f"{name}: {total} bands, and the model was fitted on a cube of {spectrum.total}; without wavelengths "
+                f"{name}: {total} bands, but the model was fitted to a cube of {spectrum.total}; without wavelengths "
                 "on both sides they cannot be matched: train on a scene from this sensor"
             )
         return np.asarray(spectrum.indices, dtype=np.intp)
@@ -132,7 +132,7 @@ def match_bands(
     if unknown:
         raise ModelError(
             f"{name}: {unknown} of the model's {len(wanted)} bands have no known wavelength and cannot be matched; "
-            "train again without them"
+            "train it again without them"
         )
     away = np.abs(wavelength[None, :] - wanted[:, None])
     # A band of unknown wavelength is nobody's nearest.

@@ -57,7 +57,7 @@ def train(
         HadgeoError: As for `hadgeo.detect`; `ModelError` where a scene lacks bands of the first.
     """
     if not scenes:
-        raise OutputError(f"{out}: no scene to train on; name at least one")
+        raise OutputError(f"{out}: no scene to train on; give at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
     where = resolve_device(device)
     target = Path(out)

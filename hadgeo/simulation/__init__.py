@@ -168,7 +168,7 @@ def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, p
         stack.callback(truth.release)
         for start in range(0, spec.rows, height):
             if progress.cancelled():
-                raise Cancelled(f"{outputs[0]}: stopped; nothing was left behind")
+                raise Cancelled(f"{outputs[0]}: stopped; no files were left behind")
             strip = scene.strip(start, min(start + height, spec.rows))
             pixels.write(start, strip.pixels)
             truth.write(start, strip.truth[:, :, None])

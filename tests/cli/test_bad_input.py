@@ -161,11 +161,11 @@ BAD_SCENES = [
     Bad("dangling.tif", ("dangling.tif", "restore the file it points to")),
     Bad("folder", ("folder", "give a file")),
     Bad("notes.txt", ("notes.txt", "not a raster", "is it a cube")),
-    Bad("nothing.tif", ("nothing.tif", "copied whole")),
+    Bad("nothing.tif", ("nothing.tif", "copied completely")),
     Bad("lone.hdr", ("lone.hdr", "data file is missing", "beside it")),
     Bad("headless.img", ("headless.img", "header is missing", "put headless.img.hdr")),
     Bad("short.img", ("short.img", "cut short", "copy it again")),
-    Bad("headonly.tif", ("headonly.tif", "copied whole")),
+    Bad("headonly.tif", ("headonly.tif", "copied completely")),
     # Its directory is whole: what is missing shows when it is read.
     Bad("cut.tif", ("cut.tif", "cut short", "copy it again")),
     Bad("cut_cog.tif", ("cut_cog.tif", "cut short", "copy it again")),
@@ -191,7 +191,7 @@ BAD_SCENES = [
 
 BAD_PARAMETERS = [
     Bad("-d xr", ("'xr'", "did you mean 'rx'?")),
-    Bad("-d nothinglikeit", ("'nothinglikeit'", "known are bs3lnet, rx")),
+    Bad("-d nothinglikeit", ("'nothinglikeit'", "available: bs3lnet, rx")),
     Bad("-p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
     Bad("-p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
     Bad("-p steps=0", ("steps must be a whole number, at least 1", "not '0'")),

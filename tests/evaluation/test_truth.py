@@ -211,7 +211,7 @@ def test_another_shape_without_georeference_is_refused(name: str, tmp_path: Path
         scipy.io.savemat(tmp_path / name, {"map": targets()[1:]})
     else:
         write(tmp_path / name, targets()[1:])
-    with pytest.raises(TruthError, match=r"other\.\w+: 39 x 50 pixels, and map\.tif has 40 x 50; .* not georeferenced"):
+    with pytest.raises(TruthError, match=r"other\.\w+: 39 x 50 pixels, but map\.tif has 40 x 50; .* not georeferenced"):
         open_truth(tmp_path / name, MAP)
 
 

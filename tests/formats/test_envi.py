@@ -312,7 +312,7 @@ def test_a_file_that_shrinks_is_an_error_and_no_crash(tmp_path: Path) -> None:
 def test_missing_parts_are_named(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.img", numbered())
     (tmp_path / "x.img.hdr").rename(tmp_path / "y.hdr")
-    with pytest.raises(CubeNotFoundError, match=r"x\.img: .*header is missing; put x\.img\.hdr or x\.hdr beside it"):
+    with pytest.raises(CubeNotFoundError, match=r"x\.img: .*header is missing; put x\.img\.hdr or x\.hdr next to it"):
         open_source(path)
     with pytest.raises(CubeNotFoundError, match=r"y\.hdr: its data file is missing; put one of y, y\.img"):
         open_source(tmp_path / "y.hdr")

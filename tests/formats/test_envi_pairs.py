@@ -139,7 +139,7 @@ def test_several_files_of_unknown_suffix_and_the_right_size_are_asked_about(tmp_
 def test_raw_data_without_a_header_names_the_missing_header(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cube{suffix}"
     path.write_bytes(CUBE.tobytes())
-    with pytest.raises(CubeNotFoundError, match=r"its header is missing; put .*cube\.hdr beside it"):
+    with pytest.raises(CubeNotFoundError, match=r"its header is missing; put .*cube\.hdr next to it"):
         open_source(path)
 
 

@@ -132,10 +132,10 @@ def test_degrees_are_turned_too_and_differences_are_in_degrees(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("rest", "tie", "epsg", "told"),
     [
-        ("33, WGS-84, units=Meters", "1, 1, 500000, 4500000, 4, 4", 32633, "North taken"),
+        ("33, WGS-84, units=Meters", "1, 1, 500000, 4500000, 4, 4", 32633, "North assumed"),
         ("33, WGS-84, units=Meters", "1, 1, 500000, 9600000, 4, 4", 32733, "South assumed, since a northing of"),
         ("33, WGS-84, units=Meters", "1, 1, 500000, 500000, 4, 4", 32633, "North assumed, since a northing of"),
-        ("33, , WGS-84", "1, 1, 500000, 4500000, 4, 4", 32633, "North taken"),
+        ("33, , WGS-84", "1, 1, 500000, 4500000, 4, 4", 32633, "North assumed"),
         ("33, S, WGS-84", "1, 1, 500000, 8500000, 4, 4", 32733, ""),
         ("33S, WGS-84", "1, 1, 500000, 8500000, 4, 4", 32733, ""),
         ("-33, WGS-84", "1, 1, 500000, 8500000, 4, 4", 32733, ""),
@@ -286,7 +286,7 @@ def test_no_place_on_earth_is_told(tmp_path: Path) -> None:
     known = place(tmp_path, "{Arbitrary, 1, 1, -0.5, -0.5, 1, 1, 0, North, rotation=180}")
     assert tuple(known.transform)[:6] == (-1, 0, -0.5, 0, 1, -0.5)
     assert said(known, "'Arbitrary', which does not tell where on Earth")
-    assert said(known, "48 units elsewhere")
+    assert said(known, "48 units away")
     assert known.grid.pixel_area() is None
 
 
@@ -336,4 +336,4 @@ def test_what_gdal_warns_of_in_another_thread_is_not_heard() -> None:
         other.join()
         log.warning("CPLE_AppDefined in two\nparts")
     assert heard == ["two parts"]
-    assert told(["a", "a", *"bcdefg"]) == (*(f"GDAL warns: {line}" for line in "abcde"), "GDAL warns of 2 more things")
+    assert told(["a", "a", *"bcdefg"]) == (*(f"GDAL warns: {line}" for line in "abcde"), "GDAL gives 2 more warnings")

@@ -108,7 +108,7 @@ def test_a_scene_without_a_place_takes_a_mask_pixel_by_pixel(tmp_path: Path) -> 
     scene = open_source(write_tiff(tmp_path / "scene.tif", background((BANDS, ROWS, COLS)), crs=None, transform=None))
     mask = write_mask(tmp_path / "mask.tif", some().astype("u1"))
     np.testing.assert_array_equal(kept(masked(scene, mask)), some())
-    with pytest.raises(MaskError, match=r"other\.tif: 39 x 50 pixels, and .*scene\.tif has 40 x 50; .* must be equal"):
+    with pytest.raises(MaskError, match=r"other\.tif: 39 x 50 pixels, but .*scene\.tif has 40 x 50; .* must be equal"):
         masked(scene, write_mask(tmp_path / "other.tif", some()[1:].astype("u1")))
     with pytest.raises(MaskError, match=r"land\.gpkg: polygons need a georeferenced scene"):
         masked(scene, polygons(tmp_path / "land.gpkg", [shapely.box(0, 0, 1, 1)]))

@@ -393,7 +393,7 @@ def test_names_that_are_no_files_go_to_gdal(tmp_path: Path) -> None:
         ("text.tif", CubeError, "not a raster that GDAL can open"),
         ("text.hdr", CubeError, "not an ENVI header"),
         ("text.mat", CubeError, "not a readable MATLAB file"),
-        ("text.img", CubeNotFoundError, r"put text\.img\.hdr or text\.hdr beside it"),
+        ("text.img", CubeNotFoundError, r"put text\.img\.hdr or text\.hdr next to it"),
         ("complex.tif", CubeError, "samples are complex"),
         ("link.tif", CubeNotFoundError, "a broken link"),
         ("/vsizip/nothing.zip/x.tif", CubeError, "not a raster that GDAL can open"),

@@ -149,7 +149,7 @@ def test_workers_give_the_bytes_of_threads_whatever_becomes_of_them(
     with monkeypatch.context() as patch:
         patch.setattr("hadgeo.run.cluster.__version__", "99.0")
         with pytest.raises(
-            ClusterError, match=rf"worker tcp://\S+ on \S+ has hadgeo {hadgeo.__version__}, and this is 99"
+            ClusterError, match=rf"worker tcp://\S+ on \S+ has hadgeo {hadgeo.__version__}, but this is 99"
         ):
             cluster.device("cpu")
     if not torch.backends.mps.is_available():

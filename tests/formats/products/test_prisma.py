@@ -26,7 +26,7 @@ def test_cubes_are_joined_sorted_and_scaled(tmp_path: Path) -> None:
     expected = [vnir[:, 2] * (1.5 / 65535), vnir[:, 1] * (1.5 / 65535), vnir[:, 0] * (1.5 / 65535)]
     expected += [0.1 + swir[:, band] / 65535 for band in (2, 1, 0)]
     np.testing.assert_allclose(read_all(source), expected, rtol=1e-5)
-    assert any("overlap from 950 to 970 nm: bands of VNIR are taken" in line for line in source.metadata.assumed)
+    assert any("overlap from 950 to 970 nm: bands of VNIR are used" in line for line in source.metadata.assumed)
 
 
 def test_level_1_is_radiance_by_factor_and_offset_in_the_sensors_geometry(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_one_cube_alone_is_said_or_asked_for(tmp_path: Path) -> None:
     ):
         assert source.shape == (3, ROWS, COLS)
         np.testing.assert_allclose(read_all(source)[0], vnir[:, 2] * (1.5 / 65535), rtol=1e-5)
-    assert any("the VNIR cube alone" in line for line in open_source(tmp_path / "one.he5").metadata.warnings)
+    assert any("only the VNIR cube" in line for line in open_source(tmp_path / "one.he5").metadata.warnings)
     with pytest.raises(CubeError, match="no cube 'PAN'; it holds VNIR and SWIR"):
         open_source(tmp_path / "both.he5", reading=Reading(variable="PAN"))
 
