@@ -109,7 +109,7 @@ def test_bad_bands_are_numbers(bbl: str, good: list[bool]) -> None:
         ("SAMPLES = 1", "not an ENVI header"),
         ("ENVI\nsamples = 1\nbands = 1\ndata type = 2", "no 'lines'"),
         (HEADER + "bbl = {1, 1, 1, 0}", "4 values of bbl for 3 bands"),
-        (HEADER + "bbl = {a, b, c}", "no number"),
+        (HEADER + "bbl = {a, b, c}", "not a number"),
         (HEADER.replace("samples = 2", "samples = " + "9" * 4400), "'9{40}…', of 4400 digits"),
         (HEADER + "file type = ENVI Spectral Library", "a spectral library, not an image"),
         (HEADER + "file type = envi virtual mosaic", "a list of other files, not an image"),
@@ -295,7 +295,7 @@ def test_a_stale_side_file_changes_nothing(tmp_path: Path) -> None:
 def test_a_short_file_says_how_many_bytes_are_missing(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.img", numbered())
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CubeError, match=r"x\.img: 419 bytes, but its header promises 420"):
+    with pytest.raises(CubeError, match=r"x\.img: 419 bytes, but its header specifies 420"):
         open_source(path)
 
 

@@ -150,7 +150,7 @@ def test_a_file_much_larger_than_promised_is_told(tmp_path: Path) -> None:
     path.write_bytes(whole + bytes(16))
     assert open_source(path).metadata.warnings == ()
     path.write_bytes(whole + bytes(1000))
-    assert any(f"its header promises {CUBE.size}: are lines" in line for line in open_source(path).metadata.warnings)
+    assert any(f"its header specifies {CUBE.size}: are lines" in line for line in open_source(path).metadata.warnings)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_raw_images_need_say_nothing_of_their_kind(tmp_path: Path, kind: str | N
 
 def test_other_kinds_are_raw_where_the_size_fits_exactly_and_said(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.img", CUBE, file_type="Something Else")
-    assert any("'Something Else', which is not known" in line for line in open_source(path).metadata.warnings)
+    assert any("unknown file type 'Something Else'" in line for line in open_source(path).metadata.warnings)
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CubeError, match="'Something Else'"):
         open_source(path)

@@ -208,7 +208,7 @@ def test_an_unknown_datum_is_never_wgs_84(tmp_path: Path, info: str) -> None:
     known = place(tmp_path, info)
     assert known.crs is None
     assert known.georeferenced
-    assert said(known, "the datum 'Nowhere 7' is not known")
+    assert said(known, "unknown datum 'Nowhere 7'")
 
 
 def test_the_datum_of_projection_info_is_looked_up_too(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_string_that_cannot_be_read_is_told_and_printed_by_nobody(
     known = place(tmp_path, utm("33, North, WGS-84"), coordinate_system_string='{PROJCS["broken"}')
     assert known.crs is not None
     assert known.crs.to_epsg() == 32633
-    assert said(known, "the coordinate system string cannot be read")
+    assert said(known, "the coordinate system string cannot be interpreted")
     assert capfd.readouterr().err == ""
 
 

@@ -218,7 +218,7 @@ def test_what_is_no_mask_is_refused(scene: Source, tmp_path: Path) -> None:
     write_tiff(tmp_path / "small.tif", np.ones((1, 3, 3), "u1"), crs=None, transform=None)
     for name, words in (
         ("notes.txt", "not a raster that GDAL can read"),
-        ("roads.gpkg", "holds no polygon"),
+        ("roads.gpkg", "contains no polygon"),
         ("cube.tif", "5 bands, and a mask has one"),
         ("small.tif", "3 x 3 pixels, but .*; the mask is not georeferenced, so their shapes must be equal"),
     ):
@@ -334,7 +334,7 @@ def test_a_run_is_not_gone_on_with_under_another_mask(scene: Source, tmp_path: P
     with pytest.raises(Cancelled):
         hadgeo.detect(one, "rx", out=out, window=8, progress=Recorder(patience=12))
     for source in (other, scene):
-        with pytest.raises(OutputError, match="of a run with other settings"):
+        with pytest.raises(OutputError, match="belongs to a run with other settings"):
             hadgeo.detect(source, "rx", out=out, window=8, resume=True)
     done = hadgeo.detect(one, "rx", out=out, window=8, resume=True)
     assert done.windows_kept > 0

@@ -191,7 +191,7 @@ def test_a_cube_inside_a_struct_is_read_with_what_stands_beside_it(
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_several_cubes_in_structs_are_listed_and_one_can_be_named(tmp_path: Path, version: str) -> None:
     path = write_struct(tmp_path / "x.mat", version, a={"cube": STORED}, b={"cube": STORED + 1, "other": STORED[0]})
-    with pytest.raises(CubeError, match=r"2 three-dimensional arrays .*a\.cube 4x5x3.*b\.cube 4x5x3.*--variable"):
+    with pytest.raises(CubeError, match=r"2 three-dimensional arrays, .*a\.cube 4x5x3.*b\.cube 4x5x3.*--variable"):
         open_source(path)
     for name, more in (("a.cube", 0), ("b/cube", 1), ("b", 1)):
         np.testing.assert_array_equal(read_all(open_source(path, reading=Reading(variable=name))), CUBE + more)

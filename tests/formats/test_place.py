@@ -257,7 +257,7 @@ def test_the_place_of_an_orthorectified_grid_is_not_that_of_a_swath(tmp_path: Pa
     source = open_source(path)
     assert not source.metadata.georeferenced
     assert source.metadata.crs is None
-    assert any("coordinates of its own (/location/lat, /location/lon)" in line for line in source.metadata.warnings)
+    assert any("its own coordinates (/location/lat, /location/lon)" in line for line in source.metadata.warnings)
 
 
 def test_numbers_of_rows_and_columns_are_no_place(tmp_path: Path) -> None:

@@ -384,7 +384,7 @@ def test_enmaps_metadata_beside_its_image(tmp_path: Path, namespace: str, image:
 def test_enmap_metadata_without_bands_is_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "X-METADATA.XML"
     path.write_text(text)
-    with pytest.raises(CubeError, match=r"X-METADATA\.XML: no ") as caught:
+    with pytest.raises(CubeError, match=r"X-METADATA\.XML: (not readable XML|no bandID)") as caught:
         enmap_bands(path)
     assert "\n" not in str(caught.value)
 

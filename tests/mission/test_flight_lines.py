@@ -91,7 +91,10 @@ def test_parameters_of_all_lines_reach_those_of_the_same_detector() -> None:
     ("text", "words"),
     [
         ("", "no heading 'scene'"),
-        ("name\na.img\n", "row 1: unknown heading 'name'; known headings are scene, output, detector, bands and p.NAME"),
+        (
+            "name\na.img\n",
+            "row 1: unknown heading 'name'; known headings are scene, output, detector, bands and p.NAME",
+        ),
         ("scene,p.\na.img,3\n", "unknown heading 'p.'"),
         ("scene,bands,bands\na.img,,\n", "the heading bands appears twice"),
         ("bands\n1-4\n", "no heading 'scene'"),

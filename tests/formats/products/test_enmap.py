@@ -103,7 +103,7 @@ def test_a_detector_of_level_1b_has_its_own_bands_and_no_place(
     assert source.metadata.wavelength is not None
     assert source.metadata.wavelength[0] == 420.5 + 10 * first
     assert not source.metadata.georeferenced
-    assert "sensor's own geometry" in source.metadata.warnings[0]
+    assert "in sensor geometry" in source.metadata.warnings[0]
 
 
 def test_detectors_of_level_1b_are_joined_only_where_asked_for(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_level_1_is_radiance_by_factor_and_offset_in_the_sensors_geometry(tmp_pa
     np.testing.assert_allclose(read[0], vnir[:, 2] / 100, rtol=1e-6)
     np.testing.assert_allclose(read[5], swir[:, 0] / 50 - 2, rtol=1e-6)
     assert not source.metadata.georeferenced
-    assert "sensor's own geometry" in source.metadata.warnings[0]
+    assert "in sensor geometry" in source.metadata.warnings[0]
 
 
 def test_corners_are_centres_of_pixels(tmp_path: Path) -> None:
