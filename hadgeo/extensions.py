@@ -1,7 +1,7 @@
 """What goes by a name and is loaded when first asked for: hadgeo's own, and what other packages announce.
 
 Packages announce a detector or a format as an entry point of a group. One that cannot be used never stands in the way
-of the others: it is left aside with a warning, or refused where a user asks for it by name.
+of the others: it is ignored with a warning, or refused if a user asks for it by name.
 """
 
 from __future__ import annotations

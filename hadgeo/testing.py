@@ -1,4 +1,4 @@
-"""What holds for every detector, as tests that other packages run on theirs; they need pytest.
+"""What every detector must fulfil, as tests that other packages can run on theirs; they need pytest.
 
 A test module of such a package subclasses `DetectorContract` and says which detector is meant:
 
@@ -150,7 +150,7 @@ class _Watch(Silent):
 
 
 class DetectorContract:
-    """The tests; a subclass gives the detector in a fixture `detector`, unfitted, in the settings to be tested."""
+    """The tests; a subclass provides the detector in a fixture `detector`, unfitted, with the settings to be tested."""
 
     @pytest.fixture
     def detector(self) -> Detector[Any]:

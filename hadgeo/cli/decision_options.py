@@ -1,4 +1,4 @@
-"""What ``hadgeo threshold`` and ``hadgeo detect`` share: options that say which pixels stand out, and what is said."""
+"""What ``hadgeo threshold`` and ``hadgeo detect`` share: which pixels are flagged, and what is reported."""
 
 from __future__ import annotations
 

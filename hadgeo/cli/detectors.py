@@ -1,4 +1,4 @@
-"""``hadgeo detectors``: which detectors there are, and what can be set on each."""
+"""``hadgeo detectors``: which detectors there are, and their parameters."""
 
 from __future__ import annotations
 

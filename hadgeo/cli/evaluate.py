@@ -1,4 +1,4 @@
-"""``hadgeo evaluate``: score maps against what is known to be there."""
+"""``hadgeo evaluate``: score maps against ground truth."""
 
 from __future__ import annotations
 

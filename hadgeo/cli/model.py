@@ -1,4 +1,4 @@
-"""``hadgeo model``: look into model files."""
+"""``hadgeo model``: inspect model files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.debug
 def info(file: str, as_json: bool) -> None:
-    """Show what FILE holds: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
+    """Show the contents of FILE: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
     from hadgeo.run.model_file import load_model
 
     model = load_model(file)

@@ -1,4 +1,4 @@
-"""``hadgeo quicklook``: one picture of a scene and of what stands out in it."""
+"""``hadgeo quicklook``: one picture of a scene and its anomalies."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    r"""Draw SCENE in the colours of three of its bands, and lay the anomaly SCORES over it.
+    r"""Draw SCENE as a composite of three of its bands, overlaid with the anomaly SCORES.
 
-    Each dot of the picture shows the highest score of the pixels it covers, so a single hot pixel stays visible. Long
-    lines are cut into panels side by side.
+    Each dot of the picture shows the highest score of the pixels it covers, so a single anomalous pixel stays visible.
+    Long scenes are cut into panels side by side.
 
     \b
     Examples:

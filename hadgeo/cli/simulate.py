@@ -1,4 +1,4 @@
-"""``hadgeo simulate``: a believable flight line with implanted targets, for trying things out."""
+"""``hadgeo simulate``: a realistic flight line with implanted targets, for trying things out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hadgeo threshold``: which pixels of a score map stand out, how sure that is, and where they are."""
+"""``hadgeo threshold``: which pixels of a score map are flagged, at which false-alarm rate, and where they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ``hadgeo batch`` shows its lines: a live table for people, JSON lines for programs, or nothing."""
+"""How ``hadgeo batch`` shows its flight lines: a live table for people, JSON lines for programs, or nothing."""
 
 from __future__ import annotations
 

@@ -49,11 +49,11 @@ def open_cube(
     """Open a hyperspectral cube without reading its samples.
 
     Args:
-        path: A file (ENVI by its data or its header, GeoTIFF, MATLAB, anything GDAL opens), or a name that GDAL opens.
+        path: A file (ENVI by its data or its header, GeoTIFF, MATLAB, anything that GDAL can open), or a name for GDAL.
         chunks: Dask chunks of (band, y, x). By default whole strips of raw files and whole blocks of tiled ones, of
             about 64 MB.
         bands: 0-based indices of the bands to keep, as in `hadgeo.bands.select_bands`; all by default.
-        reading: What you say of a file that does not say it itself, or says it wrong.
+        reading: What you know about a file that does not state it, or states it wrongly.
 
     Returns:
         Floating-point array (band, y, x) in physical units, nodata as NaN. On ``band``: 1-based numbers, ``wavelength``
@@ -63,7 +63,7 @@ def open_cube(
     Raises:
         CubeNotFoundError: The file, or a part of it, does not exist.
         CubeError: The file cannot be used as a cube.
-        BandError: `bands` holds an index that the cube does not have.
+        BandError: `bands` contains an index that the cube does not have.
 
     Warns:
         CubeWarning: Something is missing or odd, such as the coordinate reference system.
@@ -89,19 +89,19 @@ def open_cube(
 
 
 def mask(cube: xr.DataArray, path: str | os.PathLike[str]) -> xr.DataArray:
-    """Leave of a cube what a mask says is data; all other pixels become nodata, neither learned from nor scored.
+    """Keep the pixels of a cube that a mask marks as data; all others become nodata, neither learned from nor scored.
 
     Args:
         cube: A cube (band, y, x) from `open_cube` or of your own.
-        path: A raster (0, nodata and outside are not data) or polygons (what lies inside of one is data); see
-            `hadgeo.formats.masked.masked` for how they are brought onto the cube's grid.
+        path: A raster (0, nodata and outside are not data) or polygons (pixels inside are data); see
+            `hadgeo.formats.masked.masked` for how they are resampled to the grid of the cube.
 
     Returns:
-        The cube, as lazy as it was.
+        The cube, still lazy.
 
     Raises:
         CubeNotFoundError: There is no such mask.
-        MaskError: It cannot be read or brought onto the cube's grid, or leaves no pixel.
+        MaskError: It cannot be read or resampled to the grid of the cube, or leaves no pixel.
         MissingExtraError: Polygons need pyogrio and shapely.
 
     Examples:
@@ -140,7 +140,7 @@ def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
 
     Args:
         scene: A file, a cube (band, y, x) from `open_cube` or of your own, or a source, which is handed back.
-        reading: What you say of a file that does not say it itself, or says it wrong.
+        reading: What you know about a file that does not state it, or states it wrongly.
 
     Raises:
         CubeNotFoundError: The file does not exist.
@@ -172,7 +172,7 @@ def source_of(cube: xr.DataArray) -> Source:
         coordinate reference system; else a source that computes windows of the array.
 
     Raises:
-        CubeError: The array has other dimensions, or holds no real numbers.
+        CubeError: The array has other dimensions, or does not hold real numbers.
     """
     if set(cube.dims) != {"band", "y", "x"}:
         raise CubeError(f"the array has the dimensions {cube.dims}; a cube has band, y and x: rename or select them")

@@ -33,13 +33,13 @@ Explain: TypeAlias = Callable[[Sequence[Anomaly]], xr.Dataset]
 
 @dataclass(frozen=True)
 class Grouping:
-    """How pixels that stand out become anomalies.
+    """How flagged pixels become anomalies.
 
     Attributes:
-        connectivity: 4, neighbours share a side, or 8, they may touch at a corner.
-        min_pixels: Smaller anomalies are left out, after merging.
-        merge_distance: Groups whose outlines are at most so far apart are one anomaly, in metres; in the units of the
-            grid where the map has no coordinate system. For polygons only.
+        connectivity: 4, neighbours share an edge, or 8, they may touch at a corner.
+        min_pixels: Smaller anomalies are dropped, after merging.
+        merge_distance: Groups whose outlines are at most this far apart form one anomaly, in metres; in the units of
+            the grid where the map has no coordinate system. For polygons only.
     """
 
     connectivity: int = 8
@@ -57,13 +57,13 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What to write of a decision; None for what is not wanted.
+    """Which outputs to write; None for those not wanted.
 
     Attributes:
         polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
-        p_values: A GeoTIFF of each pixel's p-value.
+        p_values: A GeoTIFF of the p-value of each pixel.
         evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.evidence.gather`.
-        spectra: A folder for a picture of each anomaly's spectrum.
+        spectra: A folder for plots of the spectrum of each anomaly.
     """
 
     polygons: Path | None = None
@@ -84,15 +84,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a rule makes of a map.
+    """The result of applying a rule to a map.
 
     Attributes:
         scores: The score map.
         rule: The rule.
-        threshold: The score from which on, itself included, pixels stand out.
-        pixels: How many pixels do.
+        threshold: The lowest score at which pixels are flagged.
+        pixels: Number of flagged pixels.
         valid: How many pixels have a score.
-        expected_false_alarms: How many background pixels of such a scene would.
+        expected_false_alarms: Expected number of background pixels among them.
         tail: The tail that was fitted, or None.
         groups: How many anomalies they form; None if there are too many to group.
         outputs: What was written.
@@ -134,21 +134,21 @@ def decide(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Decision:
-    """Find what stands out in a score map.
+    """Threshold a score map, and write its anomalies.
 
     Args:
-        scores: The map, such as `hadgeo.detect` writes.
-        rule: Which pixels stand out.
-        outputs: What to write; nothing where it is None.
-        grouping: How pixels become anomalies; by the defaults of `Grouping` where it is None.
+        scores: The map, such as the output of `hadgeo.detect`.
+        rule: Which pixels are flagged.
+        outputs: What to write; nothing if None.
+        grouping: How pixels become anomalies; by the defaults of `Grouping` if None.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
     Raises:
         CubeNotFoundError: There is no such map.
-        CubeError: It is no map of scores, or holds none.
-        ParameterError: The rule asks for what the map cannot tell, or evidence is wanted without `explain`.
+        CubeError: It is not a score map, or contains no scores.
+        ParameterError: The map cannot answer the rule, or evidence is wanted without `explain`.
         MissingExtraError: An output needs a library that is not installed.
         OutputError: An output cannot be written.
         Cancelled: `progress` asked for it; nothing is left behind.

@@ -27,11 +27,11 @@ from hadgeo.run.engine import detect
 
 @dataclass(frozen=True)
 class Contender:
-    """A detector as it shall run.
+    """A detector and the parameters to run it with.
 
     Attributes:
         name: Its name in the registry.
-        parameters: What differs from the defaults.
+        parameters: Those that differ from the defaults.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Entry:
 
     Attributes:
         contender: The detector.
-        evaluation: How well it did; the map that this names is gone unless a folder was given.
+        evaluation: Its evaluation; the map that this names is deleted unless a folder was given.
         seconds: Wall time of each stage of its run.
     """
 
@@ -85,23 +85,23 @@ def compare(
 
     Args:
         scene: A file, a cube (band, y, x) or an open source.
-        truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
-        contenders: The detectors, no two alike; by default all that there are, with their own defaults.
+        truth: Its ground truth; see `hadgeo.evaluation.truth.open_truth`.
+        contenders: The detectors, no two alike; by default all available ones, with their own defaults.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
-        resamples: Bootstrap resamples; 0 leaves intervals out. All detectors are judged on the same ones.
+        resamples: Bootstrap resamples; 0 omits the intervals. All detectors are compared on the same resamples.
         seed: Makes the resamples repeatable; a detector's own seed is a parameter of it.
         overwrite: Whether existing maps may be replaced.
         progress: Follows the runs and may cancel them.
 
     Raises:
         ParameterError: Two detectors are alike, there is none, or a parameter is out of bounds.
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
         TruthError: The truth does not fit the scene, or holds no target.
         OutputError: A map cannot be written.
-        HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
+        HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Finished maps are kept.
     """
     if contenders is None:
         contenders = [Contender(name, {}) for name in usable_detectors()]

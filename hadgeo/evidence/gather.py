@@ -50,7 +50,7 @@ _FEWEST_AROUND = 8
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A group of pixels that stands out.
+    """A group of flagged pixels.
 
     Attributes:
         id: Its number, unique in its scene.
@@ -73,10 +73,10 @@ def gather_evidence(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> xr.Dataset:
-    """Compare the spectrum of each anomaly with the background that was expected there.
+    """Compare the spectrum of each anomaly with the background expected there.
 
     Args:
-        scene: The file, the cube or the open source in which they were found.
+        scene: The file, cube or open source in which they were found.
         detector: What found them: fitted, or a model. With None, or one that cannot explain itself, the median
             spectrum of the surroundings is expected.
         anomalies: Groups of pixels, in the order in which they are reported.
@@ -91,10 +91,10 @@ def gather_evidence(
 
         - ``spectrum``, the mean over the anomaly's pixels; ``expected``, the mean of the background there;
           ``difference``, the former less the latter: in the units of the scene.
-        - ``spread``, the usual size of the difference over the surroundings, 1.4826 times the median of its absolute
+        - ``spread``, the typical size of the difference in the surroundings, 1.4826 times the median of its absolute
           value, which is the standard deviation where it is normal and its mean is 0. NaN with too few pixels around.
         - ``chip``, the 25 x 25 pixels around its middle as red, green, blue and opacity, 0 to 255; true colour where
-          the cube sees it.
+          the cube covers it.
         - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,

@@ -192,7 +192,7 @@ class Header:
 
     @property
     def scaling(self) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
-        """Scale and offset, one a band or None, and notes on what was left aside."""
+        """Scale and offset, one a band or None, and notes on what was ignored."""
         gain, offset = self.per_band("data gain values"), self.per_band("data offset values")
         factor = self.number("reflectance scale factor")
         notes: tuple[str, ...] = ()

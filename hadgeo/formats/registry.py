@@ -117,18 +117,18 @@ def _format_of(path: str) -> Format:
 def open_source(
     path: str | os.PathLike[str], bands: Sequence[int] | None = None, *, reading: Reading = AS_IT_SAYS
 ) -> Source:
-    """Open a cube of any known format, reading of its samples some at the border alone, where there may be fill.
+    """Open a cube of any known format; of its samples, only some at the border are read, to find undeclared fill.
 
     Args:
-        path: A file (for ENVI the data file or its header), a folder of a format that is one, or a name that GDAL
-            opens.
+        path: A file (for ENVI the data file or its header), a folder of a format made of several files, or a name for
+            GDAL.
         bands: 0-based indices of the bands to keep, in order; all by default.
-        reading: What the user says of the file.
+        reading: What the user knows about the file.
 
     Raises:
         CubeNotFoundError: The file, or its ENVI header or data file, does not exist.
         CubeError: The file cannot be used as a cube.
-        BandError: `bands` holds an index that the cube does not have.
+        BandError: `bands` contains an index that the cube does not have.
         MissingExtraError: The format needs an optional dependency.
     """
     name = os.fspath(path)

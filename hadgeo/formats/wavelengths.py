@@ -68,8 +68,8 @@ class Spectral:
         wavelength: Band centres in nm, NaN for bands whose centre is not known.
         fwhm: Full widths at half maximum in nm, NaN for bands whose width is not known.
         good: Which bands the sensor's makers hold for good.
-        warnings: One line for each thing that was left aside.
-        assumed: One line for each contradiction that was mended.
+        warnings: One line for each thing that was ignored.
+        assumed: One line for each contradiction that was resolved.
     """
 
     wavelength: npt.NDArray[np.float64] | None = None

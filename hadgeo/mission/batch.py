@@ -54,10 +54,10 @@ _THUMBNAIL_SIZE = 480
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line.
+    """The outcome of a flight line.
 
     Attributes:
-        line: The line.
+        line: The flight line.
         state: "done" now, "kept" from an earlier run, or "failed".
         error: Why it failed.
         facts: Of its map: detector, bands, rows, cols, valid, seconds, pixels_per_second.
@@ -78,7 +78,7 @@ class Batch:
     Attributes:
         folder: Where maps and summary are.
         outcomes: One per flight line, in order.
-        model: The model of all lines, or None where each was fitted on itself.
+        model: The model of all flight lines, or None if each was fitted on itself.
         mosaic: The mosaic, or None.
     """
 
@@ -164,13 +164,13 @@ def run_batch(
 ) -> Batch:
     """Detect on flight lines, with one model for all of them: one after the other, or on a cluster two at a time.
 
-    A line whose map is there already, made of the same scene with the same settings, is left as it is. A line that was
-    interrupted is gone on with. A line with a detector, bands or parameters of its own is fitted on itself.
+    A flight line whose map exists already, made from the same scene with the same settings, is skipped. One that was
+    interrupted is continued. One with its own detector, bands or parameters is fitted on itself.
 
     Args:
-        lines: The lines, from `hadgeo.mission.flight_lines.flight_lines` or `read_flight_lines`.
+        lines: The flight lines, from `hadgeo.mission.flight_lines.flight_lines` or `read_flight_lines`.
         folder: Where the maps go by default, the model, the summary as CSV, and with matplotlib and jinja2 as HTML with
-            thumbnails. It is made where its parent exists.
+            thumbnails. It is created if its parent exists.
         detector: The detector to fit.
         parameters: Its hyper-parameters.
         model: A model file of `train`, instead of fitting one.
@@ -178,9 +178,9 @@ def run_batch(
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
-        reading: What you say of files that do not say it themselves; see `hadgeo.open_cube`.
-        mask: A raster or polygons of what to keep of every line; see `hadgeo.mask`. A line of which it leaves nothing
-            fails.
+        reading: What you know about files that do not state it; see `hadgeo.open_cube`.
+        mask: A raster or polygons of the pixels to keep in every flight line; see `hadgeo.mask`. A flight line of which
+            it leaves nothing fails.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
@@ -188,13 +188,13 @@ def run_batch(
         watch: Follows the batch.
 
     Returns:
-        What became of each line.
+        The outcome of each flight line.
 
     Raises:
-        ParameterError: There are no lines, or settings are wrong.
+        ParameterError: There are no flight lines, or settings are wrong.
         ModelError: `model` cannot be used.
         OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
-        OutputExistsError: A summary stands in the folder that no batch has written.
+        OutputExistsError: The folder contains a summary that was not written by a batch.
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
     """
     if not lines:

@@ -71,9 +71,9 @@ def read_flight_lines(
 ) -> list[FlightLine]:
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row per flight line.
 
-    The column ``scene`` names a file, relative to the table's own folder. Any of these may stand beside it: ``output``
-    (the map, relative to `folder`), ``detector``, ``bands``, and ``p.NAME`` for a detector's parameter. An empty cell
-    leaves what holds for all lines.
+    The column ``scene`` names a file, relative to the table's own folder. It may have these further columns: ``output``
+    (the map, relative to `folder`), ``detector``, ``bands``, and ``p.NAME`` for a detector's parameter. An empty
+    cell keeps the setting of all flight lines.
 
     Args:
         path: The table.

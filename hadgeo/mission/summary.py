@@ -42,7 +42,7 @@ class Row:
 
 
 def write_csv(rows: Sequence[Row], out: Path) -> None:
-    """Write the table, one row a line.
+    """Write the table, one row per flight line.
 
     Raises:
         OutputError: It cannot be written.

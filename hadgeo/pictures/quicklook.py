@@ -63,18 +63,18 @@ def quicklook(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Quicklook:
-    """Draw a scene in the colours of three of its bands, with what stands out.
+    """Draw a scene as a composite of three of its bands, with its anomalies.
 
     The composite takes every n-th pixel of a large scene. Scores are the highest of all pixels that a cell of the
-    picture covers, so that a single hot pixel stays visible. A scene much longer than wide is cut into panels.
+    picture covers, so that a single anomalous pixel stays visible. A scene much longer than wide is cut into panels.
 
     Args:
         scene: A file, a cube (band, y, x) or an open source.
-        scores: Its map of anomaly scores, to lay over. The least anomalous cells, 95 % or 99 %, stay clear.
+        scores: Its score map, drawn on top. The least anomalous cells, 95 % or 99 %, stay transparent.
         out: The picture, ``.png`` or ``.jpg``.
         polygons: Vector file whose outlines are drawn, in any coordinate reference system.
         rgb: Red, green and blue, such as ``860,640,550`` (nm) or ``30,20,10`` (band numbers); true colour by default.
-        stretch: Percentiles of each band, over the pixels drawn, that become dark and bright.
+        stretch: Percentiles of each band, over the pixels drawn, that map to black and white.
         size: Largest width and height of the map, in pixels.
         title: Title; the name of the scene by default.
         overwrite: Whether an existing picture may be replaced.

@@ -63,11 +63,11 @@ _SHARE = 0.5
 
 @contextmanager
 def connect(where: str) -> Iterator[Cluster]:
-    """Use a cluster for as long as the block lasts.
+    """Use a cluster within a ``with`` block.
 
     Args:
-        where: ``tcp://host:8786``, the address of a dask scheduler; ``local:4`` for so many processes on this machine;
-            or ``cuda`` for one process for each of its GPUs. The last two begin and end with the block.
+        where: ``tcp://host:8786``, the address of a dask scheduler; ``local:4`` for that many processes here;
+            or ``cuda`` for one process per GPU. The last two start and stop with the block.
 
     Yields:
         The cluster, for the argument `cluster` of `hadgeo.detect`.

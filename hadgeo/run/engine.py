@@ -53,7 +53,7 @@ class Detection:
         windows_kept: How many of them an interrupted run had finished.
         seconds: Wall time of each stage.
         pixels_per_second: Rate of the stage "score".
-        valid_per_second: The same, counting pixels that have a score alone.
+        valid_per_second: The same, counting only pixels that have a score.
     """
 
     path: Path
@@ -92,24 +92,25 @@ def detect(
 
     Args:
         cube: A file, a cube (band, y, x) from `open_cube` or of your own, or a source that is open already.
-        detector: A detector's name, an unfitted detector, or a model of `load_model`, which is applied as it is.
-        out: The map to write; by default ``<scene>_anomaly.tif`` beside the scene.
+        detector: A detector's name, an unfitted detector, or a model from `load_model`, which is not fitted again.
+        out: The map to write; by default ``<scene>_anomaly.tif`` next to the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
-            bands that are good, outside water vapour, and neither constant nor wholly nodata.
+            good bands outside water-vapour absorption that are neither constant nor entirely nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        memory: Bytes that the process may take, the libraries' own included; by default as much as pays.
+        memory: Memory budget of the process in bytes, including libraries; by default the point beyond which more no
+            longer helps.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
-        resume: Go on with an interrupted run of the same settings, if there is one.
-        north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches.
-        executor: Threads that read; three of our own by default.
-        cluster: Workers that score, from `hadgeo.run.cluster.connect`; `memory` is what each of them may take, and
-            `device` what each of them uses. The detector is fitted here.
+        resume: Continue an interrupted run with the same settings, if there is one.
+        north_up: Warp the finished map to a north-up grid; each pixel then takes the highest score that it touches.
+        executor: Threads that read; three new ones by default.
+        cluster: Workers that score, from `hadgeo.run.cluster.connect`; `memory` and `device` then apply to each
+            of them. The detector is fitted here.
         progress: Follows the run and may cancel it.
-        then: Makes what else belongs to the run, from the finished map. A run over a file that ends in the middle of
-            it goes on there with `resume`.
+        then: Produces further outputs of the run from the finished map. A run over a file that is interrupted
+            meanwhile continues from there with `resume`.
 
     Returns:
         What was done.
@@ -117,19 +118,19 @@ def detect(
     Raises:
         CubeError: The scene cannot be used.
         BandError: Fewer than two bands are left.
-        ParameterError: A parameter is unknown or out of bounds, or `memory` is too little.
+        ParameterError: A parameter is unknown or out of bounds, or `memory` is too small.
         DetectorNotFoundError: There is no such detector.
-        DeviceError: The device is not there, or its memory cannot even hold one row.
+        DeviceError: The device is not available, or its memory cannot hold even one row.
         FitError: The scene does not determine a background.
         ModelError: A model's bands are not in the scene.
         OutputError: The map cannot be written, another run is writing it, or `resume` finds other settings.
         OutputExistsError: The map exists, or an interrupted run's finished windows do.
-        ReadError: The scene cannot be read, or changed meanwhile.
+        ReadError: The scene cannot be read, or changed during the run.
         ClusterError: The cluster cannot be used, or was lost.
         Cancelled: `progress` asked for it.
 
-    What a run that fails has finished stays in the folder ``<out>.part``, for `resume`; the error's note says so. A run
-    that fails before its first window leaves nothing.
+    The finished windows of a failed run stay in the folder ``<out>.part``, for `resume`; the note of the error says so.
+    A run that fails before its first window leaves no files.
     """
     clock = Clock()
     where = resolve_device(device)
@@ -220,7 +221,7 @@ def finish(
     seconds: dict[str, float],
     progress: Progress = SILENT,
 ) -> Detection:
-    """Sum a run up.
+    """Summarise a run.
 
     Args:
         plan: What was done.
@@ -228,7 +229,7 @@ def finish(
         job: The map, in its place.
         target: Where that is.
         seconds: Wall time of each stage.
-        progress: Is told how many pixels have no score.
+        progress: Receives the number of pixels without a score.
     """
     windows = plan.expected.plan
     pixels = sum(window.pixels for window in windows)
@@ -263,7 +264,7 @@ def score(
 
     Raises:
         Cancelled: `progress` asked for it.
-        ReadError: The scene cannot be read, or changed meanwhile.
+        ReadError: The scene cannot be read, or changed during the run.
         ClusterError: The cluster cannot be used, or was lost.
     """
     if isinstance(workers, Cluster):
@@ -347,7 +348,7 @@ def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder)
 
 
 def announce(progress: Progress, device: torch.device, bands: str) -> None:
-    """Say what a run is about to use, once nothing can be refused any more."""
+    """Report what a run is about to use, once all checks have passed."""
     progress.message(f"device: {describe_device(device)}")
     progress.message(f"bands: {bands}")
 

@@ -33,7 +33,7 @@ _KEY = "hadgeo"
 
 
 class Spectrum(BaseModel):
-    """The bands that a detector was fitted on.
+    """The bands that a detector was fitted to.
 
     Attributes:
         indices: Their 0-based indices in the sensor's cube.
@@ -70,7 +70,7 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted detector, and what it was fitted on.
+    """A fitted detector, and what it was fitted to.
 
     Attributes:
         detector: The fitted detector.
@@ -132,8 +132,8 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
     """Read a fitted detector.
 
     Args:
-        path: A file that `hadgeo train` wrote.
-        device: Where the detector shall score; the CPU by default.
+        path: A file written by `hadgeo train`.
+        device: Device on which the detector will score; the CPU by default.
 
     Raises:
         ModelError: The file is missing, damaged, of another kind or of a newer version, or its detector is unknown.

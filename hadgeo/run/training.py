@@ -1,4 +1,4 @@
-"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other lines of a mission."""
+"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other flight lines of a mission."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def train(
     """Fit a detector and write it to a file.
 
     Args:
-        scenes: Files, cubes or open sources of one sensor; the first decides which bands are used.
+        scenes: Files, cubes or open sources of one sensor; the first determines which bands are used.
         detector: A detector's name, or an unfitted detector.
         out: The model file to write.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         overwrite: Whether an existing file may be replaced.
-        executor: Threads that read; some of our own by default.
+        executor: Threads that read; some new ones by default.
         progress: Follows the fit and may cancel it.
 
     Returns:

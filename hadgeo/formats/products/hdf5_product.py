@@ -269,7 +269,7 @@ def spectral_of(
     good: npt.ArrayLike | None = None,
     unit: str = "nm",
 ) -> Spectral:
-    """Wavelengths and what belongs to them; lists of another length are left aside with a warning.
+    """Wavelengths and what belongs to them; lists of another length are ignored with a warning.
 
     Args:
         product: Whose they are; what is odd goes to its notes.
