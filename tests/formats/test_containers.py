@@ -61,7 +61,7 @@ def test_every_order_of_axes_is_the_same_cube(tmp_path: Path, kind: str, order: 
     if kind == "HDF5" and order.index("col") < order.index("row"):
         # Nothing names rows and columns: they are kept as they come, and that is said.
         expected = CUBE.transpose(0, 2, 1)
-        assert "are rows and columns" in source.metadata.assumed[0]
+        assert "taken as rows and columns" in source.metadata.assumed[0]
     assert source.metadata.driver == kind
     assert source.shape == expected.shape
     np.testing.assert_array_equal(read_all(source), expected)
@@ -212,7 +212,7 @@ def test_numbered_arrays_are_stacked_and_that_is_said(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         source.read(slice(1, 4), slice(2, 3), [10, 2]), twelve[[10, 2], 1:4, 2:3] * [[[11]], [[3]]]
     )
-    assert "12 arrays, /Band1 (y 5, x 6) to /Band12 (y 5, x 6), are the bands of one cube" in source.metadata.assumed
+    assert "12 arrays, /Band1 (y 5, x 6) to /Band12 (y 5, x 6), taken as the bands of one cube" in source.metadata.assumed
     assert source.metadata.wavelength is not None
     assert source.metadata.wavelength.tolist() == list(range(400, 412))
     assert source.metadata.georeferenced
@@ -319,9 +319,9 @@ def test_packed_samples_are_as_xarray_unpacks_them(tmp_path: Path, kind: str) ->
     [
         ({"missing_value": np.array([-9999, -8888], "i2")}, [-9999, -8888], ""),
         ({"_FillValue": np.int16(-9999), "missing_value": np.int16(-8888)}, [-9999, -8888], ""),
-        ({"valid_range": np.array([0, 30000], "i2")}, [-9999, -8888], "outside 0 to 30000"),
-        ({"valid_min": np.int16(-9000)}, [-9999], "outside -9000"),
-        ({"valid_range": [0.0, 3.0], "scale_factor": 0.0001}, [-9999, -8888], "outside 0 to 30000"),
+        ({"valid_range": np.array([0, 30000], "i2")}, [-9999, -8888], "outside the valid range of 0 to 30000"),
+        ({"valid_min": np.int16(-9000)}, [-9999], "outside the valid range of -9000"),
+        ({"valid_range": [0.0, 3.0], "scale_factor": 0.0001}, [-9999, -8888], "outside the valid range of 0 to 30000"),
         ({"Data_Ignore_Value": "-9999.0"}, [-9999], ""),
         ({}, [-32767], ""),
     ],

@@ -219,7 +219,7 @@ def test_what_is_no_mask_is_refused(scene: Source, tmp_path: Path) -> None:
     for name, words in (
         ("notes.txt", "not a raster that GDAL can read"),
         ("roads.gpkg", "contains no polygon"),
-        ("cube.tif", "5 bands, and a mask has one"),
+        ("cube.tif", "5 bands, but a mask has one"),
         ("small.tif", "3 x 3 pixels, but .*; the mask is not georeferenced, so their shapes must be equal"),
     ):
         with pytest.raises(MaskError, match=f"{name}: {words}"):

@@ -74,7 +74,7 @@ def _cell(metric: dict) -> str:
 
 
 class Evaluate(HadgeoAlgorithm):
-    """Compares score maps with what is known to be there."""
+    """Compares score maps with ground truth."""
 
     ID = "evaluate"
     TITLE = "Evaluate against truth"

@@ -1,4 +1,4 @@
-"""Quicklook: one picture of a scene and of what stands out in it."""
+"""Quicklook: one picture of a scene and its anomalies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulate a scene: a believable flight line with implanted targets, for trying things out."""
+"""Simulate a scene: a realistic flight line with implanted targets, for trying things out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threshold and polygons: which pixels of a score map stand out, how sure that is, and where they are."""
+"""Threshold and polygons: which pixels of a score map are flagged, at which false-alarm rate, and where they are."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def spectra_parameter() -> QgsProcessingParameterBoolean:
 
 
 class Threshold(HadgeoAlgorithm):
-    """Finds what stands out in a score map."""
+    """Thresholds a score map."""
 
     ID = "threshold"
     TITLE = "Threshold and polygons"

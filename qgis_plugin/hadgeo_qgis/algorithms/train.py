@@ -1,4 +1,4 @@
-"""Train a detector: fit once, for all lines of a mission."""
+"""Train a detector: fit once, for all flight lines of a mission."""
 
 from __future__ import annotations
 
