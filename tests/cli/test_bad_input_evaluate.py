@@ -95,9 +95,9 @@ BAD_TRUTHS = [
     Bad("shape.tif", ("shape.tif", "29 x 20 pixels", "has 30 x 20", "not georeferenced", "give")),
     Bad("shape.mat", ("shape.mat", "29 x 20 pixels", "has 30 x 20", "give")),
     Bad("far.tif", ("far.tif", "does not overlap", "check both CRS")),
-    Bad("background.tif", ("background.tif", "no target", "is it the truth of this")),
-    Bad("unknown.tif", ("unknown.tif", "no target", "is it the truth of this")),
-    Bad("empty.geojson", ("empty.geojson", "holds no geometry", "give the truth of this map")),
+    Bad("background.tif", ("background.tif", "no target", "is this the truth of this")),
+    Bad("unknown.tif", ("unknown.tif", "no target", "is this the truth of this")),
+    Bad("empty.geojson", ("empty.geojson", "contains no geometry", "give the truth of this map")),
     Bad("damaged.tif", ("damaged.tif", "damaged", "copy it again"), 1),
 ]
 
@@ -105,7 +105,7 @@ BAD_PLOTS = [
     Bad("existing.png", ("existing.png exists", "--overwrite", "--plot to write elsewhere")),
     Bad("map.tif", ("map.tif: the name of a plot must end in .png, .svg, .pdf", "--plot")),
     Bad("roc", ("roc: the name of a plot must end in .png", "--plot")),
-    Bad("nowhere/roc.png", ("nowhere/roc.png", "does not exist; make it first", "--plot")),
+    Bad("nowhere/roc.png", ("nowhere/roc.png", "does not exist; create it first", "--plot")),
     Bad("existing.png/roc.png", ("existing.png is a file", "--plot")),
     Bad(f"{'x' * 250}.png", ("the name is too long", "--plot")),
 ]
@@ -127,7 +127,7 @@ BAD_USAGE = [
     Bad("compare scene.tif --truth truth.tif -d steps=3", ("'steps=3' is not of the form NAME",)),
     Bad("compare scene.tif --truth truth.tif -d rx:stps=3", ("no parameter 'stps'", "hadgeo detectors rx")),
     Bad("compare scene.tif --truth truth.tif -d rx,rx", ("rx is given twice", "omit one")),
-    Bad("compare scene.tif --truth truth.tif -d rx -o nowhere", ("nowhere", "does not exist; make it first")),
+    Bad("compare scene.tif --truth truth.tif -d rx -o nowhere", ("nowhere", "does not exist; create it first")),
     Bad("compare scene.tif --truth truth.tif -d rx --device gpu", ("--device gpu", "write auto, cpu")),
 ]
 

@@ -72,7 +72,7 @@ BAD = [
     Bad("scores.tif --polygons readonly.gpkg --overwrite", ("readonly.gpkg is read-only", "make it writable")),
     Bad("scores.tif --polygons open.gpkg --overwrite", ("open.gpkg is open in another program", "close it there")),
     Bad("scores.tif --polygons folder", ("folder is a folder", "give the name of a file")),
-    Bad("scores.tif --polygons nowhere/x.gpkg", ("nowhere/x.gpkg", "does not exist", "make it first")),
+    Bad("scores.tif --polygons nowhere/x.gpkg", ("nowhere/x.gpkg", "does not exist", "create it first")),
     Bad("scores.tif --p-values old.tif", ("old.tif exists", "--overwrite", "or --p-values to write elsewhere")),
     Bad(
         "scores.tif --p-values scores.tif --overwrite", ("scores.tif is scores.tif, which this run needs", "--p-values")

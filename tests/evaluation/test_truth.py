@@ -181,7 +181,7 @@ def test_several_layers_are_refused(tmp_path: Path) -> None:
 def test_an_empty_layer_is_refused(tmp_path: Path) -> None:
     empty = {"type": "FeatureCollection", "features": []}
     (tmp_path / "empty.geojson").write_text(json.dumps(empty))
-    with pytest.raises(TruthError, match="holds no geometry"):
+    with pytest.raises(TruthError, match="contains no geometry"):
         open_truth(tmp_path / "empty.geojson", MAP)
 
 

@@ -212,7 +212,9 @@ def test_numbered_arrays_are_stacked_and_that_is_said(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         source.read(slice(1, 4), slice(2, 3), [10, 2]), twelve[[10, 2], 1:4, 2:3] * [[[11]], [[3]]]
     )
-    assert "12 arrays, /Band1 (y 5, x 6) to /Band12 (y 5, x 6), taken as the bands of one cube" in source.metadata.assumed
+    assert (
+        "12 arrays, /Band1 (y 5, x 6) to /Band12 (y 5, x 6), taken as the bands of one cube" in source.metadata.assumed
+    )
     assert source.metadata.wavelength is not None
     assert source.metadata.wavelength.tolist() == list(range(400, 412))
     assert source.metadata.georeferenced
