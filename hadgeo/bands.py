@@ -46,7 +46,7 @@ class BandSelection:
 
     def __str__(self) -> str:
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped)
-        return f"{len(self.indices)} of {self.total} bands" + (f" (left out: {reasons})" if reasons else "")
+        return f"{len(self.indices)} of {self.total} bands" + (f" (excluded: {reasons})" if reasons else "")
 
     def numbers(self) -> str:
         """The used bands as ranges of 1-based numbers, such as ``1-60,65``."""
@@ -80,7 +80,7 @@ def default_bands(
         wet = np.zeros(total, dtype=bool)
         for low, high in WATER_VAPOUR_NM:
             wet |= (wavelength >= low) & (wavelength <= high)
-        selection = selection.without(wet, "in water vapour")
+        selection = selection.without(wet, "in water-vapour absorption")
     return selection
 
 
@@ -124,7 +124,9 @@ def parse_bands(spec: str, total: int, wavelength: npt.NDArray[np.float64] | Non
 def _parse_range(item: str, spec: str) -> tuple[float, float]:
     match = _ITEM.match(item)
     if match is None:
-        raise BandError(f"--bands {spec}: {item!r} is no band or range; write 1-60,65 or 400-1300,1500-1750 or all")
+        raise BandError(
+            f"--bands {spec}: {item!r} is not a band or a range; write 1-60,65 or 400-1300,1500-1750 or all"
+        )
     low = float(match[1])
     high = float(match[2]) if match[2] else low
     if high < low:

@@ -38,7 +38,7 @@ class ParameterError(HadgeoError, ValueError):
 
 
 class DetectorNotFoundError(HadgeoError, LookupError):
-    """No detector has the name that was asked for."""
+    """No detector has the requested name."""
 
 
 class FitError(HadgeoError, ValueError):
@@ -46,7 +46,7 @@ class FitError(HadgeoError, ValueError):
 
 
 class DeviceError(HadgeoError, RuntimeError):
-    """The device that was asked for is not there, or has too little memory."""
+    """The requested device is not available, or has too little memory."""
 
 
 class ReadError(HadgeoError, OSError):
@@ -64,19 +64,19 @@ class OutputExistsError(OutputError, FileExistsError):
 
 
 class MissingExtraError(HadgeoError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed but not installed."""
 
 
 class ExtensionError(HadgeoError, ImportError):
-    """A detector or a format of another package is announced and cannot be used."""
+    """A detector or a format of another package is registered but cannot be used."""
 
 
 class ExtensionWarning(UserWarning):
-    """A detector or a format of another package is left aside; everything else works."""
+    """A detector or a format of another package is ignored; everything else works."""
 
 
 class ClusterError(HadgeoError, RuntimeError):
-    """A dask cluster is not there, or cannot be used."""
+    """A dask cluster is not available, or cannot be used."""
 
 
 class ClusterLostError(ClusterError):
@@ -96,7 +96,7 @@ class CubeWarning(UserWarning):
 
 
 class ModelError(HadgeoError, ValueError):
-    """A file is no usable model, or a model does not fit a scene."""
+    """A file is not a usable model, or a model does not fit a scene."""
 
 
 class MaskError(HadgeoError, ValueError):

@@ -1,7 +1,7 @@
 """What goes by a name and is loaded when first asked for: hadgeo's own, and what other packages announce.
 
 Packages announce a detector or a format as an entry point of a group. One that cannot be used never stands in the way
-of the others: it is left aside with a warning, or refused where a user asks for it by name.
+of the others: it is ignored with a warning, or refused if a user asks for it by name.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Registry(Generic[T]):
         for point in sorted(entry_points(group=self._group), key=lambda point: (point.name, point.value)):
             problem = self._problem(point, found)
             if problem:
-                _leave_aside(f"{self._described(point)}: {problem}; it is left aside")
+                _leave_aside(f"{self._described(point)}: {problem}; it is ignored")
             else:
                 found[point.name] = point
         return found | {name: EntryPoint(name, value, self._group) for name, value in self._built_in.items()}
@@ -53,9 +53,9 @@ class Registry(Generic[T]):
     def _problem(self, point: EntryPoint, found: Mapping[str, EntryPoint]) -> str:
         """Why an entry point's name cannot be used; an empty text if it can."""
         if not _NAME.fullmatch(point.name):
-            return "a name starts with a letter or digit, and goes on with those and with _ . -"
+            return "a name must start with a letter or digit, followed by letters, digits, _, . or -"
         if point.name in self._built_in:
-            return f"{point.name} is hadgeo's own; give it another name"
+            return f"{point.name} is a name of hadgeo's own; choose another one"
         if point.name in found:
             return f"the name is taken by {self._described(found[point.name])}; uninstall one of the two"
         return ""

@@ -70,7 +70,7 @@ def check_name(out: Path, option: str = "-o") -> None:
         # Neither a folder nor a root has a name.
         (_name_beside(out) if out.name else out).lstat()
     except ValueError as error:
-        raise OutputError(f"{out} is no name of a file ({error}); use {option} to write elsewhere") from None
+        raise OutputError(f"{out} is not a valid file name ({error}); use {option} to write elsewhere") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
@@ -180,7 +180,7 @@ def _check_folder(out: Path, option: str) -> None:
     if out.is_dir():
         raise OutputError(f"{out} is a folder; give the name of a file, such as {out / 'scores.tif'}")
     if not out.parent.is_dir():
-        what = "is a file" if out.parent.exists() else "does not exist; make it first"
+        what = "is a file; move it" if out.parent.exists() else "does not exist; create it first"
         raise OutputError(f"{out}: the folder {out.parent} {what}, or use {option} to write elsewhere")
 
 
@@ -189,7 +189,7 @@ def _check_replaceable(out: Path, option: str, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{out} exists; use --overwrite to replace it, or {option} to write elsewhere")
     if out.exists() and not out.is_file():
         raise OutputError(
-            f"{out} is a device or a pipe, not a file that could be replaced; use {option} to write elsewhere"
+            f"{out} is a device or a pipe, not a file that can be replaced; use {option} to write elsewhere"
         )
 
 
@@ -200,8 +200,8 @@ def _check_space(out: Path, needed: int, option: str) -> None:
     if free < needed:
         unit, name = (1e9, "GB") if needed >= 1e9 else (1e6, "MB")
         raise OutputError(
-            f"{out}: it needs {needed / unit:.1f} {name} of disk and {free / unit:.1f} {name} are free; "
-            f"make room, or use {option} to write elsewhere"
+            f"{out}: it needs {needed / unit:.1f} {name} of disk space, but {free / unit:.1f} {name} are free; "
+            f"free some space, or use {option} to write elsewhere"
         )
 
 
@@ -230,13 +230,13 @@ def _reason(error: Exception, folder: Path, option: str) -> str:
     """What went wrong, and what to do."""
     elsewhere = f"use {option} to write elsewhere"
     if not folder.is_dir():
-        return f"the folder {folder} is gone; make it again, or {elsewhere}"
+        return f"the folder {folder} no longer exists; create it again, or {elsewhere}"
     cause = _deepest(error)
     words = " ".join(str(getattr(cause, "strerror", None) or cause).split())
     if getattr(cause, "errno", None) in _DISK_FULL_ERRORS:
-        return f"the disk is full ({words}); make room, or {elsewhere}"
+        return f"the disk is full ({words}); free some space, or {elsewhere}"
     if shutil.disk_usage(folder).free < _DISK_FULL_BYTES:
-        return f"the disk is full; make room, or {elsewhere}"
+        return f"the disk is full; free some space, or {elsewhere}"
     return f"{words}; {elsewhere}"
 
 

@@ -205,11 +205,11 @@ class Grid:
             other = pyproj.CRS.from_user_input(crs)
         except (CRSError, ProjError) as error:
             raise ValueError(
-                f"its coordinate reference system is not understood: {' '.join(str(error).split())}"
+                f"its coordinate reference system cannot be interpreted: {' '.join(str(error).split())}"
             ) from error
         transformer = _transformer(other, own)
         if transformer is None:
-            raise ValueError(f"no way is known from {other.name} to {'none' if own is None else own.name}")
+            raise ValueError(f"no transformation is known from {other.name} to {'none' if own is None else own.name}")
         moved: tuple[Values, Values] = transformer.transform(x, y)
         return moved
 

@@ -68,7 +68,7 @@ class Progress(Protocol):
         """`n` more units of the current stage are done."""
 
     def message(self, text: str) -> None:
-        """Something worth a line in the log."""
+        """Something worth logging."""
 
     def cancelled(self) -> bool:
         """Whether the user wants the run to stop; asked at least once a window and once a training step."""

@@ -246,13 +246,13 @@ class Sample:
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
             raise FitError(
-                f"{self._name}: {count} valid pixels in the used bands; an anomaly needs a background, "
-                "so give a larger scene, or leave out bands that are nodata with --bands"
+                f"{self._name}: {count} valid pixels in the used bands, too few for a background; "
+                "give a larger scene, or exclude bands that are nodata with --bands"
             )
         if torch.equal(total.minimum, total.maximum):
             raise FitError(
-                f"{self._name}: all {total.count} valid pixels are equal, so nothing can stand out; "
-                "check the input, or choose other bands with --bands"
+                f"{self._name}: all {total.count} valid pixels are equal, so there is nothing to detect; check the "
+                "input, or choose other bands with --bands"
             )
         return total
 

@@ -1,4 +1,4 @@
-"""What holds for every detector, as tests that other packages run on theirs; they need pytest.
+"""What every detector must fulfil, as tests that other packages can run on theirs; they need pytest.
 
 A test module of such a package subclasses `DetectorContract` and says which detector is meant:
 
@@ -76,7 +76,7 @@ def explained_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, 
 
     def explain(block: Tensor) -> Tensor:
         explained = detector.explain(block)
-        assert explained is not None, "this window is not explained, and others are"
+        assert explained is not None, "this window is not explained, but others are"
         assert explained.shape == block.shape
         return explained
 
@@ -90,8 +90,8 @@ def _in_windows(compute: Callable[[Tensor], Tensor], halo: int, scene: Cube, siz
         block = cube[:, window.outer_rows, window.outer_cols]
         before = block.clone()
         computed = compute(block)
-        assert torch.equal(block.nan_to_num(0), before.nan_to_num(0)), "the caller's block was changed"
-        assert computed.shape[-2:] == block.shape[-2:], "one value for each pixel, the halo's included"
+        assert torch.equal(block.nan_to_num(0), before.nan_to_num(0)), "the caller's block was modified"
+        assert computed.shape[-2:] == block.shape[-2:], "one value per pixel, including the halo"
         layers = computed.reshape(-1, *block.shape[-2:])
         parts.append((window, layers[(slice(None), *window.inner)].float().numpy()))
     whole = np.full((parts[0][1].shape[0], *scene.shape[1:]), np.nan, dtype=np.float32)
@@ -150,7 +150,7 @@ class _Watch(Silent):
 
 
 class DetectorContract:
-    """The tests; a subclass gives the detector in a fixture `detector`, unfitted, in the settings to be tested."""
+    """The tests; a subclass provides the detector in a fixture `detector`, unfitted, with the settings to be tested."""
 
     @pytest.fixture
     def detector(self) -> Detector[Any]:
@@ -280,7 +280,7 @@ class DetectorContract:
         params = short.params.model_copy()
         assert not len(short.loss_)
         assert fitted(short, SCENES["odd size"], watch) is short
-        assert short.params == params, "a fit leaves the hyper-parameters as they are"
+        assert short.params == params, "a fit does not change the hyper-parameters"
         if short.training_steps:
             assert watch.stages[Stage.FIT] == [short.training_steps, short.training_steps]
         else:

@@ -71,10 +71,10 @@ class Job(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"][:2]) or "it"
-            raise JobError(f"this is no job: {where}: {first['msg']}; see docs/worker-protocol.md") from None
+            raise JobError(f"not a valid job: {where}: {first['msg']}; see docs/worker-protocol.md") from None
         if job.protocol != PROTOCOL:
             raise JobError(
-                f"the job speaks version {job.protocol} of the protocol, and hadgeo {__version__} speaks {PROTOCOL}; "
+                f"the job speaks version {job.protocol} of the protocol, but hadgeo {__version__} speaks {PROTOCOL}; "
                 f"update {'hadgeo' if job.protocol > PROTOCOL else 'the program that sent it'}"
             )
         return job

@@ -35,7 +35,7 @@ def metadata_version() -> str:
 def build(folder: Path) -> Path:
     """Write ``hadgeo_qgis-X.Y.Z.zip`` into a folder."""
     if metadata_version() != __version__:
-        sys.exit(f"metadata.txt says version {metadata_version()}, and hadgeo is {__version__}")
+        sys.exit(f"metadata.txt says version {metadata_version()}, but hadgeo is {__version__}")
     (PLUGIN / "schema.json").write_text(schema_text(), encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     release = folder / f"hadgeo_qgis-{__version__}.zip"

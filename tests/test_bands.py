@@ -20,7 +20,7 @@ def test_default_leaves_out_bad_bands_and_water_vapour() -> None:
     assert not ((used >= 1340) & (used <= 1450)).any()
     assert not ((used >= 1790) & (used <= 1960)).any()
     assert used.max() < 2450
-    assert selection.dropped == (("bad in the header", 3), ("in water vapour", 12 + 18 + 6))
+    assert selection.dropped == (("bad in the header", 3), ("in water-vapour absorption", 12 + 18 + 6))
 
 
 def test_without_wavelengths_nothing_is_taken_for_water_vapour() -> None:
@@ -54,9 +54,9 @@ def test_numbers_round_trip() -> None:
     ("spec", "wavelength", "message"),
     [
         ("60-1", WAVELENGTH, "write 1-60"),
-        ("1,,2", WAVELENGTH, "is no band or range"),
-        ("red", WAVELENGTH, "is no band or range"),
-        ("", WAVELENGTH, "is no band or range"),
+        ("1,,2", WAVELENGTH, "is not a band or a range"),
+        ("red", WAVELENGTH, "is not a band or a range"),
+        ("", WAVELENGTH, "is not a band or a range"),
         ("0-5", WAVELENGTH, "run from 400 to 2500 nm"),
         ("3000-4000", WAVELENGTH, "run from 400 to 2500 nm"),
         ("400-1300", None, "give band numbers from 1 to 211"),

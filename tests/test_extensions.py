@@ -148,7 +148,7 @@ def test_names_are_not_taken_from_hadgeo_nor_unfit_for_a_command_line(announce) 
     texts = sorted(str(warning.message) for warning in caught)
     assert len(texts) == 2
     assert "'a:b'" in texts[0]
-    assert "rx is hadgeo's own" in texts[1]
+    assert "rx is a name of hadgeo's own" in texts[1]
     assert detectors.detector_class("rx").__module__ == "hadgeo.detectors.rx"
 
 
@@ -163,9 +163,9 @@ def test_two_packages_with_one_name_are_told_apart(announce, tmp_path: Path) -> 
     ("target", "reason"),
     [
         ("missing_module:X", "cannot be used: ModuleNotFoundError"),
-        ("announced:Text", "it is a class; announce an object of it"),
+        ("announced:Text", "it is a class; register an instance of it"),
         ("announced:NO_OPEN", "no method open"),
-        ("announced:RAISING", "the format 'broken' (Raising) fails on "),
+        ("announced:RAISING", "the format 'broken' (Raising) failed on "),
     ],
 )
 def test_a_broken_format_is_named_once_and_others_read_the_file(

@@ -214,13 +214,16 @@ def test_the_manifest_beside_a_map_counts_too(here: Path) -> None:
         ("detect line.img --model rx.hadgeo -o rx.hadgeo --overwrite", "rx.hadgeo is one of the inputs"),
         (
             "detect line.img --model rx.hadgeo --p-values rx.hadgeo --overwrite",
-            "rx.hadgeo, which is needed",
+            "rx.hadgeo, which this run needs",
         ),
         ("detect line.img line_anomaly.tif -d rx --overwrite", "line_anomaly.tif is one of the inputs"),
-        ("threshold map.tif --scene line.hdr --p-values line.img --overwrite", "line.img, which is needed"),
-        ("threshold map.tif --p-values map.tif --overwrite", "map.tif, which is needed"),
-        ("threshold map.tif --scene line.img --model rx.hadgeo --p-values rx.hadgeo --overwrite", "which is needed"),
-        ("threshold map.tif --polygons a.gpkg --p-values a.json", "a.json, which is needed"),
+        ("threshold map.tif --scene line.hdr --p-values line.img --overwrite", "line.img, which this run needs"),
+        ("threshold map.tif --p-values map.tif --overwrite", "map.tif, which this run needs"),
+        (
+            "threshold map.tif --scene line.img --model rx.hadgeo --p-values rx.hadgeo --overwrite",
+            "which this run needs",
+        ),
+        ("threshold map.tif --polygons a.gpkg --p-values a.json", "a.json, which this run needs"),
         ("train line.hdr -d rx -o line.img --overwrite", "line.img is a scene"),
         ("quicklook line.img map.tif -o map.png --polygons map.png --overwrite", "map.png is one of the inputs"),
         ("evaluate map.tif line_truth.png --plot line_truth.png --overwrite", "line_truth.png is an input of this run"),
@@ -282,7 +285,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
         products[kind]()
     text = str(full.value)
     assert text.startswith(f"{out} cannot be written: the disk is full")
-    assert text.endswith(f"make room, or use {option} to write elsewhere")
+    assert text.endswith(f"free some space, or use {option} to write elsewhere")
     assert "\n" not in text
     (small_disk / "eater").unlink()
     assert listing(small_disk) == {str(out): b"of yesterday"}
@@ -298,10 +301,14 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
             folder.rmdir()
             part.write_bytes(b"")
 
-    with pytest.raises(OutputError, match=r"folder/x cannot be written: the folder .*folder is gone; make it again"):
+    with pytest.raises(
+        OutputError, match=r"folder/x cannot be written: the folder .*folder no longer exists; create it again"
+    ):
         lose()
 
 
 def test_disk_that_is_needed_is_told_with_what_is_free(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"x: it needs 10\d{5}\.\d GB of disk and \d+\.\d GB are free; make room"):
+    with pytest.raises(
+        OutputError, match=r"x: it needs 10\d{5}\.\d GB of disk space, but \d+\.\d GB are free; free some space"
+    ):
         check_output(tmp_path / "x", overwrite=False, nbytes=10**15)

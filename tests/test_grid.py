@@ -283,7 +283,7 @@ def test_coordinates_of_another_system_become_the_grids() -> None:
     for same in (grid, garden):
         assert same.crs is not None
         np.testing.assert_array_equal(same.from_system(same.crs.to_wkt(), x, y), (x, y))
-    with pytest.raises(ValueError, match=r"no way is known from WGS 84 to a garden$"):
+    with pytest.raises(ValueError, match=r"no transformation is known from WGS 84 to a garden$"):
         garden.from_system("EPSG:4326", *there)
-    with pytest.raises(ValueError, match="not understood"):
+    with pytest.raises(ValueError, match="cannot be interpreted"):
         grid.from_system("no such system", *there)

@@ -136,12 +136,12 @@ def test_simulate_train_and_detect_with_a_model_tell_their_results(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ("no job", "EOF")),
-        ("hello", ("no job", "Invalid JSON")),
-        ('{"protocol": 1}', ("no job", "command", "Field required")),
-        ('{"protocol": "1", "command": "info"}', ("no job", "protocol", "integer")),
-        ('{"protocol": 1, "command": "info", "shell": "rm"}', ("no job", "shell", "not permitted")),
-        ('{"protocol": 1, "command": "info", "arguments": {"file": [[]]}}', ("no job", "arguments.file")),
+        ("", ("not a valid job", "EOF")),
+        ("hello", ("not a valid job", "Invalid JSON")),
+        ('{"protocol": 1}', ("not a valid job", "command", "Field required")),
+        ('{"protocol": "1", "command": "info"}', ("not a valid job", "protocol", "integer")),
+        ('{"protocol": 1, "command": "info", "shell": "rm"}', ("not a valid job", "shell", "not permitted")),
+        ('{"protocol": 1, "command": "info", "arguments": {"file": [[]]}}', ("not a valid job", "arguments.file")),
         ('{"protocol": 99, "command": "info"}', ("version 99", "speaks 1", "update hadgeo")),
         ('{"protocol": 0, "command": "info"}', ("version 0", "update the program that sent it")),
         (job("divine"), ("no command 'divine'", "detect, ")),

@@ -1,4 +1,4 @@
-"""The command line: one file a command, loaded when it is used, so that ``hadgeo --help`` answers at once."""
+"""The command line: one module per command, loaded when it is used, so that ``hadgeo --help`` answers at once."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 _COMMANDS = {
-    "batch": "Score the flight lines of a mission, and summarise them.",
-    "compare": "Run several detectors on a scene and rank them against a truth.",
-    "detect": "Score how little each pixel of a scene belongs there.",
+    "batch": "Score all flight lines of a mission and summarise the results.",
+    "compare": "Run several detectors on a scene and rank them against ground truth.",
+    "detect": "Score how anomalous each pixel of a scene is.",
     "detectors": "List the detectors, or the parameters of one.",
-    "evaluate": "Measure score maps against a truth.",
-    "info": "Show what is known of a cube, and what `detect` would need.",
-    "model": "Look into a model file.",
-    "quicklook": "Draw a scene, and what stands out in it.",
-    "simulate": "Make a believable flight line with implanted targets.",
-    "threshold": "Find what stands out in a map of scores, with its false-alarm rate.",
-    "train": "Fit a detector on one or several scenes and keep it as a file.",
-    "versions": "Show versions and devices, for a bug report.",
+    "evaluate": "Evaluate score maps against ground truth.",
+    "info": "Show the metadata of a cube, and the time and memory `detect` would need.",
+    "model": "Inspect a model file.",
+    "quicklook": "Draw a scene and its anomalies as a picture.",
+    "simulate": "Simulate a realistic flight line with implanted targets.",
+    "threshold": "Threshold a score map at a calibrated false-alarm rate.",
+    "train": "Fit a detector to one or several scenes and save it as a model file.",
+    "versions": "Show versions and devices, for bug reports.",
 }
 
 
@@ -90,7 +90,7 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as error:
-            click.echo(f"hadgeo: stopped; {_notes(error) or 'nothing unfinished was left behind'}", err=True)
+            click.echo(f"hadgeo: stopped; {_notes(error) or 'no unfinished files were left behind'}", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise
@@ -133,7 +133,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
         # Whoever writes a file says so himself.
         give_up_stdout()
-        return f"error: standard output cannot be written ({error.strerror}); send it elsewhere", 1
+        return f"error: standard output cannot be written ({error.strerror}); redirect it elsewhere", 1
     if isinstance(error, MemoryError):
         return "error: not enough memory; use a smaller --memory or --window", 1
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1

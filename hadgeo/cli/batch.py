@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 @click.option(
     "--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, glt, igm, p.NAME."
 )
-@click.option("--manifest", metavar="FILE", hidden=True, help="The old name of --table.")
-@click.option("--output", "-o", required=True, metavar="DIR", help="Where maps and summary go.")
-@click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
+@click.option("--manifest", metavar="FILE", hidden=True, help="Former name of --table.")
+@click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the maps and the summary.")
+@click.option("--model", metavar="FILE", help="Apply a model from `hadgeo train` instead of fitting a detector.")
 @click.option(
     "--fit-on",
     type=click.Choice(["first", "each", "sample-of-all"]),
     default="first",
     show_default=True,
-    help="Fit one model on the first line or on samples of all, or fit each line on itself.",
+    help="Fit one model on the first flight line or on samples of all of them, or fit each flight line on itself.",
 )
-@click.option("--resample-bands", is_flag=True, help="Interpolate lines to the wavelengths of the model.")
-@click.option("--mosaic", metavar="FILE", help="A virtual raster (.vrt) of all maps, with nothing resampled.")
+@click.option("--resample-bands", is_flag=True, help="Interpolate flight lines to the wavelengths of the model.")
+@click.option("--mosaic", metavar="FILE", help="Write a virtual raster (.vrt) of all maps, without resampling.")
 @options.detector
 @options.parameters
 @options.bands
@@ -69,10 +69,11 @@ def command(
 ) -> None:
     """Detect anomalies on flight lines with one model, and summarise them.
 
-    A LINE that fails does not stop the others. The same command again does only what is missing, and goes on where it
-    was interrupted. A line with a detector, bands or parameters of its own in --table is fitted on itself.
+    A LINE that fails does not stop the others. Running the same command again does only what is missing, and continues
+    where it was interrupted. A flight line with its own detector, bands or parameters in --table is fitted on itself.
 
-    DIR gets a map a line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with thumbnails.
+    DIR receives one map per flight line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with
+    thumbnails.
 
     \b
     Examples:
@@ -87,7 +88,7 @@ def command(
     _check_model(context, model)
     parameters = options.with_seed(detector, parameters, seed)
     if manifest is not None:
-        click.echo("--manifest is now called --table; the old name will go", err=True)
+        click.echo("--manifest is now called --table; the old name will be removed", err=True)
         table = table or manifest
     lines = _with_geometry(_lines(scenes, table, Path(output), detector, parameters), settings)
     with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
@@ -116,8 +117,8 @@ def _check_model(context: click.Context, model: str | None) -> None:
     for option in ("fit_on", "detector", "parameters", "bands", "seed"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise ParameterError(
-                f"{model}: --{option.replace('_', '-')} is fixed in a model; leave it out, train another, or give "
-                "lines settings of their own in a --table"
+                f"{model}: --{option.replace('_', '-')} is fixed in a model; omit it, train another model, or give "
+                "flight lines their own settings in a --table"
             )
 
 
@@ -129,7 +130,9 @@ def _lines(
     if table is None:
         return flight_lines(scenes, folder)
     if scenes:
-        raise ParameterError(f"{scenes[0]} and --table {table}: name the lines in one way")
+        raise ParameterError(
+            f"{scenes[0]} and --table {table}: name the flight lines either as arguments or in the table, not both"
+        )
     return read_flight_lines(table, folder, detector=detector, parameters=parameters)
 
 
@@ -163,10 +166,10 @@ def _result(batch: Batch) -> dict[str, Any]:
 
 def _last_line(batch: Batch) -> str:
     counts = _counts(batch)
-    text = f"{batch.folder}: {counts['done']} lines done, {counts['kept']} kept from an earlier run"
+    text = f"{batch.folder}: {counts['done']} flight lines done, {counts['kept']} kept from an earlier run"
     text += f", {counts['failed']} failed"
     if batch.mosaic is not None:
-        text += f"; {batch.mosaic.path} holds {len(batch.mosaic.maps)} maps"
+        text += f"; {batch.mosaic.path} contains {len(batch.mosaic.maps)} maps"
         if batch.mosaic.shift > 0.01:
-            text += f", moved by up to {batch.mosaic.shift:.2f} pixels to whole ones"
+            text += f", shifted by up to {batch.mosaic.shift:.2f} pixels onto the common grid"
     return text

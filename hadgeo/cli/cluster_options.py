@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 cluster = click.option(
     "--cluster",
     metavar="WHERE",
-    help="Score on a dask cluster: tcp://host:8786 for a scheduler that runs, local:N for N processes here, or cuda "
-    "for one a GPU. --memory is then what each worker may take.",
+    help="Score on a dask cluster: tcp://host:8786 for a running scheduler, local:N for N processes on this machine, "
+    "or cuda for one process per GPU. --memory then applies to each worker.",
 )
 
 

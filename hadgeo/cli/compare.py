@@ -58,9 +58,9 @@ def _parse_detectors(
     show_default="all of `hadgeo detectors`",
     help="Detectors with their parameters, separated by commas; repeatable.",
 )
-@click.option("--output", "-o", metavar="DIR", help="A folder that keeps the maps.")
+@click.option("--output", "-o", metavar="DIR", help="Keep the maps in this folder.")
 @options.bootstrap
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.plot
 @options.bands
 @scene_options.reading
@@ -89,7 +89,7 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    r"""Run several detectors on SCENE, and rank them by how well they show the targets of --truth.
+    r"""Run several detectors on SCENE, and rank them by how well they reveal the targets of --truth.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What ``hadgeo threshold`` and ``hadgeo detect`` share: options that say which pixels stand out, and what is said."""
+"""What ``hadgeo threshold`` and ``hadgeo detect`` share: which pixels are flagged, and what is reported."""
 
 from __future__ import annotations
 
@@ -28,35 +28,37 @@ NAMES = (
 _RULE_NAMES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
 _RULES = (
-    click.option("--pfa", type=float, metavar="RATE", help="False-alarm rate, the share of the background flagged."),
+    click.option(
+        "--pfa", type=float, metavar="RATE", help="False-alarm rate: the fraction of the background that is flagged."
+    ),
     click.option("--percentile", type=float, metavar="Q", help="Percentile of the scores, such as 99.9."),
-    click.option("--value", type=float, metavar="SCORE", help="A score of the detector's own scale."),
-    click.option("--top", type=int, metavar="N", help="The N highest pixels."),
+    click.option("--value", type=float, metavar="SCORE", help="A score, on the scale of the detector."),
+    click.option("--top", type=int, metavar="N", help="The N pixels with the highest scores."),
 )
 _OUTPUTS = (
-    click.option("--polygons", metavar="FILE", help="Write what stands out as polygons: .gpkg, .geojson or .parquet."),
-    click.option("--p-values", metavar="FILE", help="Write each pixel's p-value as a GeoTIFF."),
+    click.option("--polygons", metavar="FILE", help="Write the anomalies as polygons: .gpkg, .geojson or .parquet."),
+    click.option("--p-values", metavar="FILE", help="Write the p-value of each pixel as a GeoTIFF."),
     click.option(
         "--evidence",
         metavar="FILE",
-        help="Write each anomaly's spectrum, the background expected there, and their difference, as NetCDF.",
+        help="Write the spectrum of each anomaly, the expected background and their difference as NetCDF.",
     ),
-    click.option("--spectra", metavar="DIR", help="Draw each anomaly's spectrum into this folder."),
+    click.option("--spectra", metavar="DIR", help="Plot the spectrum of each anomaly into this folder."),
     click.option(
         "--connectivity",
         type=click.Choice(["4", "8"]),
         default="8",
         show_default=True,
-        help="Whether pixels of one anomaly share a side, or may touch at a corner.",
+        help="Whether the pixels of an anomaly must share an edge (4) or may touch at a corner (8).",
     ),
-    click.option("--min-pixels", type=int, default=1, show_default=True, help="Leave smaller anomalies out."),
+    click.option("--min-pixels", type=int, default=1, show_default=True, help="Drop anomalies with fewer pixels."),
     click.option(
         "--merge-distance",
         type=float,
         default=0.0,
         show_default=True,
         metavar="METRES",
-        help="Join polygons that are at most so far apart.",
+        help="Join polygons that are at most this far apart.",
     ),
 )
 
@@ -157,8 +159,8 @@ def describe(decision: Decision) -> list[str]:
 def _tail(decision: Decision) -> str:
     tail = decision.tail
     if tail is None:
-        return "none: too few of the largest scores differ; rates are counted"
-    unused = "; not used, rates are counted" if tail.quality == "poor" else ""
+        return "none: too few distinct values among the largest scores; rates are counted only"
+    unused = "; not used, rates are counted only" if tail.quality == "poor" else ""
     return (
         f"{tail.quality} fit: generalised Pareto of shape {tail.shape:.3f} and scale {tail.scale:.4g} to the "
         f"{tail.excesses:,} scores above {tail.start:.6g}, Kolmogorov-Smirnov distance {tail.distance:.4f}{unused}"

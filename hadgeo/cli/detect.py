@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @click.command("detect")
 @click.argument("scenes", nargs=-1, metavar="SCENE...")
-@click.option("--output", "-o", metavar="FILE", help="The map; SCENE_anomaly.tif beside the scene by default.")
-@click.option("--model", metavar="FILE", help="Apply a detector of `hadgeo train` instead of fitting one.")
+@click.option("--output", "-o", metavar="FILE", help="The score map; by default SCENE_anomaly.tif next to the scene.")
+@click.option("--model", metavar="FILE", help="Apply a model from `hadgeo train` instead of fitting a detector.")
 @click.option("--resample-bands", is_flag=True, help="Interpolate a scene to the wavelengths of --model.")
 @options.detector
 @options.parameters
@@ -40,35 +40,40 @@ if TYPE_CHECKING:
     type=float,
     nargs=4,
     metavar="XMIN YMIN XMAX YMAX",
-    help="Detect in this part of the scene alone, in its own coordinates.",
+    help="Process only this part of the scene, given in its own coordinates.",
 )
 @options.device
 @options.memory
 @click.option(
-    "--window", type=click.IntRange(1), help="Side of square windows in pixels, instead of --memory's choice."
+    "--window", type=click.IntRange(1), help="Side of square windows in pixels; by default chosen to fit --memory."
 )
 @cluster_options.cluster
 @options.seed
 @decision_options.decision
 @options.overwrite
 @click.option(
-    "--resume", is_flag=True, help="Go on with an interrupted run of the same settings, and leave what it had finished."
+    "--resume", is_flag=True, help="Continue an interrupted run with the same settings, keeping what it had finished."
 )
 @click.option(
     "--north-up",
     is_flag=True,
-    help="Warp the map of a rotated scene to a north-up grid; each pixel is the highest score that it touches.",
+    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches.",
 )
-@click.option("--from", "repeats", metavar="FILE", help="Repeat a run from its .json; other options here replace its.")
+@click.option(
+    "--from",
+    "repeats",
+    metavar="FILE",
+    help="Repeat a run from its .json manifest; options given here override those of the run.",
+)
 @options.quiet
 @options.progress
 @options.debug
 @click.pass_context
 def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
-    """Score how little each pixel of a SCENE belongs there, and write the scores as a georeferenced GeoTIFF.
+    """Score how anomalous each pixel of a SCENE is, and write the scores as a georeferenced GeoTIFF.
 
-    SCENE is any cube that GDAL reads (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the scale
-    is the detector's own. What was done is written beside the map, as .json.
+    SCENE is any cube that GDAL can read (GeoTIFF, ENVI, ...) or a MATLAB file. Higher scores are more anomalous; the
+    scale depends on the detector. A manifest of the run is written next to the map, as .json.
 
     \b
     Examples:
@@ -114,9 +119,9 @@ def _detect(
     from hadgeo.run.engine import detect, output_path
 
     if not scenes:
-        raise ParameterError("no SCENE to detect anomalies in; name one, or a run to repeat with --from")
+        raise ParameterError("no SCENE given; name one, or a run to repeat with --from")
     if output is not None and len(scenes) > 1:
-        raise ParameterError(f"-o {output} names one map, and there are {len(scenes)} scenes; leave it out")
+        raise ParameterError(f"-o {output} names one map, but there are {len(scenes)} scenes; omit it")
     _check_distinct(scenes)
     geometry_options.check(context.params, len(scenes))
     named = [Path(name) for name in (*scenes, model) if name is not None]
@@ -126,7 +131,7 @@ def _detect(
         chosen = _load(model, context, detector)
         parameters = {}
     elif resample_bands:
-        raise ParameterError("--resample-bands needs the wavelengths of a --model; add one or leave it out")
+        raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
     else:
         parameters = options.with_seed(detector, parameters, seed)
     with reporter(progress, quiet=quiet) as report, cluster_options.connected(cluster) as workers:
@@ -136,7 +141,7 @@ def _detect(
             check_no_input(target, named)
             manifests.check(target)
             if resume and _is_finished(context, name, target):
-                report.message(f"{target}: finished by an earlier run, and left as it is")
+                report.message(f"{target}: already finished by an earlier run; skipped")
                 continue
             source = whole if extent is None else crop(whole, extent)
             glt = geometry_options.table_of(source, context.params)
@@ -235,12 +240,12 @@ def _request(
         return None
     request = decision_options.request(given, overwrite=overwrite)
     if north_up and (request.outputs.evidence or request.outputs.spectra):
-        raise ParameterError("evidence and spectra are taken from the scene's own grid; leave them or --north-up out")
+        raise ParameterError("evidence and spectra use the scene's own grid; omit them, or omit --north-up")
     if request.outputs.wanted and len(names) > 1:
         told = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
         raise ParameterError(
-            f"{told}: for one map, and there are {len(names)} scenes; "
-            "leave them out, and run `hadgeo threshold` on each map"
+            f"{told}: only possible for a single map, but there are {len(names)} scenes; "
+            "run `hadgeo threshold` on each map instead"
         )
     return request
 
@@ -310,10 +315,10 @@ def _load(model: str, context: click.Context, detector: str) -> Any:
     loaded = load_model(model)
     for option in ("parameters", "bands", "seed"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
-            raise ParameterError(f"{model}: --{option} is fixed in a model; leave it out, or train another")
+            raise ParameterError(f"{model}: --{option} is fixed in a model; omit it, or train another model")
     asked = context.get_parameter_source("detector") is click.core.ParameterSource.COMMANDLINE
     if asked and detector != loaded.detector.name:
-        raise ParameterError(f"{model}: a model of {loaded.detector.name}, not of {detector}; leave -d out")
+        raise ParameterError(f"{model}: this is a model of {loaded.detector.name}, not of {detector}; omit -d")
     return loaded
 
 
@@ -323,7 +328,9 @@ def _check_distinct(scenes: tuple[str, ...]) -> None:
     for scene in scenes:
         out = Path(scene).with_name(Path(scene).stem) if Path(scene).name else Path(scene)
         if out in seen:
-            raise ParameterError(f"the maps of {seen[out]} and {scene} would have one name; detect them apart, with -o")
+            raise ParameterError(
+                f"the maps of {seen[out]} and {scene} would have the same name; run them separately, with -o"
+            )
         seen[out] = scene
 
 

@@ -1,4 +1,4 @@
-"""``hadgeo detectors``: which detectors there are, and what can be set on each."""
+"""``hadgeo detectors``: which detectors there are, and their parameters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hadgeo.cli.reporting import print_json
 
 @click.command("detectors")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the parameters' JSON schema.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON schema of the parameters.")
 @options.debug
 def command(name: str | None, as_json: bool) -> None:
-    """List the detectors, or everything that can be set on the detector NAME (with `hadgeo detect -p KEY=VALUE`)."""
+    """List the detectors, or the parameters of the detector NAME (set with `hadgeo detect -p KEY=VALUE`)."""
     from hadgeo.detectors.registry import allowed_values, detector_class, parameter_fields, usable_detectors
 
     classes = {name: detector_class(name)} if name else usable_detectors()

@@ -1,4 +1,4 @@
-"""``hadgeo evaluate``: score maps against what is known to be there."""
+"""``hadgeo evaluate``: score maps against ground truth."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHOWN = (1e-3, 1e-4)
 @click.command("evaluate")
 @click.argument("scores")
 @click.argument("truths", nargs=-1, required=True, metavar="TRUTH...")
-@click.option("--map", "others", multiple=True, metavar="SCORES", help="Another map, side by side; repeatable.")
+@click.option("--map", "others", multiple=True, metavar="SCORES", help="Another map, shown side by side; repeatable.")
 @options.bootstrap
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.plot
 @options.seed
 @options.overwrite
@@ -43,8 +43,8 @@ def command(
     r"""Show how well the map SCORES separates the targets of each TRUTH from the background.
 
     TRUTH is a raster (0 is background, anything else a target, nodata unknown), a MATLAB file with a truth map, or
-    polygons. A georeferenced truth is brought onto the map's grid, any other must have its shape. Several truths and
-    several maps stand side by side, each pair in a column of its own.
+    polygons. A georeferenced truth is resampled to the grid of the map; any other must have the same shape. Several
+    truths and maps are shown side by side, one column per pair.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ def _table(named: Mapping[str, Evaluation]) -> Table:
     for rate in _SHOWN:
         at = f"at pixel P_F {rate:.0e}".replace("e-0", "e-")
         table.add_row(f"objects {at}", "found / all", *(_objects(one, rate) for one in named.values()))
-        table.add_row(f"false alarms {at}", "groups that touch no object", *(_alarms(o, rate) for o in named.values()))
+        table.add_row(f"false alarms {at}", "groups touching no object", *(_alarms(o, rate) for o in named.values()))
     table.add_section()
     table.add_row("pixels", "targets + background", *(f"{o.targets:,} + {o.background:,}" for o in named.values()))
     return table

@@ -1,4 +1,4 @@
-"""``hadgeo info``: what is known of a cube, and what `detect` would need."""
+"""``hadgeo info``: the metadata of a cube, and what `detect` would need."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COUNTED_BYTES = 2**26
 
 @click.command("info")
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--no-trial", is_flag=True, help="Skip the short trial that time and memory are estimated from.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--no-trial", is_flag=True, help="Skip the short trial run from which time and memory are estimated.")
 @options.detector
 @options.parameters
 @options.bands

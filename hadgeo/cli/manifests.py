@@ -111,11 +111,13 @@ def restore(context: click.Context, path: str) -> Manifest:
 
     manifest, command = read_manifest(path), context.command.name
     if manifest.command != command:
-        raise CubeError(f"{path}: a run of `hadgeo {manifest.command}`, which `hadgeo {command}` cannot repeat")
+        raise CubeError(
+            f"{path}: a run of `hadgeo {manifest.command}`, not of `hadgeo {command}`, which cannot repeat it"
+        )
     changed = manifest.changed_inputs()
     if changed:
         raise CubeError(
-            f"{path}: {changed[0]} is gone or was changed since, so the run cannot be repeated; make it anew"
+            f"{path}: {changed[0]} is missing or has changed since, so the run cannot be repeated; start a new run"
         )
     for name, value in manifest.options.items():
         if name in context.params and context.get_parameter_source(name) is ParameterSource.DEFAULT:
@@ -128,9 +130,9 @@ def compare(earlier: Manifest, made: Manifest, progress: Progress) -> None:
     """Say whether a repetition gave the same bytes."""
     differing = earlier.differing_outputs(made)
     if not differing:
-        progress.message("every output has the same bytes as in the run that was repeated")
+        progress.message("every output is identical, byte for byte, to that of the original run")
     for path in differing:
-        progress.message(f"{path} differs from the run that was repeated; compare the versions and devices of both")
+        progress.message(f"{path} differs from the original run; compare the versions and devices of both")
 
 
 def in_full(name: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""``hadgeo model``: look into model files."""
+"""``hadgeo model``: inspect model files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from hadgeo.cli.reporting import print_json
 
 @click.group("model")
 def command() -> None:
-    """Look into a model file that `hadgeo train` wrote."""
+    """Inspect a model file written by `hadgeo train`."""
 
 
 @command.command("info")
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.debug
 def info(file: str, as_json: bool) -> None:
-    """Show what FILE holds: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
+    """Show the contents of FILE: detector, parameters, bands, scenes, training loss, and whether it is undamaged."""
     from hadgeo.run.model_file import load_model
 
     model = load_model(file)

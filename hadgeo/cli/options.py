@@ -25,31 +25,42 @@ def _silence(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
 
 
 debug = click.option(
-    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_remember_debug, help="Show a traceback."
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_debug,
+    help="Show the full traceback of an error.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, callback=_silence, help="Print errors only.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes a run repeatable; 0 by default.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Random seed, which makes a run repeatable; 0 by default."
+)
 progress = click.option(
     "--progress",
     type=click.Choice(["bar", "json", "none"]),
     default="bar",
     show_default=True,
-    help="Bars on stderr, JSON lines on stdout, or nothing.",
+    help="Progress as bars on stderr, as JSON lines on stdout, or not at all.",
 )
 bands = click.option(
     "--bands",
     metavar="RANGES",
-    help="'400-1300,1500-1750' in nm, '1-60,65' as numbers, or 'all'. By default those that are good in the header, "
-    "outside water vapour, and neither constant nor empty.",
+    help="'400-1300,1500-1750' in nm, '1-60,65' as band numbers, or 'all'. By default the bands marked good in the "
+    "header, outside water-vapour absorption, and neither constant nor empty.",
 )
-detector = click.option("--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="See `hadgeo detectors`.")
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+detector = click.option(
+    "--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="Detector name; see `hadgeo detectors`."
+)
+device = click.option(
+    "--device", default="auto", show_default=True, help="Compute device: auto, cpu, cuda, cuda:1 or mps."
+)
 mask = click.option(
     "--mask",
     metavar="FILE",
-    help="Neither learn from nor score pixels where a raster is 0, nodata or does not reach, or that lie outside of "
-    "polygons; either is brought onto the scene's grid.",
+    help="Neither learn from nor score pixels where this raster is 0, nodata or absent, or outside these polygons; "
+    "either is resampled to the grid of the scene.",
 )
 bootstrap = click.option(
     "--bootstrap",
@@ -57,9 +68,9 @@ bootstrap = click.option(
     default=1000,
     show_default=True,
     metavar="N",
-    help="Resamples for the 95 % intervals; 0 leaves them out.",
+    help="Number of resamples for the 95 % intervals; 0 omits the intervals.",
 )
-plot = click.option("--plot", metavar="FILE", help="Draw the ROC curves into a .png, .svg or .pdf file.")
+plot = click.option("--plot", metavar="FILE", help="Plot the ROC curves to a .png, .svg or .pdf file.")
 
 
 class ByteSize(click.ParamType[int]):
@@ -77,16 +88,17 @@ class ByteSize(click.ParamType[int]):
         except (ValueError, OverflowError):
             size = None
         if size is None:
-            self.fail(f"{value!r} is no size; write it as 2GB or 512MiB", param, ctx)
+            self.fail(f"{value!r} is not a size; write it as 2GB or 512MiB", param, ctx)
         if size < 2**20:
-            self.fail(f"{value!r} is too little; at least 1MiB is needed", param, ctx)
+            self.fail(f"{value!r} is too small; give at least 1MiB", param, ctx)
         return size
 
 
 memory = click.option(
     "--memory",
     type=ByteSize(),
-    help="What the whole process may take; by default as much as pays, which `hadgeo info` says.",
+    help="Memory budget of the whole process; the default is the point beyond which more memory no longer helps (shown "
+    "by `hadgeo info`).",
 )
 
 
@@ -107,7 +119,7 @@ parameters = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     callback=_parse_parameters,
-    help="A detector's parameter; repeatable. `hadgeo detectors NAME` lists them.",
+    help="Parameter of the detector; repeatable. `hadgeo detectors NAME` lists them.",
 )
 
 

@@ -1,4 +1,4 @@
-"""``hadgeo quicklook``: one picture of a scene and of what stands out in it."""
+"""``hadgeo quicklook``: one picture of a scene and its anomalies."""
 
 from __future__ import annotations
 
@@ -28,26 +28,31 @@ class Percentiles(click.ParamType[tuple[float, float]]):
 @click.command("quicklook")
 @click.argument("scene")
 @click.argument("scores", required=False)
-@click.option("--output", "-o", metavar="FILE", help="A .png or .jpg; SCENE_quicklook.png beside the scene by default.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="The picture, .png or .jpg; by default SCENE_quicklook.png next to the scene.",
+)
 @click.option(
     "--rgb",
     metavar="R,G,B",
     help="Wavelengths in nm or band numbers: 860,640,550 for vegetation, 2200,1650,860 for minerals. By default true "
-    "colour, or bands from the cube's upper, middle and lower part where it does not see that.",
+    "colour, or bands from the upper, middle and lower part of the cube if it does not cover the visible range.",
 )
-@click.option("--polygons", metavar="FILE", help="Draw the outlines of a vector file.")
+@click.option("--polygons", metavar="FILE", help="Draw the polygons of a vector file as outlines.")
 @click.option(
     "--stretch",
     type=Percentiles(),
     metavar="LOW,HIGH",
     default="2,98",
     show_default=True,
-    help="Percentiles of each band that become dark and bright.",
+    help="Percentiles of each band that map to black and white.",
 )
 @click.option(
-    "--size", type=int, default=2000, show_default=True, help="Width and height that the map may have, in pixels."
+    "--size", type=int, default=2000, show_default=True, help="Largest width and height of the map, in pixels."
 )
-@click.option("--title", help="Instead of the scene's name.")
+@click.option("--title", help="Title; the name of the scene by default.")
 @scene_options.reading
 @options.mask
 @options.overwrite
@@ -68,10 +73,10 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    r"""Draw SCENE in the colours of three of its bands, and lay the anomaly SCORES over it.
+    r"""Draw SCENE as a composite of three of its bands, overlaid with the anomaly SCORES.
 
-    Scores are the highest of all pixels that a dot of the picture covers, so a single hot pixel stays visible. Long
-    lines are cut into panels side by side.
+    Each dot of the picture shows the highest score of the pixels it covers, so a single anomalous pixel stays visible.
+    Long scenes are cut into panels side by side.
 
     \b
     Examples:

@@ -45,7 +45,7 @@ class Bars:
             self._progress.update(self._task, rate=f"{short(speed)} {self._unit}/s")
 
     def message(self, text: str) -> None:
-        """Print a line above the bars."""
+        """Print a message above the bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def cancelled(self) -> bool:
@@ -54,7 +54,7 @@ class Bars:
 
 
 class JsonLines:
-    """One JSON object a line on stdout: log, progress, and whatever `emit` is given."""
+    """One JSON object per line of text on stdout: log, progress, and whatever `emit` is given."""
 
     #: Seconds between two lines of progress, so that a fast run does not drown its reader.
     interval = 0.2
@@ -140,7 +140,7 @@ def tell(text: str) -> None:
         click.echo(text)
     except OSError as error:
         give_up_stdout()
-        lost = f"standard output cannot be written ({error.strerror}); the run goes on without it"
+        lost = f"standard output cannot be written ({error.strerror}); the run continues without it"
         click.echo(f"hadgeo: warning: {lost}", err=True)
 
 

@@ -26,7 +26,7 @@ class Fill(click.ParamType["float | str"]):
         try:
             return float(value)
         except ValueError:
-            self.fail(f"{value!r} is neither find, none, nor a number such as -9999", param, ctx)
+            self.fail(f"{value!r} is not find, none or a number such as -9999", param, ctx)
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -42,23 +42,27 @@ class Names(click.ParamType[tuple[str, ...]]):
         names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
         for name in names:
             if name not in self._allowed:
-                self.fail(f"{name!r} is none of {', '.join(self._allowed)}", param, ctx)
+                self.fail(f"{name!r} is not one of {', '.join(self._allowed)}", param, ctx)
         return names
 
 
 _OPTIONS = (
-    click.option("--variable", metavar="NAME", help="The array that is the cube, in a file or folder with several."),
+    click.option(
+        "--variable",
+        metavar="NAME",
+        help="Name of the array to read as the cube, in a file or folder with several arrays.",
+    ),
     click.option(
         "--band-axis",
         type=click.IntRange(0, 2),
-        help="The axis of that array that counts bands, from 0, where the file does not say which one it is.",
+        help="Band axis of that array, counted from 0, if the file does not tell which one it is.",
     ),
     click.option(
         "--place",
         type=click.Choice(["header", "gdal"]),
         default="header",
         show_default=True,
-        help="Take the map info of an ENVI header as ENVI defines it, or as programs that use GDAL draw it.",
+        help="Interpret the map info of an ENVI header as ENVI defines it, or as GDAL-based programs do.",
     ),
     click.option(
         "--fill",
@@ -66,14 +70,14 @@ _OPTIONS = (
         default="find",
         show_default=True,
         metavar="find|none|VALUE",
-        help="What stands for no data where the file does not name it: look for it, nothing, or this stored value.",
+        help="Fill value (nodata) of a file that declares none: find it, assume there is none, or this stored value.",
     ),
     click.option(
         "--quality",
         type=Names(QUALITY),
         default=(),
         metavar="NAME,...",
-        help=f"Leave out pixels that the product's own quality layers mark: {', '.join(QUALITY)}.",
+        help=f"Exclude pixels flagged by the quality layers of the product: {', '.join(QUALITY)}.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""``hadgeo simulate``: a believable flight line with implanted targets, for trying things out."""
+"""``hadgeo simulate``: a realistic flight line with implanted targets, for trying things out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 @click.command("simulate")
 @click.argument("out")
-@click.option("--rows", type=int, help="Rows, along the flight; 512 by default.")
-@click.option("--cols", type=int, default=400, show_default=True, help="Columns, across the flight.")
+@click.option("--rows", type=int, help="Rows, along track; 512 by default.")
+@click.option("--cols", type=int, default=400, show_default=True, help="Columns, across track.")
 @click.option("--bands", type=int, default=120, show_default=True, help="Bands from 400 to 2500 nm.")
 @click.option("--size", type=options.ByteSize(), help="Size of the file, such as 2GB, instead of --rows.")
-@click.option("--format", type=click.Choice(["envi", "gtiff"]), help="By default gtiff for .tif, else envi.")
+@click.option("--format", type=click.Choice(["envi", "gtiff"]), help="By default gtiff for .tif, otherwise envi.")
 @click.option(
     "--interleave",
     type=click.Choice(["bip", "bil", "bsq"]),
     default="bip",
     show_default=True,
-    help="Order of the samples in the file: by pixel, by line or by band.",
+    help="Order of the samples in the file: band interleaved by pixel, by line, or band sequential.",
 )
 @click.option(
     "--dtype",
@@ -36,16 +36,34 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
     type=click.Choice(["none", "deflate", "lzw", "zstd"]),
     default="none",
     show_default=True,
-    help="How a GeoTIFF's tiles are compressed; ENVI is raw.",
+    help="Compression of the tiles of a GeoTIFF; ENVI is uncompressed.",
 )
-@click.option("--rotation", type=float, default=0.0, show_default=True, help="Degrees, counter-clockwise.")
+@click.option(
+    "--rotation",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Rotation of the flight line in degrees, counter-clockwise.",
+)
 @click.option("--wedges", type=float, default=0.0, show_default=True, help="Fraction of the pixels that is nodata.")
 @click.option("--targets", type=int, default=24, show_default=True, help="How many targets to implant.")
-@click.option("--snr", type=float, default=150.0, show_default=True, help="Of the best band at a reflectance of 0.3.")
+@click.option(
+    "--snr",
+    type=float,
+    default=150.0,
+    show_default=True,
+    help="Signal-to-noise ratio of the best band at a reflectance of 0.3.",
+)
 @click.option("--crs", default="EPSG:32633", show_default=True, help="A projected coordinate system.")
 @click.option("--pixel-size", type=float, default=2.0, show_default=True, help="In the units of --crs.")
 @options.seed
-@click.option("--flight", type=int, default=0, show_default=True, help="Same ground, other noise and other targets.")
+@click.option(
+    "--flight",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Number of the flight: same ground, different noise and targets.",
+)
 @options.overwrite
 @options.quiet
 @options.progress
@@ -53,15 +71,15 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 def command(
     out: str, rows: int | None, size: int | None, seed: int | None, quiet: bool, progress: str, **scene: Any
 ) -> None:
-    """Write a simulated flight line to OUT, of any size and in little memory.
+    """Write a simulated flight line of any size to OUT, using little memory.
 
-    The truth goes beside it as OUT's stem with _truth.tif: 1 is a target, 0 is background, 255 is nodata.
+    The truth is written next to it, as the stem of OUT plus _truth.tif: 1 is a target, 0 is background, 255 is nodata.
     """
     from hadgeo.errors import ParameterError
     from hadgeo.simulation import simulate
 
     if rows is not None and size is not None:
-        raise ParameterError("rows and size: give one of them")
+        raise ParameterError("rows and size: give only one of them")
     if size is not None:
         rows = max(1, round(size / max(1, scene["cols"] * scene["bands"] * (2 if scene["dtype"] == "int16" else 4))))
     with reporter(progress, quiet=quiet) as report:

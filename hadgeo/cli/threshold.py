@@ -1,4 +1,4 @@
-"""``hadgeo threshold``: which pixels of a score map stand out, how sure that is, and where they are."""
+"""``hadgeo threshold``: which pixels of a score map are flagged, at which false-alarm rate, and where they are."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @click.command("threshold")
 @click.argument("scores", metavar="SCORES")
 @decision_options.decision
-@click.option("--scene", metavar="SCENE", help="What the map was made of, for bands, evidence and spectra.")
-@click.option("--model", metavar="FILE", help="The detector of `hadgeo train` that says what was expected in --scene.")
+@click.option("--scene", metavar="SCENE", help="The scene the map was made from, for bands, evidence and spectra.")
+@click.option(
+    "--model", metavar="FILE", help="A model from `hadgeo train` that gives the expected background in --scene."
+)
 @scene_options.reading
 @options.mask
 @options.device
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.overwrite
 @options.quiet
 @options.progress
@@ -47,10 +49,10 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    """Find what stands out in a map of SCORES, and write it as polygons with false-alarm rates.
+    """Threshold a map of SCORES, and write the anomalies as polygons with false-alarm rates.
 
-    The rates are those of the whole map: counted, and beyond the last few pixels extrapolated by a generalised Pareto
-    tail that is fitted so that targets do not spoil it. Without a rule, --pfa 1e-3 is taken.
+    Rates are calibrated over the whole map: counted, and beyond the last few pixels extrapolated by a generalised
+    Pareto tail that is fitted so that targets do not distort it. The default rule is --pfa 1e-3.
 
     \b
     Examples:
@@ -62,9 +64,9 @@ def command(
     from hadgeo.run.manifest import manifest_path
 
     if model is not None and scene is None:
-        raise ParameterError("--model says what was expected in a scene; add --scene, or leave it out")
+        raise ParameterError("--model gives the expected background of a scene; add --scene, or omit --model")
     if given["mask"] is not None and scene is None:
-        raise ParameterError("--mask says what was left out of a scene; add --scene, or leave it out")
+        raise ParameterError("--mask excludes parts of a scene; add --scene, or omit --mask")
     request = decision_options.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
     opened = None if scene is None else scene_options.open_scene(scene, given)
@@ -105,6 +107,6 @@ def _explain(scores: str, scene: Source, model: str | None, device: str, progres
 
     rows, cols = scene.shape[1:]
     if open_scores(scores).shape != (rows, cols):
-        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, another grid than {scores}'s; give its scene")
+        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, not the grid of {scores}; give the scene of this map")
     loaded = None if model is None else load_model(model)
     return partial(gather_evidence, scene, loaded, device=device, progress=progress)

@@ -1,4 +1,4 @@
-"""``hadgeo train``: fit once, for all lines of a mission."""
+"""``hadgeo train``: fit once, for all flight lines of a mission."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def command(
     progress: str,
     **given: Any,
 ) -> None:
-    """Fit a detector on one or several SCENEs of a sensor, and keep it as a file for `hadgeo detect --model`.
+    """Fit a detector to one or several SCENEs of a sensor, and save it as a model file for `hadgeo detect --model`.
 
-    The first scene decides which bands are used; the others must have them too.
+    The first scene determines which bands are used; the others must have them too.
 
     \b
     Examples:

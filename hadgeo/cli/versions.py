@@ -11,10 +11,10 @@ from hadgeo.cli.reporting import print_json
 
 
 @click.command("versions")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.debug
 def command(as_json: bool) -> None:
-    """Show the versions of hadgeo and of what it stands on, the devices that can compute, and the detectors."""
+    """Show the versions of hadgeo and its dependencies, the devices that can compute, and the detectors."""
     versions = _versions()
     if as_json:
         print_json(versions)

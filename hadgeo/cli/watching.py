@@ -1,4 +1,4 @@
-"""How ``hadgeo batch`` shows its lines: a live table for people, JSON lines for programs, or nothing."""
+"""How ``hadgeo batch`` shows its flight lines: a live table for people, JSON lines for programs, or nothing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class _LineProgress:
         self._state.advance(n)
 
     def message(self, text: str) -> None:
-        """What each line says of itself has no room in a table."""
+        """Messages about single flight lines do not fit in a table."""
 
     def cancelled(self) -> bool:
         """Never: on a terminal Ctrl-C interrupts."""
@@ -123,7 +123,7 @@ class LiveTable:
             self.message(f"{state.name}: {state.state} {state.note}".rstrip())
 
     def message(self, text: str) -> None:
-        """Print a line above the table."""
+        """Print a message above the table."""
         self._console.print(text, **_PLAIN)
 
     def __rich__(self) -> RenderableType:
@@ -151,7 +151,7 @@ class LiveTable:
     def _caption(self) -> str:
         states = [state.state for state in self._states]
         over = sum(states.count(state) for state in _STYLE)
-        text = f"{over} of {len(states)} lines, {states.count('failed')} failed"
+        text = f"{over} of {len(states)} flight lines, {states.count('failed')} failed"
         if self._started is not None and self._done and over < len(states):
             each = (time.monotonic() - self._started) / self._done
             text += f", about {_clock((len(states) - over) * each)} left"
@@ -170,14 +170,14 @@ def _add(table: Table, state: _State) -> None:
 
 
 class JsonWatch:
-    """One JSON object a line on stdout; those of a line's progress name it."""
+    """One JSON object per line of text on stdout; progress objects name their flight line."""
 
     def fitting(self) -> Progress:
         """Follow the fit."""
         return _Named("model")
 
     def begun(self, number: int, line: FlightLine) -> Progress:
-        """Say that a line is begun."""
+        """Report that a flight line has begun."""
         _Named(line.scene).emit("begun", number=number)
         return _Named(line.scene)
 

@@ -20,7 +20,7 @@ def machine_memory() -> int:
 
 
 def default_memory() -> int:
-    """Bytes that pay for any detector, or a quarter of the machine."""
+    """The budget beyond which more memory no longer helps any detector, or a quarter of the machine."""
     return min(machine_memory() // 4, _ENOUGH)
 
 

@@ -49,11 +49,11 @@ def open_cube(
     """Open a hyperspectral cube without reading its samples.
 
     Args:
-        path: A file (ENVI by its data or its header, GeoTIFF, MATLAB, anything GDAL opens), or a name that GDAL opens.
+        path: A file (ENVI by its data or its header, GeoTIFF, MATLAB, anything that GDAL can open), or a name for GDAL.
         chunks: Dask chunks of (band, y, x). By default whole strips of raw files and whole blocks of tiled ones, of
             about 64 MB.
         bands: 0-based indices of the bands to keep, as in `hadgeo.bands.select_bands`; all by default.
-        reading: What you say of a file that does not say it itself, or says it wrong.
+        reading: What you know about a file that does not state it, or states it wrongly.
 
     Returns:
         Floating-point array (band, y, x) in physical units, nodata as NaN. On ``band``: 1-based numbers, ``wavelength``
@@ -92,15 +92,15 @@ def open_cube(
 
 
 def mask(cube: xr.DataArray, path: str | os.PathLike[str]) -> xr.DataArray:
-    """Leave of a cube what a mask says is data; all other pixels become nodata, neither learned from nor scored.
+    """Keep the pixels of a cube that a mask marks as data; all others become nodata, neither learned from nor scored.
 
     Args:
         cube: A cube (band, y, x) from `open_cube` or of your own.
-        path: A raster (0, nodata and outside are not data) or polygons (what lies inside of one is data); see
-            `hadgeo.formats.masked.masked` for how they are brought onto the cube's grid.
+        path: A raster (0, nodata and outside are not data) or polygons (pixels inside are data); see
+            `hadgeo.formats.masked.masked` for how they are resampled to the grid of the cube.
 
     Returns:
-        The cube, as lazy as it was.
+        The cube, still lazy.
 
     Raises:
         CubeNotFoundError: There is no such mask.
@@ -146,7 +146,7 @@ def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
 
     Args:
         scene: A file, a cube (band, y, x) from `open_cube` or of your own, or a source, which is handed back.
-        reading: What you say of a file that does not say it itself, or says it wrong.
+        reading: What you know about a file that does not state it, or states it wrongly.
 
     Raises:
         CubeNotFoundError: The file does not exist.
@@ -161,7 +161,7 @@ def as_source(scene: SceneLike, *, reading: Reading = AS_IT_SAYS) -> Source:
         source = open_source(scene, reading=reading)
         _warn(source)
         return source
-    raise _no_scene(scene, "a file or an xarray.DataArray of the dimensions band, y and x,")
+    raise _no_scene(scene, "a file or an xarray.DataArray with the dimensions band, y and x,")
 
 
 def _no_scene(given: object, wanted: str) -> ParameterError:
@@ -183,7 +183,7 @@ def source_of(cube: xr.DataArray) -> Source:
         coordinate reference system; else a source that computes windows of the array.
 
     Raises:
-        CubeError: The array has other dimensions, or holds no real numbers.
+        CubeError: The array has other dimensions, or does not hold real numbers.
     """
     if set(cube.dims) != {"band", "y", "x"}:
         raise CubeError(f"the array has the dimensions {cube.dims}; a cube has band, y and x: rename or select them")
@@ -212,7 +212,7 @@ class ArraySource(Source):
             CubeError: It is empty, or holds no real numbers.
         """
         if cube.dtype.kind not in "iuf":
-            raise CubeError(f"the array holds {cube.dtype}; a cube of real numbers is needed")
+            raise CubeError(f"the array holds {cube.dtype}; a cube must hold real numbers")
         if 0 in cube.shape:
             raise CubeError(
                 f"the array is empty ({' x '.join(map(str, cube.shape))}); select at least one pixel and band"

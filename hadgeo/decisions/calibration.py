@@ -38,13 +38,13 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class Rule:
-    """Which pixels stand out; exactly one is given.
+    """Which pixels are flagged; exactly one criterion is given.
 
     Attributes:
-        pfa: Wanted false-alarm rate, the share of background pixels that are flagged, in (0, 1).
+        pfa: False-alarm rate: the fraction of background pixels that are flagged, in (0, 1).
         percentile: Percentile of the scores, in [0, 100).
         value: A score.
-        top: Number of pixels, at least 1; more where several have the last one's score.
+        top: Number of pixels, at least 1; more if several share the lowest score.
 
     Raises:
         ParameterError: None or several are given, or one is out of bounds.
@@ -119,8 +119,8 @@ class Calibration:
         count: Number of pixels that have a score.
         lowest: The smallest score.
         largest: The largest scores in rising order, float32, all of them in a small scene.
-        tail: The background's tail, or None where the scores are too few, or too few of them differ. Where its fit is
-            poor, rates are counted alone.
+        tail: The background's tail, or None where the scores are too few, or too few of them differ. If its fit is
+            poor, rates are counted only.
     """
 
     count: int
@@ -135,7 +135,7 @@ class Calibration:
         return float(self.largest[-1])
 
     def p_values(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The share of background pixels that reach a score, in (0, 1], falling as scores rise.
+        """The fraction of background pixels that reach a score, in (0, 1], falling as scores rise.
 
         Args:
             scores: Scores of any shape, NaN where there is none.
@@ -155,7 +155,7 @@ class Calibration:
         return self.count * float(self.p_values(score))
 
     def threshold(self, rule: Rule) -> float:
-        """The score from which on, itself included, pixels stand out.
+        """The lowest score at which pixels are flagged.
 
         Returns:
             A float32 value. Where no score of the map is rare enough, one above them all.
@@ -223,8 +223,8 @@ class Calibration:
         if tail is None:
             if not rank:
                 raise ParameterError(
-                    f"pfa {rate:g}: {self.count} pixels show no rate below {1 / self.count:.2g}, and no tail fits "
-                    "their largest scores; ask for a higher rate, or use top or value"
+                    f"pfa {rate:g}: {self.count} pixels cannot show a rate below {1 / self.count:.2g}, and no tail "
+                    "fits their largest scores; ask for a higher rate, or use top or value"
                 )
             return self._rarer_than(rank)
         counted = self._rarer_than(rank) if rank else math.inf
@@ -302,7 +302,7 @@ def _keep(largest: Scores, more: Scores) -> Scores:
 def followed(
     scores: ScoreMap, progress: Progress, stage: str, *, margin: int = 0
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Read a map's strips under the eyes of `progress`.
+    """Read a map strip by strip, reporting to `progress`.
 
     Raises:
         Cancelled: `progress` asked for it.

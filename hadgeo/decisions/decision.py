@@ -33,7 +33,7 @@ Explain: TypeAlias = Callable[[Sequence[Anomaly]], xr.Dataset]
 
 @dataclass(frozen=True)
 class Grouping:
-    """How pixels that stand out become anomalies.
+    """How flagged pixels become anomalies.
 
     Attributes:
         connectivity: 4, neighbours share a side, or 8, they may touch at a corner.
@@ -64,9 +64,9 @@ class Outputs:
 
     Attributes:
         polygons: A vector file: ``.gpkg``, ``.geojson`` or ``.parquet``.
-        p_values: A GeoTIFF of each pixel's p-value.
+        p_values: A GeoTIFF of the p-value of each pixel.
         evidence: A NetCDF file of the spectra of each anomaly; see `hadgeo.evidence.gather`.
-        spectra: A folder for a picture of each anomaly's spectrum.
+        spectra: A folder for plots of the spectrum of each anomaly.
     """
 
     polygons: Path | None = None
@@ -91,17 +91,17 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a rule makes of a map.
+    """The result of applying a rule to a map.
 
     Attributes:
         scores: The score map.
         rule: The rule.
-        threshold: The score from which on, itself included, pixels stand out.
-        pixels: How many pixels do.
+        threshold: The lowest score at which pixels are flagged.
+        pixels: Number of flagged pixels.
         valid: How many pixels have a score.
-        expected_false_alarms: How many background pixels of such a scene would.
+        expected_false_alarms: Expected number of background pixels among them.
         tail: The tail that was fitted, or None.
-        groups: How many anomalies they form; None where they are too many to be grouped.
+        groups: How many anomalies they form; None if there are too many to group.
         outputs: What was written.
     """
 
@@ -142,7 +142,7 @@ def decide(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Decision:
-    """Find what stands out in a score map.
+    """Threshold a score map, and write its anomalies.
 
     Args:
         scores: The map, such as `hadgeo.detect` writes.
@@ -160,8 +160,8 @@ def decide(
 
     Raises:
         CubeNotFoundError: There is no such map.
-        CubeError: It is no map of scores, or holds none.
-        ParameterError: The rule asks for what the map cannot tell, or evidence is wanted without `explain`.
+        CubeError: It is not a score map, or contains no scores.
+        ParameterError: The map cannot answer the rule, or evidence is wanted without `explain`.
         MissingExtraError: An output needs a library that is not installed.
         OutputError: An output cannot be written.
         Cancelled: `progress` asked for it; nothing is left behind.
@@ -219,9 +219,9 @@ def check_outputs(
             missing.
     """
     if (outputs.evidence or outputs.spectra) and not explained:
-        raise ParameterError("evidence and spectra are taken from the scene; add --scene, or leave them out")
+        raise ParameterError("evidence and spectra need the scene; add --scene, or omit them")
     if not outputs.anomalies and grouping.merge_distance:
-        raise ParameterError("groups are merged for polygons only; add --polygons, or leave --merge-distance out")
+        raise ParameterError("groups are only merged for polygons; add --polygons, or omit --merge-distance")
     taken = list(inputs)
     for name in ("polygons", "p_values", "evidence"):
         out = getattr(outputs, name)
@@ -239,7 +239,7 @@ def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) 
     check_output(out, overwrite=overwrite, option=option)
     for written in names_written(out) if option == "--p-values" else [out]:
         for other in taken:
-            check_no_input(written, [other], told=f"{other}, which is needed", option=option)
+            check_no_input(written, [other], told=f"{other}, which this run needs", option=option)
     if out.exists() and not out.stat().st_mode & 0o222:
         raise OutputError(f"{out} is read-only; make it writable, or use {option} to write elsewhere")
     if out.with_name(out.name + "-wal").exists():

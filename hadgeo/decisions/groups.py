@@ -105,7 +105,7 @@ def pixels_above(scores: ScoreMap, threshold: float, *, progress: Progress = SIL
         count += len(row)
         if count > MAX_PIXELS:
             raise ParameterError(
-                f"{scores.path}: more than {MAX_PIXELS:,} pixels reach {threshold:g}, too many to be grouped; "
+                f"{scores.path}: more than {MAX_PIXELS:,} pixels reach {threshold:g}, too many to group; "
                 "ask for fewer, with a lower pfa or a higher percentile"
             )
         shifts = _shifts(values, row + first, col)

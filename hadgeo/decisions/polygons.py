@@ -122,7 +122,7 @@ def check_suffix(out: Path) -> str:
     """
     driver = _DRIVERS.get(out.suffix.lower())
     if driver is None:
-        raise ParameterError(f"{out}: polygons are written as {', '.join(_DRIVERS)}; give one of these suffixes")
+        raise ParameterError(f"{out}: polygons can be written as {', '.join(_DRIVERS)}; give one of these suffixes")
     if driver == "Parquet":
         _pyarrow()
     return driver
@@ -164,13 +164,16 @@ def write_polygons(
 def _missing(grid: Grid) -> str | None:
     """What polygons on this grid lack, for people."""
     if grid.crs is None:
-        return "the scene has no coordinate system, so neither have the polygons; areas and longitudes are empty"
+        return (
+            "the scene has no coordinate reference system, so the polygons have none either; areas, longitudes and "
+            "latitudes are empty"
+        )
     if grid.on_earth:
         return None
     lost = "longitudes and latitudes are empty"
     if _own_areas(grid):
         lost += "; area_m2 is empty too, and area is in squared units of the coordinates"
-    return f"the scene's coordinate system does not lie on Earth: {lost}"
+    return f"the scene's coordinate reference system is not on Earth: {lost}"
 
 
 def _own_areas(grid: Grid) -> bool:

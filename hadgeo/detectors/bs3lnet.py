@@ -51,7 +51,7 @@ class BS3LNetParams(Params):
         default=1,
         title="Inner window",
         description="Side in pixels of the block that is masked around each blind spot; 1 is the paper's, a larger odd "
-        "number guards against large targets that leak through their own neighbours.",
+        "number keeps large targets from leaking through their own neighbours.",
         ge=1,
         le=15,
     )
@@ -66,7 +66,7 @@ class BS3LNetParams(Params):
     mask_ratio: float = Field(
         default=0.1,
         title="Mask ratio",
-        description="Part of a crop's pixels that is masked in one step.",
+        description="Fraction of the pixels of a crop that is masked in each step.",
         gt=0,
         le=0.5,
     )
@@ -82,7 +82,7 @@ class BS3LNetParams(Params):
     crop: int = Field(
         default=64,
         title="Crop",
-        description="Side in pixels of the piece of the scene that one step sees.",
+        description="Side in pixels of the piece of the scene used in each step.",
         ge=8,
         le=1024,
     )
@@ -93,7 +93,9 @@ class BS3LNetParams(Params):
         gt=0,
         le=1,
     )
-    seed: int = Field(default=0, title="Seed", description="Of weights, crops and masks.", ge=0, le=2**63 - 1)
+    seed: int = Field(
+        default=0, title="Seed", description="Random seed for weights, crops and masks.", ge=0, le=2**63 - 1
+    )
 
     @model_validator(mode="after")
     def _windows(self) -> Self:
@@ -210,7 +212,9 @@ class BS3LNet(Detector[BS3LNetParams]):
         """Learn to predict pixels from their neighbours; see `Detector.fit`."""
         statistics = sample.statistics(covariance=False)
         if not (statistics.std > 0).any():
-            raise FitError("bs3lnet: all valid pixels are equal, so nothing can stand out; check the input and --bands")
+            raise FitError(
+                "bs3lnet: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
+            )
         self._set_scale(statistics, device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
         _replace(crops, lambda crop: self._standardise(crop.to(device, torch.float32)))
@@ -272,7 +276,7 @@ class BS3LNet(Detector[BS3LNetParams]):
                     raise
                 side //= 2
                 free_memory(device)
-                progress.message(f"bs3lnet: out of memory on {device}; going on with crops of {side} pixels")
+                progress.message(f"bs3lnet: out of memory on {device}; continuing with crops of {side} pixels")
                 continue
             optimiser.step()
             schedule.step()
@@ -299,7 +303,9 @@ class BS3LNet(Detector[BS3LNetParams]):
                 part = Statistics.of(spectra)
                 total = part if total is None else total.merge(part)
         if total is None:
-            raise FitError("bs3lnet: the training diverged; use a smaller learning_rate, or look for absurd values")
+            raise FitError(
+                "bs3lnet: training diverged; use a smaller learning_rate, or check the input for extreme values"
+            )
         covariance = total.covariance
         covariance.diagonal().add_(covariance.diagonal().mean())
         return whitening(covariance).float().to(self.mean_.device)

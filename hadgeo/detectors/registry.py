@@ -42,7 +42,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
     from hadgeo.detectors.base import Detector, Params
 
     if not (isinstance(loaded, type) and issubclass(loaded, Detector)):
-        yield "it is no class derived from hadgeo.detectors.base.Detector"
+        yield "it is not a class derived from hadgeo.detectors.base.Detector"
         return
     if loaded.__abstractmethods__:
         yield f"the class lacks {', '.join(sorted(loaded.__abstractmethods__))}"
@@ -51,7 +51,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
             yield f"the class lacks {attribute}"
     if loaded.name != name:
         # A model file knows its detector by the class's name.
-        yield f"the class calls itself {loaded.name!r}; announce it under that name"
+        yield f"the class calls itself {loaded.name!r}; register it under that name"
     if not issubclass(loaded.Params, Params):
         yield "its Params are not derived from hadgeo.detectors.base.Params"
     # Pydantic says itself what is wrong with a parameter, or with a default that is missing.
@@ -59,7 +59,7 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
     fields = loaded.Params.model_json_schema().get("properties", {})
     for role, key in (("seed_parameter", loaded.seed_parameter), ("steps_parameter", loaded.steps_parameter)):
         if key is not None and key not in fields:
-            yield f"its {role} {key!r} is none of its parameters"
+            yield f"its {role} {key!r} is not one of its parameters"
 
 
 _REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
@@ -91,7 +91,7 @@ def detector_class(name: str) -> type[Detector[Any]]:
     if name not in _REGISTRY.names():
         near = difflib.get_close_matches(name.lower(), list_detectors(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DetectorNotFoundError(f"no detector {name!r}; {hint}known are {', '.join(list_detectors())}")
+        raise DetectorNotFoundError(f"no detector {name!r}; {hint}available: {', '.join(list_detectors())}")
     return _REGISTRY.load(name)
 
 
@@ -141,7 +141,7 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
             near = difflib.get_close_matches(key, cls.Params.model_fields, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ParameterError(
-                f"detector {name} has no parameter {key!r}; {hint}`hadgeo detectors {name}` lists all of them"
+                f"detector {name} has no parameter {key!r}; {hint}`hadgeo detectors {name}` lists its parameters"
             )
     try:
         return cls(cls.Params.model_validate(given))
@@ -171,7 +171,7 @@ def allowed_values(field: dict[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(str(value) for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"{allowed_values(schema['items'])}, or several with commas between them"
+        return f"{allowed_values(schema['items'])}, or several, separated by commas"
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
     limits = " and ".join(f"{word} {schema[key]}" for key, word in _LIMITS if key in schema)
     return ", ".join(part for part in (kind.get(schema.get("type", ""), "text"), limits) if part)

@@ -76,7 +76,7 @@ class RX(Detector[RXParams]):
         covariance = statistics.covariance
         sphere = covariance.diagonal().mean()
         if not sphere > 0:
-            raise FitError("rx: all valid pixels are equal, so nothing can stand out; check the input and --bands")
+            raise FitError("rx: all valid pixels are equal, so there is nothing to detect; check the input and --bands")
         covariance = (1 - self.shrinkage_) * covariance
         covariance.diagonal().add_(self.shrinkage_ * sphere)
         self.mean_ = statistics.mean.to(double_device(device))

@@ -55,7 +55,7 @@ class ScoreADParams(Params):
     evaluations: int = Field(
         default=2,
         title="Evaluations",
-        description="Noisy copies of a pixel; even for antithetic noise, and without meaning for none.",
+        description="Noisy copies of a pixel; must be even for antithetic noise; ignored for none.",
         ge=1,
         le=10_000,
     )
@@ -88,27 +88,29 @@ class ScoreADParams(Params):
     condition: bool = Field(
         default=False,
         title="Condition",
-        description="Learn the score given the most similar spectrum of the ring of neighbours between the windows.",
+        description="Condition the score on the most similar spectrum in the ring of neighbours between the two "
+        "windows.",
     )
     inner_window: int = Field(
         default=5,
         title="Inner window",
-        description="Side in pixels of the window whose spectra are no condition; odd.",
+        description="Side in pixels of the inner window, whose spectra are excluded as conditions; odd.",
         ge=1,
         le=31,
     )
     outer_window: int = Field(
         default=7,
         title="Outer window",
-        description="Side in pixels of the window whose spectra may be the condition; odd, and larger than the inner.",
+        description="Side in pixels of the outer window, whose spectra may serve as the condition; odd, and larger "
+        "than the inner window.",
         ge=3,
         le=63,
     )
     retain_ratio: float = Field(
         default=1.0,
         title="Retain ratio",
-        description="Part of a batch that is learned from, the smallest losses; less than 1 guards against anomalies "
-        "that are common enough to be learned.",
+        description="Fraction of a batch to learn from, those with the smallest losses; less than 1 guards against "
+        "anomalies that are common enough to be learned.",
         gt=0,
         le=1,
     )
@@ -128,7 +130,9 @@ class ScoreADParams(Params):
         gt=0,
         le=1,
     )
-    seed: int = Field(default=0, title="Seed", description="Of weights, batches and noise.", ge=0, le=2**63 - 1)
+    seed: int = Field(
+        default=0, title="Seed", description="Random seed for weights, batches and noise.", ge=0, le=2**63 - 1
+    )
 
     @field_validator("t", mode="before")
     @classmethod

@@ -27,7 +27,7 @@ from hadgeo.run.engine import detect
 
 @dataclass(frozen=True)
 class Contender:
-    """A detector as it shall run.
+    """A detector and the parameters to run it with.
 
     Attributes:
         name: Its name in the registry.
@@ -53,7 +53,7 @@ class Entry:
 
     Attributes:
         contender: The detector.
-        evaluation: How well it did; the map that this names is gone unless a folder was given.
+        evaluation: Its evaluation; the map that this names is deleted unless a folder was given.
         seconds: Wall time of each stage of its run.
     """
 
@@ -96,7 +96,7 @@ def compare(
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
-        resamples: Bootstrap resamples; 0 leaves intervals out. All detectors are judged on the same ones.
+        resamples: Bootstrap resamples; 0 omits the intervals. All detectors are compared on the same resamples.
         seed: Makes the resamples repeatable; a detector's own seed is a parameter of it.
         overwrite: Whether existing maps may be replaced.
         progress: Follows the runs and may cancel them.
@@ -107,7 +107,7 @@ def compare(
     Raises:
         DetectorNotFoundError: There is no detector of such a name.
         ParameterError: Two detectors are alike, there is none, or a parameter is out of bounds.
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
         TruthError: The truth does not fit the scene, or holds no target.
         OutputError: A map cannot be written.
         HadgeoError: Whatever else `hadgeo.detect` and `evaluate` raise. Maps that are finished stay.
@@ -166,7 +166,7 @@ def _check(contenders: Sequence[Contender]) -> None:
     for contender in contenders:
         make_detector(contender.name, dict(contender.parameters))
         if contender.label in seen:
-            raise ParameterError(f"-d {contender.label} is given twice; leave one out, or set another parameter")
+            raise ParameterError(f"-d {contender.label} is given twice; omit one, or change a parameter")
         seen.add(contender.label)
 
 
@@ -174,7 +174,7 @@ def _check_truth(truth: str | os.PathLike[str], source: Source) -> None:
     """Refuse a truth before hours are spent on scores."""
     classes = open_truth(truth, ScoreMap(Path(source.path), source.metadata.grid))
     if not (classes == TARGET).any():
-        raise TruthError(f"{truth}: no target lies in {source.path}; is it the truth of this scene?")
+        raise TruthError(f"{truth}: no target lies within {source.path}; is this the truth of this scene?")
 
 
 def _map_path(folder: Path, source: Source, contender: Contender) -> Path:

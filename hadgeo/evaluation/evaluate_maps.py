@@ -29,14 +29,14 @@ _EDGE_POINTS = 33
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a map shows the targets of a truth.
+    """How well a map reveals the targets of a truth.
 
     Attributes:
         scores: The map.
         truth: The truth.
         targets: Target pixels with a score.
         background: Background pixels with a score.
-        left_out: Pixels without a score, or of which the truth says nothing.
+        left_out: Pixels without a score, or unknown to the truth.
         values: The metrics of `hadgeo.metrics.METRICS`, by their key.
         intervals: 95 % intervals of the same, or nothing without bootstrap.
         objects: Detected objects and false alarms over thresholds.
@@ -65,9 +65,9 @@ class Evaluation:
         """What a reader of the figures should know, one line each."""
         said = []
         if self.intervals and self.objects.objects < _FEW_OBJECTS:
-            said.append(f"the intervals rest on {self.objects.objects} objects alone")
+            said.append(f"the intervals rest on only {self.objects.objects} objects")
         if self.background < 10_000:
-            said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows no false alarm at all")
+            said.append(f"with {self.background:,} background pixels, P_F <= 1e-4 allows not a single false alarm")
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def evaluate(
 
     Args:
         scores: The map: a raster of one band, or a MATLAB file with one 2-D array.
-        truth: What is known; see `hadgeo.evaluation.truth.open_truth`. Pixels without a score, and those of which the
-            truth says nothing, belong to neither class.
-        resamples: Bootstrap resamples, of the truth's objects and of blocks of background; 0 leaves intervals out.
+        truth: The ground truth; see `hadgeo.evaluation.truth.open_truth`. Pixels without a score, and those unknown to
+            the truth, belong to neither class.
+        resamples: Bootstrap resamples, of the truth's objects and of blocks of background; 0 omits the intervals.
         seed: Makes them repeatable.
 
     Returns:
@@ -124,7 +124,7 @@ def evaluate(
 
     Raises:
         CubeNotFoundError: One of the files does not exist.
-        CubeError: The map is none.
+        CubeError: It is not a score map.
         TruthError: The truth is of no use, does not fit the map, or holds only one class there.
         ReadError: One of the files is damaged.
         MissingExtraError: A file's format needs an optional dependency.

@@ -38,7 +38,7 @@ def check_plot(path: str | os.PathLike[str], *, overwrite: bool, inputs: Iterabl
     """
     out = Path(path)
     if out.suffix.lower() not in FORMATS:
-        raise OutputError(f"{out}: a plot ends in {', '.join(FORMATS)}; give another name with --plot")
+        raise OutputError(f"{out}: the name of a plot must end in {', '.join(FORMATS)}; give another name with --plot")
     check_no_input(out, map(Path, inputs), told="an input of this run", option="--plot")
     check_output(out, overwrite=overwrite, option="--plot")
     try:
@@ -92,5 +92,5 @@ def _dress_objects(axes: Axes, label: str) -> None:
     seen = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in axes.lines])
     positive = seen[seen > 0]
     axes.set_xscale("symlog", linthresh=float(positive.min()) if positive.size else 1.0)
-    axes.set(xlim=(0, None), ylim=(-0.02, 1.02), title="Objects", xlabel=label, ylabel="share of objects detected")
+    axes.set(xlim=(0, None), ylim=(-0.02, 1.02), title="Objects", xlabel=label, ylabel="fraction of objects detected")
     axes.grid(color="0.9")

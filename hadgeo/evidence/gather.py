@@ -52,7 +52,7 @@ _FEWEST_AROUND = 8
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A group of pixels that stands out.
+    """A group of flagged pixels.
 
     Attributes:
         id: Its number, unique in its scene.
@@ -76,10 +76,10 @@ def gather_evidence(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> xr.Dataset:
-    """Compare the spectrum of each anomaly with the background that was expected there.
+    """Compare the spectrum of each anomaly with the background expected there.
 
     Args:
-        scene: The file, the cube or the open source in which they were found.
+        scene: The file, cube or open source in which they were found.
         detector: What found them: fitted, or a model. With None, or one that cannot explain itself, the median
             spectrum of the surroundings is expected.
         anomalies: Groups of pixels, in the order in which they are reported: of your own, or `Anomalies.groups` of
@@ -97,10 +97,10 @@ def gather_evidence(
 
         - ``spectrum``, the mean over the anomaly's pixels; ``expected``, the mean of the background there;
           ``difference``, the former less the latter: in the units of the scene.
-        - ``spread``, the usual size of the difference over the surroundings, 1.4826 times the median of its absolute
+        - ``spread``, the typical size of the difference in the surroundings, 1.4826 times the median of its absolute
           value, which is the standard deviation where it is normal and its mean is 0. NaN with too few pixels around.
         - ``chip``, the 25 x 25 pixels around its middle as red, green, blue and opacity, 0 to 255; true colour where
-          the cube sees it.
+          the cube covers it.
         - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
@@ -178,8 +178,8 @@ def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
     for anomaly in anomalies:
         if min(anomaly.rows.min(), anomaly.cols.min()) < 0 or anomaly.rows.max() >= rows or anomaly.cols.max() >= cols:
             raise CubeError(
-                f"{source.path}: {rows} x {cols} pixels, and anomaly {anomaly.id} has some outside; "
-                "give the scene in which it was found"
+                f"{source.path}: {rows} x {cols} pixels, but anomaly {anomaly.id} extends outside; "
+                "give the scene it was found in"
             )
 
 
@@ -313,7 +313,11 @@ def _dataset(
         "spectrum": (("anomaly", "band"), spectrum, {"long_name": "mean spectrum", **of_scene}),
         "expected": (("anomaly", "band"), expected, {"long_name": "mean expected background", **of_scene}),
         "difference": (("anomaly", "band"), spectrum - expected, {"long_name": "spectrum - expected", **of_scene}),
-        "spread": (("anomaly", "band"), spread, {"long_name": "usual size of the difference around", **of_scene}),
+        "spread": (
+            ("anomaly", "band"),
+            spread,
+            {"long_name": "typical size of the difference in the surroundings", **of_scene},
+        ),
     }
     coords: dict[str, Any] = {"band": index + 1, **_places(grid, anomalies)}
     coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))

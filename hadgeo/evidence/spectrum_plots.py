@@ -66,9 +66,9 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     check_name(folder, "--spectra")
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; name a folder for the pictures")
+        raise OutputError(f"{folder} is a file; name a folder for the plots")
     if not folder.exists() and not folder.parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first, or name another")
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; create it first, or name another")
     if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
         raise OutputError(f"{folder}: no permission to write there; name another folder")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
@@ -135,7 +135,7 @@ def _head(figure: Figure, anomaly: xr.Dataset) -> None:
     )
     best = str(anomaly.top_bands.values) if "top_bands" in anomaly else ""
     if best:
-        figure.text(0.02, 0.86, f"Stands out at {best}", fontsize=8)
+        figure.text(0.02, 0.86, f"Stands out most at {best}", fontsize=8)
 
 
 def _place(anomaly: xr.Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Families of files, one module each, and the choice between them."""
+"""File formats, one module per family, and the choice among them."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class ContainerSource(Source):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ReadError(
                 f"{self.path}: rows {rows.start} to {rows.stop - 1} of {self.array.name} cannot be read ({reason}); "
-                "the file is damaged, cut short or not there any more: copy it again"
+                "the file is damaged, cut short or no longer there: copy it again"
             ) from error
         return stored.squeeze(dropped)
 
@@ -244,10 +244,10 @@ class ContainerSource(Source):
 
 def _check(array: StoredArray, axes: Axes, path: str) -> None:
     if array.dtype.kind not in "iuf":
-        raise CubeError(f"{path}: samples of {array.name} are {array.dtype}; a cube of real numbers is needed")
+        raise CubeError(f"{path}: samples of {array.name} are {array.dtype}; a cube must hold real numbers")
     known = (axes.band, axes.row, axes.col)
     if any(length > 1 for axis, length in enumerate(array.shape) if axis not in known):
         shape = " x ".join(map(str, array.shape))
-        raise CubeError(f"{path}: {array.name} is {shape}: more than three axes; save one cube of them alone")
+        raise CubeError(f"{path}: {array.name} is {shape}: more than three axes; save a single cube")
     if 0 in array.shape:
         raise CubeError(f"{path}: {array.name} is empty ({' x '.join(map(str, array.shape))})")

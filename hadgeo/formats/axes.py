@@ -103,8 +103,8 @@ def find_axes(container: Container, variable: Variable, band_axis: int | None) -
     kept = _kept(container, variable)
     if len(kept) != 3:
         raise CubeError(
-            f"{container.path}: {variable.describe()} has {len(kept)} axes, and a cube has three; "
-            "save one cube of it alone, or name another array with --variable"
+            f"{container.path}: {variable.describe()} has {len(kept)} axes, but a cube has three; save a single cube, "
+            "or name another array with --variable"
         )
     assumed: list[str] = []
     if band_axis is not None:
@@ -118,8 +118,8 @@ def find_axes(container: Container, variable: Variable, band_axis: int | None) -
         found = _find_band(container, variable, kept)
         if found is None:
             raise CubeError(
-                f"{container.path}: nothing says which axis of {variable.name} counts bands: "
-                f"{_describe_axes(variable, kept)}; say it with --band-axis"
+                f"{container.path}: the band axis of {variable.name} is not known: {_describe_axes(variable, kept)}; "
+                "specify it with --band-axis"
             )
         band, how = found
         assumed.extend(how)
@@ -128,7 +128,9 @@ def find_axes(container: Container, variable: Variable, band_axis: int | None) -
     if roles in (("col", "row"), ("col", None), (None, "row")):
         row, col = col, row
     elif "row" not in roles and "col" not in roles:
-        assumed.append(f"axes {row} and {col} of {variable.name} ({variable.describe_shape()}) are rows and columns")
+        assumed.append(
+            f"axes {row} and {col} of {variable.name} ({variable.describe_shape()}) taken as rows and columns"
+        )
     return FoundAxes(Axes(band, row, col), tuple(assumed))
 
 
@@ -157,7 +159,9 @@ def _find_band(container: Container, variable: Variable, kept: list[int]) -> tup
             return None
     left = [axis for axis in (named or kept) if roles[axis] in ("band", None)]
     if len(left) == 1 and {"row", "col"} <= set(roles.values()):
-        return left[0], [f"axis {left[0]} of {variable.describe()} counts bands: the others are rows and columns"]
+        return left[0], [
+            f"axis {left[0]} of {variable.describe()} taken as the band axis: the others are rows and columns"
+        ]
     return None
 
 

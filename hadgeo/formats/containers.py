@@ -138,11 +138,11 @@ def _single_bands(container: Container) -> _Cube:
         return _stack(container, flat, ())
     bands = _numbered(flat)
     if bands:
-        told = f"{len(bands)} arrays, {bands[0].describe()} to {bands[-1].describe()}, are the bands of one cube"
+        told = f"{len(bands)} arrays, {bands[0].describe()} to {bands[-1].describe()}, taken as the bands of one cube"
         return _stack(container, bands, (told,))
     held = container.listing(container.variables.values())
     hint = "; name one with --variable" if flat else ""
-    raise CubeError(f"{container.path}: no array of three axes in it; it holds {held}{hint}")
+    raise CubeError(f"{container.path}: no three-dimensional array in it; it holds {held}{hint}")
 
 
 def _numbered(flat: Sequence[Variable]) -> list[Variable]:

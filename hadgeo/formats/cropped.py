@@ -56,7 +56,7 @@ def crop(source: Source, extent: Sequence[float]) -> Cropped:
     xmin, ymin, xmax, ymax = extent
     told = ", ".join(f"{value:.10g}" for value in extent)
     if not (xmin < xmax and ymin < ymax):
-        raise CubeError(f"{source.path}: the extent {told} is empty; give xmin, ymin, xmax, ymax")
+        raise CubeError(f"{source.path}: the extent {told} is empty; give xmin, ymin, xmax, ymax in that order")
     corners = source.metadata.grid.to_pixels(np.array([xmin, xmin, xmax, xmax]), np.array([ymin, ymax, ymin, ymax]))
     cols, rows = (_within(values, length) for values, length in zip(corners, source.shape[:0:-1], strict=True))
     if rows is None or cols is None:

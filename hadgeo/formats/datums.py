@@ -63,11 +63,11 @@ def geographic_system(datum: str) -> tuple[pyproj.CRS | None, tuple[str, ...], t
     if found is None:
         return (
             None,
-            (f"the datum {shown(datum)} is not known, and no coordinate reference system taken; GDAL takes WGS 84",),
+            (f"unknown datum {shown(datum)}: no coordinate reference system assigned, where GDAL assumes WGS 84",),
             (),
         )
     plain = _normal(found.name) in (name, _with_century(name)) or name.startswith(("wgs84", "wgs1984"))
-    return found, (), () if plain else (f"the datum {shown(datum)} taken for {found.name}",)
+    return found, (), () if plain else (f"the datum {shown(datum)} interpreted as {found.name}",)
 
 
 def _normal(name: str) -> str:

@@ -89,7 +89,7 @@ def _bands(xml_path: Path) -> list[ET.Element]:
     except (OSError, ET.ParseError, ValueError, RecursionError) as error:
         if isinstance(error, CubeError):
             raise
-        raise CubeError(f"{xml_path}: no XML that can be read ({error}); copy it again") from error
+        raise CubeError(f"{xml_path}: not readable XML ({error}); copy it again") from error
     # Statistics of the bands have elements of the same name elsewhere.
     holders = [element for element in tree.iter() if _local(element.tag) == "bandCharacterisation"]
     return [band for holder in holders or [tree.getroot()] for band in holder.iter() if _is_band(band)]

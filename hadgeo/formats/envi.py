@@ -80,7 +80,7 @@ class EnviSource(Source):
         if header is None:
             found = find_header(self._file)
             if found is None:
-                raise CubeNotFoundError(f"{path}: no ENVI header beside it; expected {header_names(path)[-1].name}")
+                raise CubeNotFoundError(f"{path}: no ENVI header next to it; expected {header_names(path)[-1].name}")
             header = read_header(found)
         self._header = Path(header.name).absolute()
         self.shape = header.shape
@@ -173,29 +173,29 @@ class EnviSource(Source):
         first, last = (self._skip + sample * self._stored.itemsize for sample in samples)
         return ReadError(
             f"{self.path}: rows {rows.start} to {rows.stop - 1}, bytes {first} to "
-            f"{last + self._stored.itemsize - 1}, cannot be read any more ({error.strerror or error}); "
-            "was it moved or cut short after it was opened, or does its disk fail?"
+            f"{last + self._stored.itemsize - 1}, can no longer be read ({error.strerror or error}); "
+            "was it moved or cut short after it was opened, or is its disk failing?"
         )
 
     def _check(self, header: Header) -> str | None:
         """Check that the file can hold what its header promises, and say where it holds much more."""
         for key in ("major frame offsets", "minor frame offsets"):
             if any(numbers(header.fields.get(key, ""), key, header.name)):
-                raise CubeError(f"{header.name}: {key} are not supported; write the cube without them")
+                raise CubeError(f"{header.name}: {key} are not supported; save the cube without them")
         try:
             size = self._file.stat().st_size
         except OSError as error:
             raise CubeNotFoundError(f"{self.path}: no such file") from error
         if size < header.data_bytes:
             raise CubeError(
-                f"{self.path}: {size} bytes, but its header promises {header.data_bytes} "
+                f"{self.path}: {size} bytes, but its header specifies {header.data_bytes} "
                 f"({' x '.join(map(str, header.shape))} of {header.dtype.name}); the file is cut short: copy it again"
             )
         bands, _, width = header.shape
         if size - header.data_bytes < bands * width * header.dtype.itemsize:
             return None
         return (
-            f"{size} bytes, and its header promises {header.data_bytes}: are lines, samples, bands, data type and "
+            f"{size} bytes, but its header specifies {header.data_bytes}: are lines, samples, bands, data type and "
             "header offset right?"
         )
 
@@ -209,7 +209,7 @@ def _locate(file: Path, header: Header, reading: Reading) -> Georeference:
         except RasterioError as error:
             reason = " ".join(str(error).split())
             grid = Grid(header.shape[1:])
-            by_gdal = Georeference(grid, (f"GDAL cannot tell where it lies ({reason})", *missing(grid)))
+            by_gdal = Georeference(grid, (f"GDAL cannot georeference it ({reason})", *missing(grid)))
             heard.clear()
     located = locate(header.fields, by_gdal, reading.place)
     return replace(located, warnings=(*located.warnings, *told(heard)))
@@ -264,8 +264,8 @@ def _open_typed(name: str, header: Header, data: Path, reading: Reading) -> Sour
         return RasterSource(name, None, data, reading=reading)
     if not header.raw and data.stat().st_size != header.data_bytes:
         raise CubeError(
-            f"{header.name}: file type is {header.fields['file type']!r}, and {data.name} is none that is known, nor "
-            "raw; give the data in ENVI's own format"
+            f"{header.name}: file type is {header.fields['file type']!r}, but {data.name} is in no known format and "
+            "not raw; convert it to ENVI's own format"
         )
     return EnviSource(name, header, data, reading=reading)
 

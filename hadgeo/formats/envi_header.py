@@ -32,10 +32,10 @@ RAW_SUFFIXES = (
 
 #: ``file type`` of headers that describe no image, in lower case, and what they describe.
 _NO_IMAGE = {
-    "envi spectral library": "a spectral library, not an image; give the image that its spectra are looked for in",
-    "envi meta file": "a list of other files, not an image; give one of them, or write them to one file",
-    "envi virtual mosaic": "a list of other files, not an image; give one of them, or write them to one file",
-    "envi calibration": "a calibration file, not an image; give the image that it belongs to",
+    "envi spectral library": "a spectral library, not an image; give the image to search",
+    "envi meta file": "a list of other files, not an image; give one of them, or merge them into one file",
+    "envi virtual mosaic": "a list of other files, not an image; give one of them, or merge them into one file",
+    "envi calibration": "a calibration file, not an image; give the image it belongs to",
 }
 
 #: ``file type`` of raw images.
@@ -119,9 +119,9 @@ class Header:
         """Type of the stored samples, in the file's byte order."""
         code = self.integer("data type")
         if code in _COMPLEX:
-            raise CubeError(f"{self.name}: samples are complex (data type {code}); take their magnitude first")
+            raise CubeError(f"{self.name}: samples are complex (data type {code}); convert them to magnitudes first")
         if code not in _DTYPES:
-            raise CubeError(f"{self.name}: data type {code} is none that ENVI defines; correct the header")
+            raise CubeError(f"{self.name}: data type {code} is not an ENVI data type; correct the header")
         order = self.integer("byte order", 0)
         if order not in (0, 1):
             raise CubeError(f"{self.name}: byte order is {order}; it must be 0 (little endian) or 1 (big endian)")
@@ -192,7 +192,7 @@ class Header:
 
     @property
     def scaling(self) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
-        """Scale and offset, one a band or None, and notes on what was left aside."""
+        """Scale and offset, one a band or None, and notes on what was ignored."""
         gain, offset = self.per_band("data gain values"), self.per_band("data offset values")
         factor = self.number("reflectance scale factor")
         notes: tuple[str, ...] = ()
@@ -204,7 +204,9 @@ class Header:
             if gain is None and offset is None:
                 gain = np.full(self.shape[0], 1.0 / factor)
             else:
-                notes = ("both data gains or offsets and a reflectance scale factor: only the former are applied",)
+                notes = (
+                    "both data gains or offsets and a reflectance scale factor: only the gains and offsets are applied",
+                )
         return gain, offset, notes
 
 
@@ -321,12 +323,12 @@ def find_data(path: str | os.PathLike[str], header: Header | None = None) -> Pat
 def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:
     if found:
         kind = foreign_format(found[0]) or "something else"
-        return f"{found[0].name} beside it is {kind} and not its data; give {found[0].name} itself, or the right data"
+        return f"{found[0].name} next to it is {kind}, not its data; give {found[0].name} itself, or the right data"
     if others:
         names = ", ".join(name.name for name in others[:5])
-        return f"several files may be its data ({names}); give the right one in its place"
+        return f"several files could be its data ({names}); give the right one directly"
     tried = ", ".join(f"{stem.name}{suffix}" for suffix in RAW_SUFFIXES)
-    return f"its data file is missing; put one of {tried} beside it"
+    return f"its data file is missing; put one of {tried} next to it"
 
 
 def may_be_data(file: Path, header: Header) -> bool:

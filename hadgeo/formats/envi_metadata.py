@@ -48,9 +48,9 @@ def _kind(header: Header) -> tuple[str, ...]:
     """What a header says of its file that makes spectra of it unlikely."""
     notes = []
     if header.file_type == "envi classification":
-        notes.append("file type is ENVI Classification: its values are classes, and no spectra")
+        notes.append("file type is ENVI Classification: its values are classes, not spectra")
     elif not header.raw and not header.file_type.startswith("tiff"):
-        notes.append(f"file type is {shown(header.fields['file type'])}, which is not known: read as raw samples")
+        notes.append(f"unknown file type {shown(header.fields['file type'])}: read as raw samples")
     if _REFERENCE.search(Path(header.name).name):
-        notes.append("its name is that of a dark or white reference, which is a calibration and no scene")
+        notes.append("its name suggests a dark or white reference, which is a calibration, not a scene")
     return tuple(notes)

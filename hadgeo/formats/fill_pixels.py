@@ -44,9 +44,9 @@ class Fill:
 
     def __str__(self) -> str:
         if self.constant:
-            return f"{self.stored[0]:.7g} stands in every band at the border"
+            return f"{self.stored[0]:.7g} in every band at the border"
         low, high = self.stored.min(), self.stored.max()
-        return f"the same values, {low:.7g} to {high:.7g} from band to band, stand in many pixels at the border"
+        return f"the same values, {low:.7g} to {high:.7g} from band to band, in many pixels at the border"
 
 
 class FillPixels(DerivedSource):

@@ -101,7 +101,7 @@ def told(heard: Sequence[str]) -> tuple[str, ...]:
     distinct = [line for line in dict.fromkeys(heard) if not _SAID_BETTER.search(line)]
     more = len(distinct) - _MOST_LINES
     said = tuple(f"GDAL warns: {line}" for line in distinct[:_MOST_LINES])
-    return (*said, f"GDAL warns of {more} more things") if more > 0 else said
+    return (*said, f"GDAL gives {more} more warnings") if more > 0 else said
 
 
 def settings() -> rasterio.Env:
@@ -167,7 +167,10 @@ def georeference(dataset: DatasetReader) -> Georeference:
     flat = not math.isfinite(transform.determinant) or transform.is_degenerate
     grid = Grid(dataset.shape, crs or None, None if flat or transform.is_identity else transform)
     if flat:
-        notes = ("a transform that leaves pixels no area: rows and columns stand for coordinates", *missing(grid)[1:])
+        notes = (
+            "a degenerate transform (pixels without area): rows and columns are used as coordinates",
+            *missing(grid)[1:],
+        )
         return Georeference(grid, notes)
     return Georeference(grid, missing(grid, points))
 
@@ -181,14 +184,14 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
     """
     notes = []
     if not grid.georeferenced and points:
-        notes.append(f"{points} ground control points and no transform: rows and columns are kept as they are")
+        notes.append(f"{points} ground control points and no transform: the pixel grid is used as it is")
     elif not grid.georeferenced:
-        notes.append("no transform: rows and columns stand for coordinates")
+        notes.append("no transform: rows and columns are used as coordinates")
     elif _beyond_degrees(grid):
         x, y = grid.to_map(0.0, 0.0)
         notes.append(
-            f"coordinates such as {x:.10g}, {y:.10g} are no degrees, and {grid.crs} wants degrees: "
-            "the file contradicts itself, and the results will lie nowhere"
+            f"coordinates such as {x:.10g}, {y:.10g} are not degrees, but {grid.crs} is in degrees: the file "
+            "contradicts itself, and the results will be misplaced"
         )
     if grid.crs is None:
         notes.append(NO_CRS)
@@ -208,7 +211,7 @@ def _beyond_degrees(grid: Grid) -> bool:
 
 
 #: Said of every cube without a coordinate reference system.
-NO_CRS = "no coordinate reference system: the results will carry none; set one with cube.rio.write_crs(...)"
+NO_CRS = "no coordinate reference system: the results will have none; set one with cube.rio.write_crs(...)"
 
 
 #: Names that GDAL understands and that are no files: /vsizip/..., NETCDF:"file":variable, s3://bucket/key.

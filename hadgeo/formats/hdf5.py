@@ -61,7 +61,7 @@ def open_hdf5(path: str, file: str) -> Any:
         return import_h5py(path).File(file, "r")
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise CubeError(f"{path}: not an HDF5 file that can be read ({reason}); copy it again") from error
+        raise CubeError(f"{path}: not a readable HDF5 file ({reason}); copy it again") from error
 
 
 @dataclass(frozen=True)

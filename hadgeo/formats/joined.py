@@ -137,7 +137,7 @@ def join(
             notes.extend(_resolve(detectors, bands, i, winner))
         dropped = sum(d.source.shape[0] - d.acquired().size for d in detectors)
         if dropped:
-            notes.append(f"{dropped} bands without a wavelength were not acquired: left out")
+            notes.append(f"{dropped} bands without a wavelength were not acquired: dropped")
     order = [(i, int(band)) for i, kept in enumerate(bands) for band in kept]
     if known:
         order.sort(key=lambda place: _of(detectors, "wavelength", place))
@@ -172,7 +172,7 @@ def _resolve(
     kept, lost = (i, i + 1) if winner == "first" else (i + 1, i)
     return [
         f"{detectors[i].name} and {detectors[i + 1].name} overlap from {low:.0f} to {high:.0f} nm: bands of "
-        f"{detectors[kept].name} are taken there, and those of {detectors[lost].name} left out"
+        f"{detectors[kept].name} are used there, and those of {detectors[lost].name} dropped"
     ]
 
 

@@ -96,17 +96,17 @@ def parse_map_info(text: str) -> MapInfo | str:
     keyed = {key.strip().lower(): value.strip() for key, _, value in (i.partition("=") for i in items if "=" in i)}
     plain = [item for item in items if "=" not in item]
     if len(plain) < 7:
-        return f"map info has {len(plain)} items of the 7 that place a scene"
+        return f"map info has {len(plain)} of the 7 items that georeference a scene"
     values = [_number(item) for item in plain[1:7]]
     wrong = next((item for item, value in zip(plain[1:7], values, strict=True) if value is None), None)
     if wrong is not None:
-        return f"map info holds {shown(wrong)}, where a number must stand"
+        return f"map info contains {shown(wrong)} where a number is expected"
     x0, y0, east, north, dx, dy = (value for value in values if value is not None)
     if min(abs(dx), abs(dy)) * _MOST_OBLONG <= max(abs(dx), abs(dy)):
-        return f"map info has pixels of {dx:g} by {dy:g}; do its items stand in order, and are there decimal commas?"
+        return f"map info has pixels of {dx:g} by {dy:g}; are its items in order, and are there decimal commas?"
     rotation = _number(keyed.get("rotation") or "0")
     if rotation is None:
-        return f"map info has a rotation of {shown(keyed['rotation'])}, which is no number"
+        return f"map info has a rotation of {shown(keyed['rotation'])}, which is not a number"
     units = keyed.get("units", "").strip("\"'").lower()
     return MapInfo(plain[0], (x0, y0), (east, north), (dx, dy), tuple(plain[7:]), units, rotation, tuple(raw))
 
@@ -141,7 +141,9 @@ def locate(fields: Mapping[str, str], seen: Georeference, place: Literal["header
     grid = Grid(seen.grid.shape, crs, transform)
     odd = (*notes, *oddities(info, grid), *_apart(info, grid, seen.grid, place))
     if place == "gdal" and seen.grid.georeferenced:
-        return Georeference(seen.grid, (*seen.warnings, *odd), (*seen.assumed, "placed as GDAL does, as was asked for"))
+        return Georeference(
+            seen.grid, (*seen.warnings, *odd), (*seen.assumed, "georeferenced as GDAL does, as requested")
+        )
     lost = tuple(line for line in seen.warnings if line.startswith("GDAL"))
     return Georeference(grid, (*lost, *missing(grid), *odd), (*seen.assumed, *assumed))
 
@@ -159,13 +161,13 @@ def oddities(info: MapInfo, grid: Grid) -> list[str]:
     notes = []
     if min(info.size) < 0:
         notes.append(
-            f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: rows or columns run the other way, as is "
-            "written there; sizes are positive in ENVI's own headers"
+            f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: the signs are taken literally, so rows or "
+            "columns run in the opposite direction; ENVI itself writes positive sizes"
         )
     projected = grid.crs is not None and grid.crs.is_projected
     if projected and info.projection.lower().startswith("utm") and _in_degrees(grid):
         notes.append(
-            f"map info says UTM, and its coordinates, such as {info.place[0]:g}, {info.place[1]:g}, look like degrees"
+            f"map info says UTM, but its coordinates, such as {info.place[0]:g}, {info.place[1]:g}, look like degrees"
         )
     return notes
 
@@ -181,14 +183,14 @@ def _apart(info: MapInfo, grid: Grid, seen: Grid, place: str) -> list[str]:
         return []
     if grid.crs != seen.crs and grid.crs is not None and seen.crs is not None:
         far = _metres_apart(grid, seen)
-        where = f", and draw the scene up to {far:.4g} m away" if far is not None and far > 0.01 else ""
-        return [f"programs built on GDAL take {crs_name(seen.crs)} for its coordinate system{where}"]
+        where = f", and place the scene up to {far:.4g} m away" if far is not None and far > 0.01 else ""
+        return [f"GDAL-based programs assume the coordinate reference system {crs_name(seen.crs)}{where}"]
     away = np.hypot(*(np.array(grid.corners) - np.array(seen.corners))).max()
     if not away > _SAME_WITHIN * math.sqrt(grid.cell_area):
         return []
-    kept = "GDAL's place is taken" if place == "gdal" else "--place gdal takes GDAL's place"
+    kept = "GDAL's position is used" if place == "gdal" else "--place gdal uses GDAL's position"
     return [
-        f"programs built on GDAL draw the scene up to {_length(float(away), grid)} elsewhere, since GDAL "
+        f"GDAL-based programs place the scene up to {_length(float(away), grid)} away, since GDAL "
         f"{' and '.join(_reasons(info))}; {kept}"
     ]
 
@@ -196,18 +198,18 @@ def _apart(info: MapInfo, grid: Grid, seen: Grid, place: str) -> list[str]:
 def _reasons(info: MapInfo) -> list[str]:
     heard = _number(info.gdal_rotation or "0") or 0.0
     if heard != info.rotation:
-        return [f"overlooks the rotation of {info.rotation:g}°"]
+        return [f"ignores the rotation of {info.rotation:g}°"]
     if abs(info.rotation) == 180:
         return [
-            "takes a rotation of 180° for rows that run from south to north, and writes it for such rasters itself "
-            "(then GDAL's place is the right one)"
+            "interprets a rotation of 180° as rows that run from south to north, and writes it for such rasters itself "
+            "(in which case GDAL's position is the right one)"
         ]
     reasons = []
     if info.rotation and info.reference != (1.0, 1.0):
-        reasons.append("turns it about the first pixel, not the reference pixel")
+        reasons.append("rotates it about the first pixel, not the reference pixel")
     if info.rotation and abs(info.size[0]) != abs(info.size[1]):
         reasons.append("shears pixels that are not square")
-    return reasons or ["reads map info otherwise"]
+    return reasons or ["interprets map info differently"]
 
 
 def _length(away: float, grid: Grid) -> str:

@@ -78,7 +78,7 @@ def coordinate_system(
         written = _from_esri(text)
         if written is not None:
             return _of_string(written, projection, words, units, seen)
-        notes = ("the coordinate system string cannot be read: the words of map info are taken",)
+        notes = ("the coordinate system string cannot be interpreted: map info is used instead",)
     crs, more, assumed = _of_words(fields, projection, words, units, items, seen)
     return crs, (*notes, *more), assumed
 
@@ -98,12 +98,12 @@ def _of_string(written: CRS, projection: str, words: Sequence[str], units: str, 
     crs = _identified(written) if seen is None or _unit(seen) != _unit(written) else seen
     if units and units in _METRES and crs.is_projected and not _about(_METRES[units], _unit(crs), 1e-5):
         notes.append(
-            f"map info says units={units}, and the coordinate system string {crs.linear_units}: the string is taken"
+            f"map info says units={units}, but the coordinate system string says {crs.linear_units}: the string is used"
         )
     if not _agree(crs, projection, words):
         notes.append(
-            f"map info says {_words(projection, words)}, and the coordinate system string "
-            f"{crs_name(crs)}: the string is taken, as GDAL does"
+            f"map info says {_words(projection, words)}, but the coordinate system string says {crs_name(crs)}: the "
+            "string is used, as in GDAL"
         )
     return crs, tuple(notes), ()
 
@@ -162,11 +162,11 @@ def _of_utm(
 ) -> _Told:
     zone, north, guessed = _utm(projection, words, northing)
     if zone is None:
-        return None, (f"map info says UTM, and no zone from 1 to 60 ({_words(projection, words)})",), ()
+        return None, (f"map info says UTM, but no zone from 1 to 60 ({_words(projection, words)})",), ()
     assumed = (guessed,) if guessed else ()
     datum = _datum_word(words)
     if datum is None:
-        assumed = (*assumed, "map info names no datum: North America 1927 taken, as ENVI and GDAL do")
+        assumed = (*assumed, "map info names no datum: North America 1927 assumed, as in ENVI and GDAL")
     if seen is not None and _gdal_knows_utm(items, datum):
         return seen, (), assumed
     base, notes, more = geographic_system(datum or "North America 1927")
@@ -194,9 +194,17 @@ def _utm(projection: str, words: Sequence[str], northing: float | None) -> tuple
     if said or zone < 0:
         return abs(zone), zone > 0 and not (said or "").lower().startswith("s"), ""
     if northing is not None and northing > _ONLY_SOUTH:
-        return zone, False, f"map info names no hemisphere: South taken, where alone a northing of {northing:.10g} lies"
-    reason = "" if northing is None or northing >= _ONLY_NORTH else f", where alone a northing of {northing:.10g} lies"
-    return zone, True, f"map info names no hemisphere: North taken{reason}"
+        return (
+            zone,
+            False,
+            f"map info names no hemisphere: South assumed, since a northing of {northing:.10g} occurs only there",
+        )
+    reason = (
+        ""
+        if northing is None or northing >= _ONLY_NORTH
+        else f", since a northing of {northing:.10g} occurs only there"
+    )
+    return zone, True, f"map info names no hemisphere: North assumed{reason}"
 
 
 def _northing(items: Sequence[str]) -> float | None:
@@ -232,7 +240,7 @@ def _gdal_knows_utm(items: Sequence[str], datum: str | None) -> bool:
 
 def _of_degrees(words: Sequence[str], items: Sequence[str], seen: CRS | None) -> _Told:
     datum = next((word for word in words if word and not _HEMISPHERE.match(word) and not word.isdecimal()), None)
-    assumed = () if datum else ("map info names no datum: WGS 84 taken, as GDAL does",)
+    assumed = () if datum else ("map info names no datum: WGS 84 assumed, as in GDAL",)
     at_its_place = items[7] if len(items) > 7 and "=" not in items[7] else None
     understood = len(items) > 7 and items[0].lower().startswith("geographic lat") and at_its_place == datum
     if seen is not None and understood and (datum is None or _gdal_knows(datum)):
@@ -246,7 +254,7 @@ def _of_projection(fields: Mapping[str, str], projection: str, seen: CRS | None)
     if seen is None:
         return None, (), ()
     if not seen.is_projected and not seen.is_geographic:
-        return seen, (f"map info says {shown(projection)}, which is no place on Earth that the header tells",), ()
+        return seen, (f"map info says {shown(projection)}, which does not tell where on Earth the scene is",), ()
     datum = _projection_datum(fields)
     if datum is None or _gdal_knows(datum) or projection.lower().startswith("state plane"):
         return seen, (), ()
@@ -287,9 +295,9 @@ def _with_units(crs: CRS, units: str) -> tuple[CRS, tuple[str, ...]]:
     metres = _METRES.get(units)
     if crs.is_geographic:
         wrong = metres is not None
-        return crs, ((f"map info says units={units} for degrees: left aside",) if wrong else ())
+        return crs, ((f"map info says units={units} for a system in degrees: ignored",) if wrong else ())
     if metres is None:
-        return crs, (f"map info says units={shown(units)}, which are not known: {crs.linear_units} are taken",)
+        return crs, (f"map info says units={shown(units)}, an unknown unit: {crs.linear_units} assumed",)
     if _about(metres, _unit(crs), 1e-9):
         return crs, ()
     import pyproj

@@ -79,7 +79,7 @@ def without_masks(source: Source) -> Source:
     if not masks.any():
         return source
     if masks.all():
-        raise CubeError(f"{source.path}: its only bands are masks; is it the mask of a cube, and where is the cube?")
+        raise CubeError(f"{source.path}: all of its bands are masks; give the cube that this mask belongs to")
     out = MaskedByBands(source, masks)
     out.metadata = replace(out.metadata, assumed=(*out.metadata.assumed, _said(masks, names, "mask")))
     return out
@@ -106,6 +106,6 @@ def _said(bands: npt.NDArray[np.bool_], names: list[str], what: str) -> str:
     which = ", ".join(f"{n} ({names[n - 1]})" if names[n - 1] else str(n) for n in numbers.tolist())
     one = numbers.size == 1
     if what == "codes":
-        return f"band{'' if one else 's'} {which} by name hold{'s' * one} codes, not measurements: bad unless chosen"
-    kind = f"{'is' if one else 'are'} alpha or a mask, not part of the spectrum"
+        return f"band{'' if one else 's'} {which} named like quality codes, not measurements: excluded unless selected"
+    kind = f"{'is an alpha or mask band' if one else 'are alpha or mask bands'}, not part of the spectrum"
     return f"band{'' if one else 's'} {which} {kind}: pixels where {'it is' if one else 'one is'} 0 are nodata"

@@ -40,8 +40,8 @@ class Masked(DerivedSource):
         self._mask_files = files_of(self.mask)
         if not self.left:
             raise MaskError(
-                f"{path}: leaves no pixel of {self.path}: it is 0, nodata or outside everywhere in it; a mask is not 0 "
-                "in a raster, or inside of polygons, where there is data"
+                f"{path}: the mask leaves no pixel of {self.path}; pixels to keep must be nonzero in a raster, or "
+                "inside the polygons"
             )
 
     def __str__(self) -> str:

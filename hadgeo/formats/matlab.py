@@ -124,7 +124,7 @@ def read_truth(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     try:
         with settings(), open_dataset(os.fspath(path)) as dataset:
             if dataset.count > 4:
-                raise CubeError(f"{path}: {dataset.count} bands; a truth map has one")
+                raise CubeError(f"{path}: {dataset.count} bands, but a truth map has one")
             image = dataset.read(list(range(1, min(dataset.count, 3) + 1)))
             fill = dataset.nodata
     except RasterioError as error:
@@ -153,11 +153,11 @@ def read_scores(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
     outside = [a for a in found if not a.struct] or found
     if len(outside) != 1:
         raise CubeError(
-            f"{path}: {len(outside)} arrays that could be a score map; it holds {file.listing()}: save the map alone"
+            f"{path}: {len(outside)} arrays that could be a score map; it holds {file.listing()}: save only the map"
         )
     scores = file.load(outside[0].name)
     if np.iscomplexobj(scores):
-        raise CubeError(f"{path}: {outside[0].name} is complex, and scores are real numbers")
+        raise CubeError(f"{path}: {outside[0].name} is complex, but scores are real numbers")
     return scores.astype(np.float32)
 
 

@@ -75,8 +75,8 @@ def find_cube(file: MatlabFile, variable: str | None) -> MatlabArray:
     if len(cubes) != 1:
         hint = "name one with --variable" if cubes else "save the cube as data (rows, columns, bands)"
         raise CubeError(
-            f"{file.path}: {len(cubes)} arrays of three dimensions and none called data or image; "
-            f"it holds {file.listing()}: {hint}"
+            f"{file.path}: {len(cubes)} three-dimensional arrays, none of them called data or image; it holds "
+            f"{file.listing()}: {hint}"
         )
     return cubes[0]
 
@@ -89,7 +89,7 @@ def _named(file: MatlabFile, variable: str) -> MatlabArray:
     if len(inside) == 1:
         exact = inside
     if len(exact) != 1 or len(exact[0].shape) != 3 or not exact[0].numeric:
-        raise CubeError(f"{file.path}: {variable} is no array of three dimensions; it holds {file.listing()}")
+        raise CubeError(f"{file.path}: {variable} is not a three-dimensional array; it holds {file.listing()}")
     return exact[0]
 
 
@@ -116,15 +116,17 @@ def find_order(file: MatlabFile, cube: MatlabArray, reading: Reading) -> FoundOr
         return FoundOrder(_order(left.pop()))
     if told or _contradicted(file, cube):
         why = (
-            "what else it holds contradicts itself"
+            "its other contents contradict each other"
             if told
             else "its values differ more along another axis than the last"
         )
         raise CubeError(
-            f"{file.path}: which axis of {cube.describe()} counts bands is not known, since {why}; "
-            "say it with --band-axis 0, 1 or 2"
+            f"{file.path}: the band axis of {cube.describe()} is not known, since {why}; specify it with --band-axis "
+            "0, 1 or 2"
         )
-    return FoundOrder(_order(2), (f"the last axis of {cube.describe()} counts bands: nothing in the file confirms it",))
+    return FoundOrder(
+        _order(2), (f"the last axis of {cube.describe()} taken as the band axis: nothing in the file confirms it",)
+    )
 
 
 def _order(band: int) -> tuple[int, int, int]:

@@ -81,7 +81,7 @@ class MatlabFile:
             raise
         except Exception as error:
             # SciPy lets whatever it meets through: MatReadError, ValueError, TypeError, zlib.error.
-            raise CubeError(f"{path}: not a MATLAB file that can be read ({error}); copy or save it again") from error
+            raise CubeError(f"{path}: not a readable MATLAB file ({error}); copy or save it again") from error
 
     def load(self, name: str) -> npt.NDArray[Any]:
         """An array in MATLAB's own order of axes.

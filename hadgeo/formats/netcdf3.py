@@ -166,7 +166,7 @@ class _Header:
     def _count(self, tag: int) -> int:
         told, count = self._integer(), self._number()
         if told not in (0, tag) or (count and told != tag):
-            raise ValueError(f"a list of kind {told} where one of kind {tag} belongs")
+            raise ValueError(f"a list of kind {told} where kind {tag} is expected")
         return count
 
     def _name(self) -> str:

@@ -61,7 +61,7 @@ def numbers(text: str | Sequence[str], key: str, where: str) -> npt.NDArray[np.f
             values.append(float(item))
         except ValueError:
             raise CubeError(
-                f"{where}: {key} holds something that is no number ({shown(item)}); correct the header"
+                f"{where}: {key} contains something that is not a number ({shown(item)}); correct the header"
             ) from None
     return np.array(values, dtype=np.float64)
 

@@ -121,7 +121,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 def _polygons(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tuple[slice, Classes]]:
     if grid.crs is None or not grid.georeferenced:
         base = purpose.base
-        raise purpose.error(f"{path}: polygons need a georeferenced {base}, and {over} is none; give a raster")
+        raise purpose.error(f"{path}: polygons need a georeferenced {base}, which {over} is not; give a raster")
     geometries = read_geometries(path, grid, purpose.what, purpose.base, purpose.error, areas=purpose.areas)
     if not geometries and purpose.areas:
         raise _elsewhere(path, over, purpose)
@@ -143,7 +143,7 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
         with settings(), open_dataset(os.fspath(path)) as dataset:
             if dataset.count > 4:
                 raise purpose.error(
-                    f"{path}: {dataset.count} bands, and a {purpose.what} has one; is it the scene itself?"
+                    f"{path}: {dataset.count} bands, but a {purpose.what} has one; is this the scene itself?"
                 )
             place = georeference(dataset).grid
             if _as_it_is(place, path, grid, over, purpose):
@@ -153,7 +153,7 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
                 yield from _moved(dataset, place, path, grid, over, purpose)
     except RASTERIO_ERRORS as error:
         raise purpose.error(
-            f"{path}: not a raster that GDAL reads ({_reason(error)}); give a raster, .mat or polygons"
+            f"{path}: not a raster that GDAL can read ({_reason(error)}); give a raster, .mat or polygons"
         ) from error
 
 
@@ -178,7 +178,7 @@ def _check_shape(shape: tuple[int, ...], path: Path, grid: Grid, over: str, purp
         ours, theirs = (" x ".join(map(str, lengths)) for lengths in (grid.shape, shape))
         what, base = purpose.what, purpose.base
         raise purpose.error(
-            f"{path}: {theirs} pixels, and {over} has {ours}; {why}, so their shapes must be equal: "
+            f"{path}: {theirs} pixels, but {over} has {ours}; {why}, so their shapes must be equal: "
             f"give a georeferenced {what} and {base}, or the {what} of this {base}"
         )
 

@@ -42,23 +42,25 @@ def read_geometries(
     try:
         layers = pyogrio.list_layers(path)[:, 0].tolist()
         if len(layers) != 1:
-            raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} in a file of its own")
+            raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} to a separate file")
         with warnings.catch_warnings():
             # Of a GeoJSON file without a CRS and the like; what matters is checked below.
             warnings.simplefilter("ignore", UserWarning)
             meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as failure:
         reason = " ".join(str(failure).split())
-        raise error(f"{path}: not a vector file that GDAL reads ({reason}); give polygons or a raster") from failure
+        raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:
-        raise error(f"{path}: no coordinate reference system; assign one, so that it can be laid over the {base}")
+        raise error(f"{path}: no coordinate reference system; assign one, so that it can be overlaid on the {base}")
     shapes = shapely.from_wkb([] if wkb is None else wkb)
     shapes = shapely.get_parts(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     if areas:
         shapes = shapes[shapely.get_dimensions(shapes) == 2]
     if not shapes.size:
         kind = "polygon" if areas else "geometry"
-        raise error(f"{path}: holds no {kind}, so there is nothing to lay over the {base}; give the {what} of it")
+        raise error(
+            f"{path}: contains no {kind}, so there is nothing to overlay on the {base}; give the {what} of this {base}"
+        )
     try:
         return _onto(grid, meta["crs"], shapes)
     except ValueError as failure:

@@ -65,13 +65,13 @@ def packing(variable: Variable, bands: int, *, netcdf: bool) -> Packing:
     offset = _each_band(attrs, "add_offset", 0.0, bands, notes)
     for key, value in attrs.items():
         if key != "scale_factor" and key.lower().replace(" ", "_") in ("scale_factor", "scale"):
-            notes.append(f"{key} = {text(value)} is not applied: CF has scale_factor, which multiplies")
+            notes.append(f"{key} = {text(value)} is not applied: in CF, the multiplier is called scale_factor")
     fills = _fills(attrs)
     if not fills and netcdf and (default := NETCDF_FILL.get(stored.str[1:])) is not None:
         fills = [default]
     limits = _limits(attrs, stored, scale, offset)
     if limits is not None:
-        notes.append(f"stored values outside {_short(limits[0])} to {_short(limits[1])} are nodata: its valid range")
+        notes.append(f"stored values outside the valid range of {_short(limits[0])} to {_short(limits[1])} are nodata")
     return Packing(
         fills[0] if fills else None, tuple(fills[1:]), limits, scale=scale, offset=offset, warnings=tuple(notes)
     )
@@ -89,7 +89,7 @@ def packing_of_bands(variables: Sequence[Variable], *, netcdf: bool) -> Packing:
     first = each[0]
     fills, limits = first.fills, first.limits
     if any((one.fills, one.limits) != (fills, limits) for one in each):
-        notes.append("further fill values and valid ranges differ from band to band: left aside")
+        notes.append("further fill values and valid ranges differ from band to band: ignored")
         fills, limits = (), None
     same = all(one.nodata == first.nodata for one in each)
     band_nodata = None if same else np.array([np.nan if one.nodata is None else one.nodata for one in each])
@@ -119,7 +119,7 @@ def _each_band(attrs: Any, key: str, neutral: float, bands: int, notes: list[str
         return None
     values = numbers_of(attrs[key])
     if len(values) not in (1, bands) or not np.isfinite(values).all():
-        notes.append(f"{key} = {text(attrs[key])[:80]} is neither one number nor one a band: not applied")
+        notes.append(f"{key} = {text(attrs[key])[:80]} is neither a single number nor one per band: not applied")
         return None
     array = np.broadcast_to(np.array(values, dtype=np.float64), bands).copy()
     return None if (array == neutral).all() else array

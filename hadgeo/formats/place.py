@@ -35,7 +35,7 @@ _LENGTHS = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre"
 
 _BAD_CRS: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, ValueError, TypeError, KeyError)
 
-_NO_TRANSFORM = "no transform: rows and columns stand for coordinates"
+_NO_TRANSFORM = "no transform: rows and columns are used as coordinates"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def find_place(container: Container, variable: Variable, axes: Axes) -> FoundPla
         _swath(container, variable, axes, notes)
     if crs is None and x is not None and y is not None and x.degrees and y.degrees:
         crs = CRS.from_epsg(4326)
-        assumed.append("longitude and latitude are those of WGS 84: no grid mapping says otherwise")
+        assumed.append("longitude and latitude assumed to be on WGS 84: there is no grid mapping")
     rows, cols = variable.shape[axes.row], variable.shape[axes.col]
     transform = _transform(x, y, written, (rows, cols), notes, has_crs=crs is not None)
     if transform is not None:
@@ -88,7 +88,9 @@ def find_place(container: Container, variable: Variable, axes: Axes) -> FoundPla
     else:
         notes.append(_NO_TRANSFORM)
         if text_of(container.groups.get("", {}), "GDAL") and y is None:
-            assumed.append("row 0 of the file is the first row, though GDAL, which wrote it, begins with the last")
+            assumed.append(
+                "row 0 of the file taken as the first row, although GDAL, which wrote it, would start with the last"
+            )
     if crs is None:
         notes.append(NO_CRS)
     return FoundPlace(Georeference(Grid((rows, cols), crs, transform), tuple(notes)), tuple(assumed))
@@ -103,15 +105,17 @@ def _coordinate(
     values = found.numbers()
     unit = found.text("units").lower()
     if unit in ("rad", "radian", "radians", "microradian", "microradians"):
-        notes.append(f"coordinates {found.name} are angles of view ({unit}): left aside")
+        notes.append(f"coordinates {found.name} are viewing angles ({unit}): ignored")
         return None
     values = values * _LENGTHS.get(unit, 1.0)
     if not np.isfinite(values).all():
-        notes.append(f"coordinates {found.name} are not finite: left aside")
+        notes.append(f"coordinates {found.name} are not finite: ignored")
         return None
     step = float(values[-1] - values[0]) / (values.size - 1) if values.size > 1 else float("nan")
     if values.size > 1 and not _regular(values, step, found.array.dtype):
-        notes.append(f"coordinates {found.name} are not evenly spaced: left aside, the results will have no place")
+        notes.append(
+            f"coordinates {found.name} are not evenly spaced: ignored, so the results will not be georeferenced"
+        )
         return None
     counted = values.size < 2 or step == 1.0
     index = counted and values[0] in (0.0, 1.0) and not unit and not found.text("standard_name")
@@ -167,7 +171,7 @@ def _grid_mapping(
         others = [v for v in near if len(v.shape) < 2 and _is_mapping(v.attrs)]
         if len(others) == 1 and guess:
             holders.append(others[0].attrs)
-            assumed.append(f"{others[0].name} is the grid mapping: no attribute says so")
+            assumed.append(f"{others[0].name} taken as the grid mapping: no attribute declares one")
         elif len(others) == 1 and others[0].base in ("spatial_ref", "crs"):
             holders.append(others[0].attrs)
     if guess or _map_like(variable):
@@ -193,7 +197,7 @@ def _crs(holders: list[Mapping[str, Any]], notes: list[str]) -> CRS | None:
             try:
                 return _as_crs(definition)
             except _BAD_CRS as error:
-                notes.append(f"a coordinate reference system that is not understood is left aside ({_short(error)})")
+                notes.append(f"a coordinate reference system that cannot be interpreted is ignored ({_short(error)})")
     return None
 
 
@@ -276,7 +280,7 @@ def _transform(
     if _same(told, _from_below(bare, shape[0]), shape):
         return _from_below(written, shape[0])
     if written.b or written.d:
-        notes.append("a rotated GeoTransform and coordinates contradict each other: both are left aside")
+        notes.append("a rotated GeoTransform and coordinates contradict each other: both are ignored")
         return None
     notes.append("the GeoTransform differs from the coordinates, which are used")
     return told
@@ -318,7 +322,7 @@ def _swath(container: Container, variable: Variable, axes: Axes, notes: list[str
     ]
     names = [v.name for v in container.near(variable) if v.shape in shapes and _kind(container, v) in ("row", "col")]
     if names:
-        notes.append(f"each pixel has coordinates of its own ({', '.join(sorted(names)[:4])}): they are not applied")
+        notes.append(f"each pixel has its own coordinates ({', '.join(sorted(names)[:4])}): they are not applied")
 
 
 def _short(error: Exception) -> str:

@@ -79,7 +79,8 @@ class RasterSource(Source):
             except RasterioError as error:
                 reason = " ".join(str(error).split())
                 raise CubeError(
-                    f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied whole?"
+                    f"{self.path}: not a raster that GDAL can open ({reason}); is it a cube, and was it copied "
+                    "completely?"
                 ) from error
             with settings(), dataset:
                 self._describe(dataset, header)
@@ -103,7 +104,9 @@ class RasterSource(Source):
             header = Header(self.path, {normal_key(key): value for key, value in fields.items()})
         if header is not None:
             if header.shape != self.shape:
-                raise CubeError(f"{self.path}: GDAL sees {self.shape}, its header {header.name} {header.shape}")
+                raise CubeError(
+                    f"{self.path}: GDAL reports {self.shape}, but its header {header.name} specifies {header.shape}"
+                )
             self.metadata = header_metadata(header, locate(header.fields, place, self._reading.place))
         else:
             self.metadata = _metadata(dataset, place, stored, self._name)
@@ -190,7 +193,7 @@ class RasterSource(Source):
                 # In an object store: a worker may lack the credentials of whoever opened it first.
                 raise ReadError(
                     f"{self.path}: cannot be opened again ({' '.join(str(error).split())}); "
-                    "was it moved, or does this process lack the rights or the settings to read it?"
+                    "was it moved, or does this process lack the permissions or settings to read it?"
                 ) from error
         return handle
 
@@ -239,15 +242,15 @@ _CONTAINERS = {"netCDF", "HDF5", "HDF5Image", "Zarr"}
 def _check(dataset: DatasetReader, path: str) -> None:
     if dataset.driver in _CONTAINERS:
         raise CubeError(
-            f"{path}: {dataset.driver} is read from files and folders on a disk of this computer only, since GDAL may "
-            "mistake its axes; unpack or download it"
+            f"{path}: {dataset.driver} is read from local files and folders only, since GDAL may confuse its axes; "
+            "unpack or download it"
         )
     if not dataset.count:
         names = dataset.subdatasets
         hint = f"; give one of its {len(names)} parts, such as {names[0]}" if names else ""
         raise CubeError(f"{path}: no bands in it{hint}")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
-        raise CubeError(f"{path}: samples are complex; take their magnitude first")
+        raise CubeError(f"{path}: samples are complex; convert them to magnitudes first")
     if dataset.driver == "GTiff" and exists(dataset.name):
         _check_whole(dataset, path)
 
@@ -257,8 +260,8 @@ def _check_no_lie(dataset: DatasetReader, path: str) -> None:
     kind = foreign_format(Path(dataset.name)) if dataset.driver == "ENVI" and exists(dataset.name) else None
     if kind is not None:
         raise CubeError(
-            f"{path}: a file of another format ({kind}) that GDAL cannot open, and no raw samples as the ENVI header "
-            "beside it says; give the right file, or write this one as GeoTIFF"
+            f"{path}: a file of another format ({kind}) that GDAL cannot open, not raw samples as the ENVI header next "
+            "to it says; give the right file, or convert this one to GeoTIFF"
         )
 
 
@@ -399,11 +402,11 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
             failed.append(error)
     best = first_known(found)
     aux = f"{name}.aux.xml"
-    hint = f"it may stand in {aux}: delete that file if it is stale"
-    stale = exists(aux) and (bool(failed) or any("left aside" in line for line in best.warnings))
+    hint = f"it may come from {aux}: delete that file if it is out of date"
+    stale = exists(aux) and (bool(failed) or any("ignored" in line for line in best.warnings))
     if failed and best.wavelength is None:
         raise CubeError(f"{failed[0]} ({hint})" if stale else str(failed[0]))
-    return best, (*(f"left aside: {error}" for error in failed), *((hint,) if stale else ()))
+    return best, (*(f"ignored: {error}" for error in failed), *((hint,) if stale else ()))
 
 
 def _of_dataset(dataset: DatasetReader | _SomeBands, name: str, namespace: str | None) -> Spectral:
@@ -423,7 +426,7 @@ def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | N
         if 2 * given > dataset.count:
             fields[key] = ["nan" if value is None else value for value in values]
         else:
-            notes.append(f"only {given} of {dataset.count} bands have a {key}: left aside")
+            notes.append(f"only {given} of {dataset.count} bands have a {key}: ignored")
     units = {fields_of_band.get("wavelength units", "") for fields_of_band in bands}
     if len(units) == 1:
         fields["wavelength units"] = units.pop()
@@ -480,7 +483,7 @@ class GdalFormat:
             if raw and "not a raster" in str(error):
                 expected = " or ".join(dict.fromkeys(h.name for h in header_names(file) if h.suffix == ".hdr"))
                 raise CubeNotFoundError(
-                    f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} beside it"
+                    f"{name}: GDAL cannot open it, and as raw ENVI its header is missing; put {expected} next to it"
                 ) from error
             raise
 

@@ -1,4 +1,4 @@
-"""How a file is to be read where it does not say so itself, or says it wrong."""
+"""How to read a file that does not state something, or states it wrongly."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ QUALITY = ("cloud", "cirrus", "shadow", "water", "snow", "haze", "saturation", "
 
 @dataclass(frozen=True)
 class Reading:
-    """What a user says of a file, for its format to follow.
+    """What a user knows about a file, for its format to follow.
 
     A format that has no use for one of these ignores it; what it had to guess goes to `Metadata.assumed`.
 
     Attributes:
-        variable: Name of the array that is the cube, where a file or folder holds several.
-        band_axis: Axis of that array that counts bands, 0 the first as the file's own messages show its shape; None
+        variable: Name of the array to read as the cube, in a file or folder with several arrays.
+        band_axis: Band axis of that array, 0 being the first in the order in which messages show its shape; None
             finds it from names of dimensions, a wavelength array of that length, or the product's documentation.
-        place: Whether ``map info`` of an ENVI header is placed as the header defines it, or as GDAL does, which turns
-            it about another point.
+        place: Whether ``map info`` of an ENVI header is interpreted as ENVI defines it, or as GDAL does, which rotates
+            about another point.
         fill: A fill value in stored units; ``"find"`` looks for one where the file names none; ``"none"`` believes the
             file alone.
         quality: Names out of `QUALITY`: pixels that a product's own quality layers mark so become nodata.

@@ -69,11 +69,11 @@ class Format(Protocol):
 def _flaw(_name: str, loaded: object) -> str:
     """What keeps an object from being a format; an empty text if nothing does."""
     if isinstance(loaded, type):
-        return "it is a class; announce an object of it"
+        return "it is a class; register an instance of it"
     if not isinstance(getattr(loaded, "title", None), str):
         return "it has no title"
     missing = [name for name in ("claims", "open") if not callable(getattr(loaded, name, None))]
-    return f"it has no method {' and none called '.join(missing)}" if missing else ""
+    return f"it has no method {' or '.join(missing)}" if missing else ""
 
 
 _REGISTRY: Registry[Format] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
@@ -106,29 +106,29 @@ def _format_of(path: str) -> Format:
             if name in BUILT_IN:
                 raise
             warnings.warn(
-                f"the format {name!r} ({known.title}) fails on {path} and is passed over "
-                f"({type(error).__name__}: {' '.join(str(error).split())})",
+                f"the format {name!r} ({known.title}) failed on {path} and was skipped ({type(error).__name__}: "
+                f"{' '.join(str(error).split())})",
                 ExtensionWarning,
                 stacklevel=3,
             )
-    raise CubeError(f"{path}: no format claims it; is it a cube?")
+    raise CubeError(f"{path}: no format recognises it; is it a cube?")
 
 
 def open_source(
     path: str | os.PathLike[str], bands: Sequence[int] | None = None, *, reading: Reading = AS_IT_SAYS
 ) -> Source:
-    """Open a cube of any known format, reading of its samples some at the border alone, where there may be fill.
+    """Open a cube of any known format; of its samples, only some at the border are read, to find undeclared fill.
 
     Args:
-        path: A file (for ENVI the data file or its header), a folder of a format that is one, or a name that GDAL
-            opens.
+        path: A file (for ENVI the data file or its header), a folder of a format made of several files, or a name for
+            GDAL.
         bands: 0-based indices of the bands to keep, in order; all by default.
-        reading: What the user says of the file.
+        reading: What the user knows about the file.
 
     Raises:
         CubeNotFoundError: The file, or its ENVI header or data file, does not exist.
         CubeError: The file cannot be used as a cube.
-        BandError: `bands` holds an index that the cube does not have.
+        BandError: `bands` contains an index that the cube does not have.
         MissingExtraError: The format needs an optional dependency.
     """
     name = os.fspath(path)
@@ -151,4 +151,4 @@ def _check_name(name: str) -> None:
     if not exists(name):
         raise CubeNotFoundError(f"{name}: no such file; check the path")
     if not Path(name).exists():
-        raise CubeNotFoundError(f"{name}: a link to a file that does not exist; restore its target")
+        raise CubeNotFoundError(f"{name}: a broken link; restore the file it points to")

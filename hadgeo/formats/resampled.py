@@ -40,7 +40,7 @@ class ResampledSource(DerivedSource):
         if outside.size:
             raise BandError(
                 f"{source.path}: {outside.size} of the wanted bands, such as {outside[0]:.1f} nm, lie outside its good "
-                "bands, and nothing is extrapolated; train on a scene of this sensor"
+                "bands, and bands are never extrapolated; train on a scene from this sensor"
             )
         right = np.searchsorted(centres, wavelength).clip(1, max(usable.size - 1, 1)).clip(max=usable.size - 1)
         left = (right - 1).clip(min=0)

@@ -275,7 +275,7 @@ class BandSubset(DerivedSource):
         indices = np.asarray(bands, dtype=np.intp)
         if indices.size == 0 or indices.min() < 0 or indices.max() >= total:
             raise BandError(
-                f"{source.path}: band indices must lie in 0 to {total - 1}, and be at least one, not {list(bands)}"
+                f"{source.path}: give at least one band index, each from 0 to {total - 1}, not {list(bands)}"
             )
         self.source = source
         self.indices = indices

@@ -98,7 +98,11 @@ def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | Non
     if mixed is not None:
         scaled = np.full(values.shape, np.nan)
         scaled[valid] = mixed
-        return scaled, better, f"wavelengths of {_span(known)} in nm and µm: each taken by its magnitude"
+        return (
+            scaled,
+            better,
+            f"wavelengths of {_span(known)} mix nm and µm: the unit of each is inferred from its magnitude",
+        )
     scaled = times(np.where(valid, values, np.nan), better)
     if share >= _ENOUGH:
         low, high = _POSSIBLE_NM
@@ -107,8 +111,8 @@ def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | Non
         return None, better, None
     note = None
     if better != factor:
-        doubt = f"cannot be {_NAMES[factor]} as the file says" if named is not None else "without a unit"
-        note = f"wavelengths of {_span(known)} {doubt}: taken for {_NAMES[better]}"
+        doubt = f"cannot be in {_NAMES[factor]}, contrary to the file" if named is not None else "without a unit"
+        note = f"wavelengths of {_span(known)} {doubt}: assumed to be in {_NAMES[better]}"
     return scaled, better, note
 
 
@@ -162,7 +166,7 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     order = [named, *(factor for factor in (1.0, 1e3, 1e9, 0.1) if factor != named)]
     fits = [factor for factor in order if factor is not None and _plausible_width(usual * factor, wavelength)]
     if not fits:
-        return None, f"widths of {_span(widths[valid])} fit the wavelengths in no unit: left aside"
+        return None, f"widths of {_span(widths[valid])} do not fit the wavelengths in any unit: ignored"
     factor = fits[0]
     each = _each_width(widths, valid, wavelength)
     if each is not None:
@@ -170,8 +174,8 @@ def widths_in_nm(widths: Values, wavelength: Values | None, named: float | None)
     note = None
     if named is not None and factor != named:
         note = (
-            f"widths of {_span(widths[valid])} cannot be {_NAMES[named]} as the wavelengths are: "
-            f"taken for {_NAMES[factor]}"
+            f"widths of {_span(widths[valid])} cannot be in {_NAMES[named]} like the wavelengths: assumed to be in "
+            f"{_NAMES[factor]}"
         )
     return np.where(valid, times(widths, factor), np.nan), note
 

@@ -42,11 +42,11 @@ def _load(path: Path) -> Any:
             raise CubeError(f"{path}: too large for a STAC item; delete or correct it")
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise CubeError(f"{path}: no STAC item (nested too deeply); delete or correct it") from None
+        raise CubeError(f"{path}: not a STAC item (nested too deeply); delete or correct it") from None
     except CubeError:
         raise
     except (OSError, ValueError) as error:
-        raise CubeError(f"{path}: no STAC item ({error}); delete or correct it") from error
+        raise CubeError(f"{path}: not a STAC item ({error}); delete or correct it") from error
 
 
 def _bands_of(item: Any, path: Path, filename: str, bands: int) -> Spectral:
@@ -54,14 +54,14 @@ def _bands_of(item: Any, path: Path, filename: str, bands: int) -> Spectral:
     if described is None:
         return Spectral()
     if not isinstance(described, list) or not all(isinstance(band, dict) for band in described):
-        return Spectral(warnings=(f"{path.name} describes bands otherwise than STAC does: left aside",))
+        return Spectral(warnings=(f"{path.name} does not describe bands the way STAC does: ignored",))
     fields: dict[str, list[str]] = {}
     for key, term in (("wavelength", "center_wavelength"), ("fwhm", "full_width_half_max")):
         values = [band.get(term, band.get(f"eo:{term}")) for band in described]
         known = [isinstance(value, int | float) and not isinstance(value, bool) for value in values]
         wrong = next((v for v, is_known in zip(values, known, strict=True) if v is not None and not is_known), None)
         if wrong is not None and not isinstance(wrong, str):
-            return Spectral(warnings=(f"{path.name} has a {term} of {shown(str(wrong)[:80])}: left aside",))
+            return Spectral(warnings=(f"{path.name} has a {term} of {shown(str(wrong)[:80])}: ignored",))
         # Half of the widths are worth nothing, while a band without its centre is a bad one.
         if all(value is not None for value in values) or (key == "wavelength" and 2 * sum(known) > len(values)):
             fields[key] = ["nan" if value is None else str(value) for value in values]

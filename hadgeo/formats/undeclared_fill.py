@@ -79,7 +79,7 @@ def _believe(source: Source, value: float) -> None:
     source.take_for_nodata(value)
     stored = source.metadata.stored_dtype
     if not math.isnan(value) and not can_hold(value, stored):
-        note = f"the fill value {value:.7g} cannot occur in samples of {stored.name}, so nothing is taken for fill"
+        note = f"the fill value {value:.7g} cannot occur in samples of {stored.name}, so no sample is treated as nodata"
         source.metadata = replace(source.metadata, warnings=(*source.metadata.warnings, note))
 
 
@@ -91,9 +91,9 @@ def _apply(source: Source, fill: Fill) -> Source:
     known = source.metadata
     # A value that NetCDF alone names stays one.
     alone = known.nodata is None or not can_hold(known.nodata, known.stored_dtype)
-    where = "" if fill.by_sample and alone else ", where all bands hold it"
-    how_many = f"{count} of {looked} pixels{'' if _counts_all(source) else ' that were looked at'}"
-    note = f"{fill}: taken for nodata{where} ({how_many}); --fill none keeps it"
+    where = "" if fill.by_sample and alone else " where all bands hold it"
+    how_many = f"{count} of {looked} {'' if _counts_all(source) else 'sampled '}pixels"
+    note = f"{fill}: treated as nodata{where} ({how_many}); --fill none keeps it"
     if fill.by_sample and alone:
         source.take_for_nodata(fill.nodata)
     else:

@@ -29,7 +29,7 @@ from hadgeo.formats.spectral_units import (
 Fields: TypeAlias = Mapping[str, str | Sequence[str]]
 
 #: Said of every cube whose file tells no wavelengths.
-NO_WAVELENGTHS = "no wavelengths: bands in water vapour cannot be told from others"
+NO_WAVELENGTHS = "no wavelengths: bands in water-vapour absorption cannot be identified"
 
 #: Said in its place of three bands, which are hardly a spectrum.
 PICTURE = "no wavelengths, and three bands: a picture rather than spectra"
@@ -68,8 +68,8 @@ class Spectral:
         wavelength: Band centres in nm, NaN for bands whose centre is not known.
         fwhm: Full widths at half maximum in nm, NaN for bands whose width is not known.
         good: Which bands the sensor's makers hold for good.
-        warnings: One line for each thing that was left aside.
-        assumed: One line for each contradiction that was mended.
+        warnings: One line for each thing that was ignored.
+        assumed: One line for each contradiction that was resolved.
     """
 
     wavelength: npt.NDArray[np.float64] | None = None
@@ -151,13 +151,13 @@ def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[s
         return None
     values, commas = lenient_numbers(text, bands)
     if values.size != bands:
-        notes.append(f"{values.size} values of {key} for {bands} bands: left aside; correct the list or the band count")
+        notes.append(f"{values.size} values of {key} for {bands} bands: ignored; correct the list or the band count")
         return None
     if np.isnan(values).all():
-        notes.append(f"{key} holds something that is no number: left aside")
+        notes.append(f"{key} contains something that is not a number: ignored")
         return None
     if commas:
-        mended.append(f"decimal commas in {key} read as points")
+        mended.append(f"decimal commas in {key} read as decimal points")
     return values
 
 
@@ -169,16 +169,16 @@ def _wavelength(
     if values is None:
         return None, named
     if counts(values) and named != 1e3:
-        notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: left aside")
+        notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: ignored")
         return None, named
     wavelength, factor, note = wavelengths_in_nm(values, named)
     if wavelength is None:
-        notes.append("wavelengths that are zero, negative, impossible or not finite: left aside")
+        notes.append("wavelengths that are zero, negative, impossible or not finite: ignored")
         return None, named
     mended += [note] if note else []
     unknown = int(np.isnan(wavelength).sum())
     if unknown:
-        notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands count as bad")
+        notes.append(f"{unknown} of {bands} wavelengths are zero, missing or impossible: those bands are marked bad")
     return wavelength, factor
 
 
@@ -196,12 +196,12 @@ def _fwhm(
         return None
     fwhm, note = widths_in_nm(values, wavelength, factor)
     if fwhm is None:
-        notes.append(note or "values of fwhm that are zero, negative or not finite: left aside")
+        notes.append(note or "values of fwhm that are zero, negative or not finite: ignored")
         return None
     mended += [note] if note else []
     unknown = int(np.isnan(fwhm).sum())
     if unknown:
-        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or no numbers: those are not known")
+        notes.append(f"{unknown} of {bands} values of fwhm are zero, missing or not numbers: treated as unknown")
     return fwhm
 
 
@@ -246,7 +246,7 @@ def _from_bare_names(names: Sequence[str | None]) -> Spectral:
         # Whole numbers up to 20 number the bands, and are no micrometres.
         written = unit == "nm" or all("." in text for text in texts)
         if written and (values * factor >= low).all() and (values * factor <= high).all():
-            note = f"wavelengths taken from the bands' names, such as {shown(names[0] or '')}, in {unit}"
+            note = f"wavelengths taken from the band names, such as {shown(names[0] or '')}, in {unit}"
             return Spectral(wavelength=times(values, factor), assumed=(note,))
     return Spectral()
 

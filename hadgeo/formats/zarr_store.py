@@ -77,7 +77,7 @@ def list_zarr(path: str, file: str) -> Container:
                     groups[f"/{name}" if name else ""] = dict(item.attrs)
     except (*DAMAGE, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise CubeError(f"{path}: a Zarr folder that cannot be read ({reason}); copy it again") from error
+        raise CubeError(f"{path}: not a readable Zarr folder ({reason}); copy it again") from error
     return Container(path, f"Zarr {version}", variables, groups)
 
 

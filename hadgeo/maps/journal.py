@@ -1,9 +1,9 @@
 """Which windows of a map an interrupted run has finished, and under which settings.
 
-A text file of JSON lines that only grows: the settings, one line a window after its scores were written, and a last
-line when the map is whole. Each window's line carries a checksum of its scores, so a crash of the whole machine,
-which may lose pixels and keep the line, costs a window and never the map. From the first line on that was cut short, or
-is none of ours, nothing counts.
+A text file of JSON lines that only grows: the settings, one entry per window after its scores were written, and a last
+entry when the map is complete. Each entry carries a checksum of its scores, so a crash of the whole machine,
+which may lose pixels and keep the entry, costs a window and never the map. Nothing counts from the first truncated or
+foreign entry on.
 """
 
 from __future__ import annotations

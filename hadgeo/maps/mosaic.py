@@ -59,7 +59,7 @@ def check_mosaic(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
         OutputError: See `hadgeo.files.check_output`.
     """
     if out.suffix.lower() != ".vrt":
-        raise OutputError(f"{out}: a mosaic is a virtual raster; give it a name that ends in .vrt")
+        raise OutputError(f"{out}: a mosaic is a virtual raster; give it a name ending in .vrt")
     check_name(out, _OPTION)
     ours = out.is_file() and _MARK.encode() in out.read_bytes()[:4096]
     check_output(out, inputs=inputs, overwrite=overwrite or ours, option=_OPTION)
@@ -95,7 +95,7 @@ def make_mosaic(
     kinds = {one.path: _kind(one.grid) for one in opened}
     common = Counter(kind for kind in kinds.values() if kind is not None).most_common(1)
     if not common:
-        raise OutputError(f"{target}: none of the {len(opened)} maps has a place on the ground; leave --mosaic out")
+        raise OutputError(f"{target}: none of the {len(opened)} maps is georeferenced; omit --mosaic")
     placed = [one for one in opened if kinds[one.path] == common[0][0]]
     left_out = {one.path: _reason(kinds[one.path], common[0][0]) for one in opened if one not in placed}
     first = placed[0].grid
@@ -124,9 +124,9 @@ def _kind(grid: Grid) -> _Kind | None:
 
 def _reason(kind: _Kind | None, common: _Kind) -> str:
     if kind is None:
-        return "it has no place on the ground"
+        return "it is not georeferenced"
     what = "coordinate reference system" if kind.crs != common.crs else "pixel size or rotation"
-    return f"it has another {what} than most, and would have to be resampled"
+    return f"its {what} differs from that of most maps, so it would have to be resampled"
 
 
 def _document(

@@ -101,12 +101,13 @@ class PartFolder:
         links = [path for path in (self.path, *self._content()) if path.is_symlink()]
         if links:
             raise OutputExistsError(
-                f"{links[0]} is a link, and what a run writes goes through none; move it away, or use -o to write "
+                f"{links[0]} is a link, which a run does not follow when writing; move it away, or use -o to write "
                 "elsewhere"
             )
         if not (self.path / _LOCK).is_file() and (not self.path.is_dir() or self._content()):
             raise OutputExistsError(
-                f"{self.path} is in the way, and not from a run of hadgeo; move it away, or use -o to write elsewhere"
+                f"{self.path} is in the way, and was not made by a run of hadgeo; move it away, or use -o to write "
+                "elsewhere"
             )
 
     def _content(self) -> list[Path]:

@@ -130,10 +130,10 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
     with _opened(file) as dataset:
         if dataset.count != 1:
             raise CubeError(
-                f"{file}: {dataset.count} bands, and a score map has one; give the output of `hadgeo detect`"
+                f"{file}: {dataset.count} bands, but a score map has one; give the output of `hadgeo detect`"
             )
         if np.dtype(dataset.dtypes[0]).kind not in "fiu":
-            raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, and scores are real numbers")
+            raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, but scores are real numbers")
         transform = dataset.transform
         placed = (dataset.crs is not None or not transform.is_identity) and not transform.is_degenerate
         return ScoreMap(
@@ -153,7 +153,7 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
             dataset = rasterio.open(path)
         except RASTERIO_ERRORS as error:
             reason = " ".join(str(error).split())
-            raise CubeError(f"{path}: not a raster that GDAL reads ({reason}); give a score map") from None
+            raise CubeError(f"{path}: not a raster that GDAL can read ({reason}); give a score map") from None
     # Strips are whole blocks.
     with streaming(), dataset:
         yield dataset
@@ -164,7 +164,7 @@ def _read(dataset: rasterio.DatasetReader, window: RasterWindow) -> npt.NDArray[
         values = dataset.read(1, window=window, masked=True)
     except RASTERIO_ERRORS as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise ReadError(f"{dataset.name}: damaged ({reason}); copy it again or make it anew") from error
+        raise ReadError(f"{dataset.name}: damaged ({reason}); copy it again, or recreate it") from error
     scores: npt.NDArray[np.float32] = np.ma.filled(values.astype(np.float32), np.nan)
     scores[~np.isfinite(scores)] = np.nan
     return scores

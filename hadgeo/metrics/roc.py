@@ -108,9 +108,9 @@ def rank(scores: Scores, truth: npt.NDArray[np.bool_]) -> Ranked:
     finite = np.isfinite(scores)
     targets, background = scores[finite & truth], scores[finite & ~truth]
     if not targets.size:
-        raise TruthError("no target pixel has a score; is it the truth of this map?")
+        raise TruthError("no target pixel has a score; is this the truth of this map?")
     if not background.size:
-        raise TruthError("every pixel with a score is a target; without background nothing can be a false alarm")
+        raise TruthError("every pixel with a score is a target; false alarms need a background")
     targets.sort()
     background.sort()
     return Ranked(targets, background)

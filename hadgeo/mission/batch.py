@@ -57,10 +57,10 @@ _THUMBNAIL_SIZE = 480
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line.
+    """The outcome of a flight line.
 
     Attributes:
-        line: The line.
+        line: The flight line.
         state: "done" now, "kept" from an earlier run, or "failed".
         error: Why it failed.
         facts: Of its map: detector, bands, rows, cols, valid, seconds, pixels_per_second.
@@ -80,8 +80,8 @@ class Batch:
 
     Attributes:
         folder: Where maps and summary are.
-        outcomes: One a line, in order.
-        model: The model of all lines, or None where each was fitted on itself.
+        outcomes: One per flight line, in order.
+        model: The model of all flight lines, or None if each was fitted on itself.
         mosaic: The mosaic, or None.
     """
 
@@ -109,7 +109,7 @@ class Watch(Protocol):
         """A line has ended."""
 
     def message(self, text: str) -> None:
-        """Something worth a line in the log."""
+        """Something worth logging."""
 
 
 class Unwatched:
@@ -169,13 +169,13 @@ def run_batch(
 ) -> Batch:
     """Detect on flight lines, with one model for all of them: one after the other, or on a cluster two at a time.
 
-    A line whose map is there already, made of the same scene with the same settings, is left as it is. A line that was
-    interrupted is gone on with. A line with a detector, bands or parameters of its own is fitted on itself.
+    A flight line whose map exists already, made from the same scene with the same settings, is skipped. One that was
+    interrupted is continued. One with its own detector, bands or parameters is fitted on itself.
 
     Args:
-        lines: The lines, from `hadgeo.mission.flight_lines.flight_lines` or `read_flight_lines`.
+        lines: The flight lines, from `hadgeo.mission.flight_lines.flight_lines` or `read_flight_lines`.
         folder: Where the maps go by default, the model, the summary as CSV, and with matplotlib and jinja2 as HTML with
-            thumbnails. It is made where its parent exists.
+            thumbnails. It is created if its parent exists.
         detector: The detector to fit.
         parameters: Its hyper-parameters.
         model: A model file of `train`, instead of fitting one.
@@ -194,13 +194,13 @@ def run_batch(
         watch: Follows the batch.
 
     Returns:
-        What became of each line.
+        The outcome of each flight line.
 
     Raises:
-        ParameterError: There are no lines, or settings are wrong.
+        ParameterError: There are no flight lines, or settings are wrong.
         ModelError: `model` cannot be used.
         OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
-        OutputExistsError: A summary stands in the folder that no batch has written.
+        OutputExistsError: The folder contains a summary that was not written by a batch.
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
 
     Examples:
@@ -209,7 +209,7 @@ def run_batch(
         ['done', 'done']
     """
     if not lines:
-        raise ParameterError("no line to detect on; name some, or give a table with --table")
+        raise ParameterError("no flight line given; name some, or give a table with --table")
     make_detector(detector, dict(parameters or {}))
     given = None if model is None else load_model(model)
     home = Path(folder)
@@ -243,7 +243,7 @@ class _Run:
         self._stopped = threading.Event()
         self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
         if not self._pictures:
-            watch.message(f'{HTML} is left out; install matplotlib and jinja2 with pip install "hadgeo[report]"')
+            watch.message(f'{HTML} is not written; install matplotlib and jinja2 with pip install "hadgeo[report]"')
 
     def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
         shared = [line for line in lines if not line.apart]
@@ -256,7 +256,8 @@ class _Run:
         except (KeyboardInterrupt, Cancelled) as stop:
             over = sum(outcome.state != "failed" for outcome in outcomes)
             stop.__notes__ = [
-                f"{over} of {len(lines)} lines are finished in {self._folder}; the same command goes on with the rest"
+                f"{over} of {len(lines)} flight lines are finished in {self._folder}; run the same command again to "
+                "continue with the rest"
             ]
             raise
         self._summarise(outcomes)
@@ -291,7 +292,7 @@ class _Run:
             if fit_on == "first":
                 break
         if not scenes:
-            raise ParameterError(f"none of the {len(lines)} lines can be opened, such as {lines[0].scene}")
+            raise ParameterError(f"none of the {len(lines)} flight lines can be opened, such as {lines[0].scene}")
         common = self._settings
         wanted = {
             "detector": common.detector,
@@ -305,9 +306,9 @@ class _Run:
         if path.exists() and not common.overwrite:
             raise OutputExistsError(
                 f"{path} was fitted with other settings ({describe_difference(self._record.model, wanted)}); use "
-                "--overwrite to fit anew and replace the maps too, or -o for another folder"
+                "--overwrite to fit it again and replace the maps too, or -o for another folder"
             )
-        self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} lines")
+        self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} flight lines")
         fitted = train(
             scenes,
             common.detector,
@@ -351,7 +352,9 @@ class _Run:
         unfinished = self._record.is_begun(name, begun)
         if line.map.exists() and not (common.overwrite or unfinished or was_completed(line.map)):
             told = describe_difference(self._record.settings(name), wanted)
-            raise OutputExistsError(f"{line.map} exists with other settings ({told}); use --overwrite to replace it")
+            raise OutputExistsError(
+                f"{line.map} exists, made with other settings ({told}); use --overwrite to replace it"
+            )
         self._record.begin(name, begun)
         detector = line.detector or common.detector
         detect(
@@ -432,10 +435,10 @@ class _Run:
     def _mosaic(self, outcomes: Sequence[Outcome], path: Path) -> Mosaic:
         maps = [one.line.map for one in outcomes if one.state != "failed"]
         if not maps:
-            raise OutputError(f"{path}: no line has a map that could be in it; the summary says why")
+            raise OutputError(f"{path}: no flight line has a map to put in it; the summary says why")
         made = make_mosaic(maps, path, overwrite=self._settings.overwrite)
         for left_out, reason in made.left_out.items():
-            self._watch.message(f"{left_out} is not in the mosaic: {reason}")
+            self._watch.message(f"{left_out} was left out of the mosaic: {reason}")
         return made
 
 
@@ -446,7 +449,7 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder with -o")
     if not folder.exists() and not folder.parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; make it first")
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
     if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
         raise OutputError(f"{folder}: no permission to write into it; use -o to write elsewhere")
     for name in (CSV, HTML, MODEL):

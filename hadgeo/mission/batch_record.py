@@ -44,7 +44,7 @@ class BatchRecord:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise OutputError(
                 f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
-                "maps anew"
+                "maps again"
             ) from None
 
     def settings(self, name: str) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 def describe_difference(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """How settings differ, for people."""
     if not earlier:
-        return "no batch has made it"
-    return differences(earlier, _plain(wanted)) or "it was changed since"
+        return "it was not made by a batch"
+    return differences(earlier, _plain(wanted)) or "it has been changed since"
 
 
 def _same(earlier: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:

@@ -88,7 +88,7 @@ def read_flight_lines(
     detector: str = DEFAULT_DETECTOR,
     parameters: Mapping[str, str] | None = None,
 ) -> list[FlightLine]:
-    """Read the table of a mission: CSV in UTF-8 with a row of headings and one row a line.
+    """Read the table of a mission: CSV in UTF-8 with a row of headings and one row per flight line.
 
     The column ``scene`` names a file, relative to the table's own folder. Any of these may stand beside it: ``output``
     (the map, relative to `folder`), ``detector``, ``bands``, ``p.NAME`` for a detector's parameter, and ``glt`` or
@@ -105,17 +105,17 @@ def read_flight_lines(
         One line for each row, in order.
 
     Raises:
-        ParameterError: It cannot be read, or a heading or a row is wrong; the message says in which line.
+        ParameterError: It cannot be read, or a heading or a row is wrong; the message says which row.
     """
     table, folder = Path(path), Path(folder)
     lines, origins = [], []
     for number, row in _rows(table):
-        origin = f"{table}: line {number}"
+        origin = f"{table}: row {number}"
         lines.append(_line(row, origin, table.parent, folder))
         _check_detector(lines[-1], origin, detector, parameters or {})
         origins.append(origin)
     if not lines:
-        raise ParameterError(f"{table}: no line in it; below the headings, give one row for each scene")
+        raise ParameterError(f"{table}: the table is empty; below the headings, give one row per scene")
     _check_distinct(lines, origins)
     return lines
 
@@ -132,15 +132,15 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     continue
                 if len(cells) > len(headings):
                     raise ParameterError(
-                        f"{table}: line {reader.line_num}: {len(cells)} cells under {len(headings)} headings; "
-                        "quote what holds a comma"
+                        f"{table}: row {reader.line_num}: {len(cells)} cells under {len(headings)} headings; "
+                        "put quotes around cells that contain a comma"
                     )
                 yield reader.line_num, dict(zip(headings, (cell.strip() for cell in cells), strict=False))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         if isinstance(error, HadgeoError):
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ParameterError(f"{table}: not a table that can be read ({reason}); give CSV in UTF-8") from None
+        raise ParameterError(f"{table}: not a readable table ({reason}); give CSV in UTF-8") from None
 
 
 def _check_headings(headings: Sequence[str], table: Path) -> None:
@@ -148,12 +148,12 @@ def _check_headings(headings: Sequence[str], table: Path) -> None:
         allowed = heading in _COLUMNS or (heading.startswith(_PARAMETER) and heading != _PARAMETER)
         if not allowed:
             raise ParameterError(
-                f"{table}: line 1: unknown heading {heading!r}; known are {', '.join(_COLUMNS)} and p.NAME"
+                f"{table}: row 1: unknown heading {heading!r}; known headings are {', '.join(_COLUMNS)} and p.NAME"
             )
         if headings.count(heading) > 1:
-            raise ParameterError(f"{table}: line 1: the heading {heading} stands there twice; leave one out")
+            raise ParameterError(f"{table}: row 1: the heading {heading} appears twice; remove one")
     if "scene" not in headings:
-        raise ParameterError(f"{table}: line 1: no heading 'scene'; the first line names the columns")
+        raise ParameterError(f"{table}: row 1: no heading 'scene'; the first row names the columns")
 
 
 def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> FlightLine:
@@ -161,10 +161,10 @@ def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> Fl
         raise ParameterError(f"{origin}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
     if row.get("glt") and row.get("igm"):
-        raise ParameterError(f"{place}: glt and igm; give one of them")
+        raise ParameterError(f"{origin}: glt and igm; give one of them")
     output = row.get("output")
     if output and Path(output).suffix.lower() not in (".tif", ".tiff"):
-        raise ParameterError(f"{origin}: a map is a GeoTIFF; let the output {output} end in .tif")
+        raise ParameterError(f"{origin}: a map is a GeoTIFF; the output {output} must end in .tif")
     return FlightLine(
         scene,
         folder / output if output else _default_map(scene, folder),
@@ -198,7 +198,7 @@ def _check_distinct(lines: Sequence[FlightLine], origins: Sequence[str]) -> None
         key = line.map.resolve()
         if key in seen:
             raise ParameterError(
-                f"{origin} and {seen[key]} would have the same map, {line.map}; name another as output in a --table"
+                f"{origin} and {seen[key]} would have the same map, {line.map}; name a different output in a --table"
             )
         if key in scenes:
             raise ParameterError(f"{origin}: its map {line.map} would replace the scene of {scenes[key]}")

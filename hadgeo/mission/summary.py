@@ -22,7 +22,7 @@ _ODD_NAMES = "backslashreplace"
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the summary.
+    """A row of the summary.
 
     Attributes:
         scene: The scene's file.
@@ -42,7 +42,7 @@ class Row:
 
 
 def write_csv(rows: Sequence[Row], out: Path) -> None:
-    """Write the table, one row a line.
+    """Write the table, one row per flight line.
 
     Raises:
         OutputError: It cannot be written.

@@ -1,4 +1,4 @@
-"""Three bands of a cube as the colours of a picture, read in little memory however long the line is."""
+"""Three bands of a cube as the colours of a picture, read in little memory however long the scene is."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def _asked(rgb: str, metadata: Metadata, total: int) -> ColourBands:
     if chosen is None:
         low, high = np.nanmin(metadata.wavelength), np.nanmax(metadata.wavelength)
         raise BandError(
-            f"--rgb {rgb}: no good band is near enough to each of them; the cube's run from {low:g} to {high:g} nm"
+            f"--rgb {rgb}: no good band is close enough to each of them; those of the cube run from {low:g} to "
+            f"{high:g} nm"
         )
     kind = "true colour" if (red, green, blue) == TRUE_COLOUR_NM else "false colour"
     return ColourBands(chosen, f"{kind}, {_names(chosen, metadata)}")
@@ -143,7 +144,7 @@ def read_colours(
         picture[first:last] = np.moveaxis(block[:, chosen[first:last] - top][:, :, at], 0, 2)
         progress.advance(last - first)
     if not np.isfinite(picture).all(axis=2).any():
-        raise CubeError(f"{source.path}: no data in the {bands.label}; choose other bands with --rgb")
+        raise CubeError(f"{source.path}: no data in {bands.label}; choose other bands with --rgb")
     return picture
 
 

@@ -1,4 +1,4 @@
-"""Where the parts of a scene go in a picture: long lines are cut into panels side by side. Pure integers."""
+"""Where the parts of a scene go in a picture: long scenes are cut into panels side by side. Pure integers."""
 
 from __future__ import annotations
 

@@ -114,11 +114,12 @@ def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, gr
             moved = grid.from_system(crs, *moved)
         except ValueError as error:
             raise CubeError(
-                f"{path}: cannot be brought into the scene's coordinate reference system ({error}); "
+                f"{path}: cannot be transformed to the scene's coordinate reference system ({error}); "
                 "give polygons of this scene"
             ) from None
         if not np.isfinite(moved).all():
             raise CubeError(
-                f"{path}: reaches beyond the scene's coordinate reference system; give polygons of this scene"
+                f"{path}: extends beyond the validity of the scene's coordinate reference system; give polygons of "
+                "this scene"
             )
     return np.column_stack(grid.to_pixels(*moved))

@@ -47,8 +47,8 @@ class Page:
     Args:
         layout: Where the panels go.
         shape: Rows and columns of the scene.
-        title: The first line.
-        about: The second line.
+        title: The title.
+        about: The subtitle.
 
     Attributes:
         figure: What is drawn so far.
@@ -89,7 +89,7 @@ class Page:
             outlines.draw(axes, _OUTLINE, panel.width / (extent[1] - extent[0]))
         if len(self._layout.panels) > 1:
             side_by_side = self._layout.panels[1].left > 0
-            span, name = (panel.rows, "lines") if side_by_side else (panel.cols, "columns")
+            span, name = (panel.rows, "rows") if side_by_side else (panel.cols, "columns")
             last = min(span.stop * step, self._shape[0 if side_by_side else 1])
             label = f"{name} {span.start * step + 1:,} to {last:,}"
             self._text(left, top - 5, label, fontsize=8, color="0.35")

@@ -63,20 +63,20 @@ def quicklook(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Quicklook:
-    """Draw a scene in the colours of three of its bands, with what stands out.
+    """Draw a scene as a composite of three of its bands, with its anomalies.
 
     The composite takes every n-th pixel of a large scene. Scores are the highest of all pixels that a cell of the
-    picture covers, so that a single hot pixel stays visible. A scene much longer than wide is cut into panels.
+    picture covers, so that a single anomalous pixel stays visible. A scene much longer than wide is cut into panels.
 
     Args:
         scene: A file, a cube (band, y, x) or an open source.
-        scores: Its map of anomaly scores, to lay over. The least anomalous cells, 95 % or 99 %, stay clear.
+        scores: Its score map, drawn on top. The least anomalous cells, 95 % or 99 %, stay transparent.
         out: The picture, ``.png`` or ``.jpg``.
         polygons: Vector file whose outlines are drawn, in any coordinate reference system.
         rgb: Red, green and blue, such as ``860,640,550`` (nm) or ``30,20,10`` (band numbers); true colour by default.
-        stretch: Percentiles of each band, over the pixels drawn, that become dark and bright.
-        size: Width and height that the map may have, in pixels.
-        title: Instead of the scene's name.
+        stretch: Percentiles of each band, over the pixels drawn, that map to black and white.
+        size: Largest width and height of the map, in pixels.
+        title: Title; the name of the scene by default.
         overwrite: Whether an existing picture may be replaced.
         progress: Follows the reading and may cancel it.
 
@@ -132,9 +132,9 @@ def quicklook(
 def _check_numbers(stretch: tuple[float, float], size: int) -> None:
     low, high = stretch
     if not 0 <= low < high <= 100:
-        raise ParameterError(f"stretch {low:g},{high:g}: two percentiles from 0 to 100 are needed, the lower one first")
+        raise ParameterError(f"stretch {low:g},{high:g}: give two percentiles from 0 to 100, the lower one first")
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-        raise ParameterError(f"size {size}: {SMALLEST_SIZE} to {LARGEST_SIZE} pixels are possible")
+        raise ParameterError(f"size {size}: must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
 
 
 def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
@@ -142,7 +142,7 @@ def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
     check_output(target, inputs=inputs, overwrite=overwrite)
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
-        raise OutputError(f"{target}: a picture ends in {', '.join(FORMATS)}; name it so")
+        raise OutputError(f"{target}: the name of a picture must end in {', '.join(FORMATS)}")
     return kind
 
 
@@ -156,7 +156,7 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
     rows, cols = source.shape[1:]
     if scores.shape != (rows, cols):
         raise CubeError(
-            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, and {source.path} has {rows} x {cols}; "
+            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, but {source.path} has {rows} x {cols}; "
             "give the score map of this scene"
         )
     ours, theirs = source.metadata.grid, scores.grid
@@ -164,7 +164,7 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
         elsewhere = ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs
         # Half a pixel: resampled or rounded grids are the same place.
         if elsewhere or ours.apart(theirs) > 0.5:
-            raise CubeError(f"{path}: another grid than that of {source.path}; give the score map of this scene")
+            raise CubeError(f"{path}: not the grid of {source.path}; give the score map of this scene")
     return scores
 
 

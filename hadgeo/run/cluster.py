@@ -63,11 +63,11 @@ _SHARE = 0.5
 
 @contextmanager
 def connect(where: str) -> Iterator[Cluster]:
-    """Use a cluster for as long as the block lasts.
+    """Use a cluster within a ``with`` block.
 
     Args:
-        where: ``tcp://host:8786``, the address of a dask scheduler; ``local:4`` for so many processes on this machine;
-            or ``cuda`` for one process for each of its GPUs. The last two begin and end with the block.
+        where: ``tcp://host:8786``, the address of a dask scheduler; ``local:4`` for that many processes here;
+            or ``cuda`` for one process per GPU. The last two start and stop with the block.
 
     Yields:
         The cluster, for the argument `cluster` of `hadgeo.detect`.
@@ -224,7 +224,7 @@ class Cluster:
                 )
             if answer.version != __version__:
                 raise ClusterError(
-                    f"worker {address} on {answer.host} has hadgeo {answer.version}, and this is {__version__}; "
+                    f"worker {address} on {answer.host} has hadgeo {answer.version}, but this is {__version__}; "
                     "install the same version on both"
                 )
             kinds[answer.kind] = answer.host
@@ -266,20 +266,20 @@ class Cluster:
             except KilledWorker as error:
                 raise ClusterLostError(
                     f"--cluster {self.where}: several workers died over one window, the last of them "
-                    f"{error.last_worker.address}; was it their memory? try a smaller --memory"
+                    f"{error.last_worker.address}; did they run out of memory? try a smaller --memory"
                 ) from None
             except concurrent.futures.CancelledError:
-                raise self._lost("its scheduler is gone") from None
+                raise self._lost("its scheduler no longer answers") from None
             except TimeoutError:
                 if future.done():
                     raise
                 if self._client.status != "running":
-                    raise self._lost("its scheduler is gone") from None
+                    raise self._lost("its scheduler no longer answers") from None
                 if not self._workers():
-                    raise self._lost(f"no worker is left since {LOST_TIMEOUT:.0f} s") from None
+                    raise self._lost(f"no worker has been left for {LOST_TIMEOUT:.0f} s") from None
 
     def _lost(self, reason: str) -> ClusterLostError:
-        return ClusterLostError(f"--cluster {self.where}: {reason}; start it again and go on with --resume")
+        return ClusterLostError(f"--cluster {self.where}: {reason}; restart it and continue with --resume")
 
     def _workers(self) -> dict[str, Any]:
         workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
@@ -336,7 +336,8 @@ class Recipe:
         source, detector = scorer.source, scorer.detector
         if isinstance(source, ArraySource):
             raise CubeError(
-                f"{source.path}: an array in memory, and workers of a cluster open scenes by path; write it to a file"
+                f"{source.path}: an array in memory, but the workers of a cluster open scenes by path; save it to a "
+                "file"
             )
         files = tuple((file.absolute(), file.stat().st_size) for file in source.files if file.exists())
         state = {name: tensor.detach().cpu() for name, tensor in detector.state().items()}
@@ -376,7 +377,7 @@ class RemoteScorer:
                     "put it where all workers see it under this path, such as a shared folder"
                 ) from None
             if seen != size:
-                raise ReadError(f"{file}: the worker on {host} sees {seen} bytes of it, and not {size}; copy it again")
+                raise ReadError(f"{file}: the worker on {host} sees {seen} bytes of it, not {size}; copy it again")
         try:
             return self._scorer(window)
         except ReadError as error:

@@ -112,13 +112,14 @@ def detect(
 
     Args:
         cube: A file, a cube (band, y, x) from `open_cube` or of your own, or a source that is open already.
-        detector: A detector's name, an unfitted detector, or a model of `load_model`, which is applied as it is.
-        out: The map to write; by default ``<scene>_anomaly.tif`` beside the scene.
+        detector: A detector's name, an unfitted detector, or a model from `load_model`, which is not fitted again.
+        out: The map to write; by default ``<scene>_anomaly.tif`` next to the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
-            bands that are good, outside water vapour, and neither constant nor wholly nodata.
+            good bands outside water-vapour absorption that are neither constant nor entirely nodata.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        memory: Bytes that the process may take, the libraries' own included; by default as much as pays.
+        memory: Memory budget of the process in bytes, including libraries; by default the point beyond which more no
+            longer helps.
         window: Side of square windows in pixels, instead of windows chosen from `memory`.
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
@@ -130,8 +131,8 @@ def detect(
         cluster: Workers that score, from `hadgeo.run.cluster.connect`; `memory` is what each of them may take, and
             `device` what each of them uses. The detector is fitted here.
         progress: Follows the run and may cancel it.
-        then: Makes what else belongs to the run, from the finished map. A run over a file that ends in the middle of
-            it goes on there with `resume`.
+        then: Produces further outputs of the run from the finished map. A run over a file that is interrupted
+            meanwhile continues from there with `resume`.
 
     Returns:
         What was done.
@@ -148,7 +149,7 @@ def detect(
         ModelError: A model's bands are not in the scene.
         OutputError: The map cannot be written, another run is writing it, or `resume` finds other settings.
         OutputExistsError: The map exists, or an interrupted run's finished windows do.
-        ReadError: The scene cannot be read, or changed meanwhile.
+        ReadError: The scene cannot be read, or changed during the run.
         ClusterError: The cluster cannot be used, or was lost.
         Cancelled: `progress` asked for it.
 
@@ -245,7 +246,7 @@ def finish(
     seconds: dict[str, float],
     progress: Progress = SILENT,
 ) -> Detection:
-    """Sum a run up.
+    """Summarise a run.
 
     Args:
         plan: What was done.
@@ -253,12 +254,12 @@ def finish(
         job: The map, in its place.
         target: Where that is.
         seconds: Wall time of each stage.
-        progress: Is told how many pixels have no score.
+        progress: Receives the number of pixels without a score.
     """
     windows = plan.expected.plan
     pixels = sum(window.pixels for window in windows)
     if job.valid < pixels:
-        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite and have no score")
+        progress.message(f"{pixels - job.valid:,} pixels are nodata or not finite, and get no score")
     return Detection(
         target,
         fitted,
@@ -290,7 +291,7 @@ def score(
 
     Raises:
         Cancelled: `progress` asked for it.
-        ReadError: The scene cannot be read, or changed meanwhile.
+        ReadError: The scene cannot be read, or changed during the run.
         ClusterError: The cluster cannot be used, or was lost.
     """
     if isinstance(workers, Cluster):
@@ -361,7 +362,7 @@ def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder)
 
 
 def announce(progress: Progress, device: torch.device, bands: str) -> None:
-    """Say what a run is about to use, once nothing can be refused any more."""
+    """Report what a run is about to use, once all checks have passed."""
     progress.message(f"device: {describe_device(device)}")
     progress.message(f"bands: {bands}")
 
@@ -375,7 +376,7 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
     scene = Path(source.path)
     if out is None:
         if not scene.is_file():
-            raise OutputError(f"{source.path or 'a cube in memory'} has no folder of its own; name the output (-o)")
+            raise OutputError(f"{source.path or 'a cube in memory'} has no folder to write to; name the output with -o")
         return scene.with_name(f"{scene.stem}_anomaly.tif")
     if not os.fspath(out):
         raise OutputError("the output's name is empty; give the name of a file with -o")

@@ -93,7 +93,7 @@ def memory_budget(
     if asked is not None and asked < least:
         raise ParameterError(
             f"--memory {asked / 1e6:.0f}MB: {detector.name} takes {least / 1e6:.0f} MB on {source.path}, "
-            "libraries included; give at least as much, or use fewer --bands or -d rx"
+            "including libraries; give at least that much, or use fewer --bands or -d rx"
         )
     # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
     pays = max(min(granted // 2, with_fit), min(granted // 4, _whole_blocks(source, detector, selection)))
@@ -103,7 +103,7 @@ def memory_budget(
 def _check_granted(source: Source, detector: Detector[Any], least: int, granted: int) -> None:
     if least > granted:
         raise DeviceError(
-            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, and a process is granted "
+            f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, but a process may use "
             f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine"
         )
 
@@ -186,7 +186,7 @@ def _seconds(
 
 def describe(expected: Estimate) -> str:
     """An estimate in words, for the log."""
-    text = f"expected: at most {expected.memory / 1e9:.1f} GB of memory, {expected.disk / 1e6:,.1f} MB of disk"
+    text = f"expected: at most {expected.memory / 1e9:.1f} GB of memory, {expected.disk / 1e6:,.1f} MB of disk space"
     if expected.seconds is None:
         return text
     seconds = expected.seconds

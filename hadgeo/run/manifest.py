@@ -122,7 +122,7 @@ def check_manifest(path: Path, option: str = "-o") -> None:
         read_manifest(path)
     except CubeError:
         raise OutputExistsError(
-            f"{path} exists and is no manifest of hadgeo's, which would be written there; move it, or use {option}"
+            f"{path} exists and is not a hadgeo manifest, which would be written there; move it, or use {option}"
         ) from None
 
 
@@ -181,7 +181,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """
     file = Path(path)
     if not file.is_file():
-        raise CubeNotFoundError(f"{file}: no such manifest; `hadgeo detect` writes one beside each map")
+        raise CubeNotFoundError(f"{file}: no such manifest; `hadgeo detect` writes one next to each map")
     try:
         raw = json.loads(file.read_text("utf-8"))
         newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
@@ -189,7 +189,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             raise CubeError(f"{file}: written by a newer hadgeo than {__version__}; update hadgeo")
         return Manifest.model_validate(raw)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValidationError):
-        raise CubeError(f"{file}: not a manifest of hadgeo's; give the .json beside a map") from None
+        raise CubeError(f"{file}: not a hadgeo manifest; give the .json next to a map") from None
 
 
 def _unchanged(record: FileRecord) -> bool:

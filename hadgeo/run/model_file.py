@@ -33,7 +33,7 @@ _KEY = "hadgeo"
 
 
 class Spectrum(BaseModel):
-    """The bands that a detector was fitted on.
+    """The bands that a detector was fitted to.
 
     Attributes:
         indices: Their 0-based indices in the sensor's cube.
@@ -70,7 +70,7 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted detector, and what it was fitted on.
+    """A fitted detector, and what it was fitted to.
 
     Attributes:
         detector: The fitted detector.
@@ -132,8 +132,8 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
     """Read a fitted detector.
 
     Args:
-        path: A file that `hadgeo train` wrote.
-        device: Where the detector shall score; the CPU by default.
+        path: A file written by `hadgeo train`.
+        device: Device on which the detector will score; the CPU by default.
 
     Returns:
         The model, for `hadgeo.detect` and `hadgeo.gather_evidence`.
@@ -154,11 +154,9 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{file}: not a hadgeo model, or damaged ({reason}); train it again or copy it again"
-        ) from None
+        raise ModelError(f"{file}: not a hadgeo model, or damaged ({reason}); train it or copy it again") from None
     if text is None:
-        raise ModelError(f"{file}: a safetensors file, but no hadgeo model; make one with `hadgeo train`")
+        raise ModelError(f"{file}: a safetensors file, but not a hadgeo model; make one with `hadgeo train`")
     header = _parse(text, file)
     if header.hash != _digest(header, tensors):
         raise ModelError(f"{file}: damaged, its contents do not match their hash; copy it again")
@@ -189,7 +187,7 @@ def _parse(text: str, file: Path) -> _Header:
         version = raw.get("format_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise ModelError(
-                f"{file}: written by hadgeo {raw.get('hadgeo_version')} in format {version}, and this is hadgeo "
+                f"{file}: written by hadgeo {raw.get('hadgeo_version')} in format {version}, but this is hadgeo "
                 f"{__version__}, which reads up to format {FORMAT_VERSION}; update hadgeo"
             )
         return _Header.model_validate(raw)

@@ -108,21 +108,21 @@ class ScoreJob:
                 self._journal.end(self.valid)
         self._writer.place()
         if self._folder.keep:
-            self._folder.note = f"{self._writer.out} is finished; go on with --resume"
+            self._folder.note = f"{self._writer.out} is finished; complete the run with --resume"
 
     def _note(self) -> None:
         # An array in memory cannot be told from another one tomorrow.
         if self._finished and not isinstance(self._source, ArraySource):
             self._folder.keep = True
             self._folder.note = (
-                f"{self._finished} of {len(self._plan)} windows are kept in {self._folder.path}; go on with --resume"
+                f"{self._finished} of {len(self._plan)} windows are kept in {self._folder.path}; continue with --resume"
             )
 
     def _check_unchanged(self) -> None:
         if stamp_of(self._source) != self._stamp:
             self._folder.keep = False
             raise ReadError(
-                f"{self._source.path}: changed while it was read, so its scores would be of neither state; "
+                f"{self._source.path}: changed while it was being read, so its scores would match neither version; "
                 "start again when it is complete"
             )
 
@@ -164,7 +164,7 @@ def look_back(folder: PartFolder, *, resume: bool, overwrite: bool) -> Journal |
         folder.keep = True
         raise OutputExistsError(
             f"{folder.path} holds {len(earlier)} finished windows of an interrupted run; "
-            "go on with --resume, or start afresh with --overwrite"
+            "continue with --resume, or start over with --overwrite"
         )
     folder.clear()
     return None
@@ -186,8 +186,8 @@ def check_same_run(earlier: Journal, settings: Mapping[str, Any], folder: PartFo
     different = differences(earlier_settings, settings)
     if different:
         raise OutputError(
-            f"{folder.path} is of a run with other settings ({different}); "
-            "resume with those, or start afresh with --overwrite alone"
+            f"{folder.path} belongs to a run with other settings ({different}); "
+            "resume with those, or start over with --overwrite alone"
         )
 
 

@@ -150,7 +150,7 @@ def score_window(detector: Detector[Any], block: Tensor, window: Window, device:
         if window.height == 1:
             raise DeviceError(
                 f"{device} has too little free memory for one row of {block.shape[2]} pixels; "
-                "free some, use a smaller --window, or --device cpu"
+                "free some memory, use a smaller --window, or --device cpu"
             ) from error
     free_memory(device)
     return torch.cat(

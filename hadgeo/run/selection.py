@@ -86,13 +86,13 @@ def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
     empty = int(seen.empty[list(indices)].sum())
     if empty:
         raise ModelError(
-            f"{source.path}: {empty} of the {len(indices)} bands of the model hold no data here; "
-            "train on a scene of this sensor, or with --bands that both have"
+            f"{source.path}: {empty} of the {len(indices)} bands of the model contain no data here; "
+            "train on a scene from this sensor, or with --bands that both have"
         )
     if level > 0 and not 1 / OTHER_SCALE < seen.level / level < OTHER_SCALE:
         warnings.warn(
-            f"{source.path}: its values reach {seen.level:.3g}, and those that the model was fitted on "
-            f"{level:.3g}: is a scale factor missing in one of the headers?",
+            f"{source.path}: its values reach {seen.level:.3g}, but those that the model was fitted to reach "
+            f"{level:.3g}: is a scale factor missing from one of the headers?",
             CubeWarning,
             stacklevel=3,
         )
@@ -123,8 +123,8 @@ def match_bands(
     if spectrum.wavelength is None or wavelength is None:
         if total != spectrum.total:
             raise ModelError(
-                f"{name}: {total} bands, and the model was fitted on a cube of {spectrum.total}; without wavelengths "
-                "on both sides they cannot be matched: train on a scene of this sensor"
+                f"{name}: {total} bands, but the model was fitted to a cube of {spectrum.total}; without wavelengths "
+                "on both sides they cannot be matched: train on a scene from this sensor"
             )
         return np.asarray(spectrum.indices, dtype=np.intp)
     wanted = np.asarray(spectrum.wavelength)
@@ -132,7 +132,7 @@ def match_bands(
     if unknown:
         raise ModelError(
             f"{name}: {unknown} of the model's {len(wanted)} bands have no known wavelength and cannot be matched; "
-            "train again without them"
+            "train it again without them"
         )
     away = np.abs(wavelength[None, :] - wanted[:, None])
     # A band of unknown wavelength is nobody's nearest.
@@ -142,14 +142,14 @@ def match_bands(
     if not far.any() and len(np.unique(nearest)) < len(nearest):
         raise ModelError(
             f"{name}: several of the model's {len(wanted)} bands fall on the same band of the scene; interpolate with "
-            "--resample-bands, or train on a scene of this sensor"
+            "--resample-bands, or train on a scene from this sensor"
         )
     if far.any():
         worst = int(distance.argmax())
         raise ModelError(
             f"{name}: {int(far.sum())} of the model's {len(wanted)} bands are not in the scene, such as "
             f"{wanted[worst]:.1f} nm, whose nearest is {wavelength[nearest[worst]]:.1f} nm; interpolate with "
-            "--resample-bands, or train on a scene of this sensor"
+            "--resample-bands, or train on a scene from this sensor"
         )
     return nearest
 

@@ -1,4 +1,4 @@
-"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other lines of a mission."""
+"""Fit a detector once, on one or several scenes of a sensor, and keep it for the other flight lines of a mission."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def train(
         bands: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         overwrite: Whether an existing file may be replaced.
-        executor: Threads that read; some of our own by default.
+        executor: Threads that read; some new ones by default.
         progress: Follows the fit and may cancel it.
 
     Returns:
@@ -67,7 +67,7 @@ def train(
     """
     scenes = _each(scenes)
     if not scenes:
-        raise OutputError(f"{out}: no scene to train on; name at least one")
+        raise OutputError(f"{out}: no scene to train on; give at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
     torch_device = resolve_device(device)
     target = Path(out)

@@ -114,7 +114,7 @@ def simulate(
     """
     path = Path(path)
     if strip_rows is not None and strip_rows < 1:
-        raise ParameterError(f"strip_rows={strip_rows!r}: allowed is 1 or more")
+        raise ParameterError(f"strip_rows={strip_rows!r}: must be at least 1")
     spec = SceneSpec(
         rows=rows,
         cols=cols,
@@ -147,7 +147,7 @@ def _outputs(path: Path, spec: SceneSpec) -> tuple[Path, ...]:
     """The scene, its truth, and its header if that is a file."""
     if not path.name or (spec.format == "envi" and path.suffix.lower() == ".hdr"):
         raise OutputError(
-            f"{path}: not a name for the scene's pixels; give such as line.img, the header goes beside it"
+            f"{path}: not a name for the data file; give a name such as line.img, the header is written next to it"
         )
     outputs = (path, path.with_name(f"{path.stem}_truth.tif"))
     return (*outputs, path.with_suffix(".hdr")) if spec.format == "envi" else outputs
@@ -172,7 +172,7 @@ def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, p
         stack.callback(truth.release)
         for start in range(0, spec.rows, height):
             if progress.cancelled():
-                raise Cancelled(f"{outputs[0]}: stopped; nothing was left behind")
+                raise Cancelled(f"{outputs[0]}: stopped; no files were left behind")
             strip = scene.strip(start, min(start + height, spec.rows))
             pixels.write(start, strip.pixels)
             truth.write(start, strip.truth[:, :, None])

@@ -70,16 +70,16 @@ class SceneSpec:
             value = getattr(self, name)
             # A NaN fails both comparisons, and with them this one.
             if not low <= value <= high:
-                raise ParameterError(f"{name}={value!r}: allowed is {low:g} to {high:g}")
+                raise ParameterError(f"{name}={value!r}: must be {low:g} to {high:g}")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ParameterError(f"{name}={getattr(self, name)!r}: allowed is {', '.join(allowed)}")
+                raise ParameterError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
         if self.format == "gtiff" and self.interleave == "bil":
             raise ParameterError("interleave='bil': a GeoTIFF is either bip or bsq")
         if self.format == "envi" and self.compress != "none":
-            raise ParameterError(f"compress={self.compress!r}: an ENVI scene is raw, allowed is none")
+            raise ParameterError(f"compress={self.compress!r}: an ENVI scene is uncompressed, so it must be none")
         if not self.projection.is_projected:
-            raise ParameterError(f"crs={self.crs!r}: allowed is a projected coordinate system, such as EPSG:32633")
+            raise ParameterError(f"crs={self.crs!r}: must be a projected coordinate system, such as EPSG:32633")
 
     @cached_property
     def projection(self) -> CRS:
@@ -87,7 +87,7 @@ class SceneSpec:
         try:
             return CRS.from_user_input(self.crs)
         except CRSError as error:
-            raise ParameterError(f"crs={self.crs!r}: not a coordinate system; allowed is such as EPSG:32633") from error
+            raise ParameterError(f"crs={self.crs!r}: not a coordinate system; give one such as EPSG:32633") from error
 
     @cached_property
     def grid(self) -> Grid:

@@ -105,7 +105,7 @@ def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple
         if len(targets) == count:
             return tuple(sorted(targets, key=lambda t: (t.row, t.col)))
         if side <= smallest:
-            raise ParameterError(f"targets={count}: allowed is 0 to {len(targets)} in a scene of this size")
+            raise ParameterError(f"targets={count}: must be 0 to {len(targets)} in a scene of this size")
         side = max(smallest, 0.8 * side)
 
 

@@ -43,8 +43,8 @@ def find_python(asked: str = "") -> str:
         if version >= OLDEST:
             return candidate
         if asked:
-            found = f"is Python {'.'.join(map(str, version))}" if version else "is no Python that can be run"
-            raise BackendError(f"{asked} {found}: choose one of version {wanted} or newer")
+            found = f"is Python {'.'.join(map(str, version))}" if version else "is not an executable Python"
+            raise BackendError(f"{asked} {found}: choose version {wanted} or newer")
     raise BackendError(
         f"no Python {wanted} or newer was found: install one from your system's packages or from python.org, "
         "and choose it under 'Python to start from'"

@@ -74,7 +74,7 @@ def choice(name: str, title: str, options: list, default=None, optional: bool = 
 def detector_choice() -> QgsProcessingParameterEnum:
     """Which detector."""
     lines = "; ".join(f"{name}: {facts['title']}" for name, facts in DETECTORS.items())
-    text = f"How anomalies are found. {lines}. Only the chosen detector's parameters count."
+    text = f"How anomalies are found. {lines}. Only the parameters of the chosen detector apply."
     return with_help(choice(DETECTOR, "Detector", list(DETECTORS), default_detector()), text)
 
 

@@ -91,4 +91,4 @@ def problem() -> str:
             "that has hadgeo in Settings, Options, Processing, Providers, hadgeo"
         )
     origin = f"the environment variable {VARIABLE}" if os.environ.get(VARIABLE, "").strip() else "the settings"
-    return f"{path}, from {origin}, is no program that can be run: choose a Python interpreter that has hadgeo"
+    return f"{path}, from {origin}, is not an executable program: choose a Python interpreter that has hadgeo"

@@ -158,14 +158,14 @@ class Bad:
 
 BAD_SCENES = [
     Bad("missing.tif", ("missing.tif", "no such file", "check the path")),
-    Bad("dangling.tif", ("dangling.tif", "restore its target")),
+    Bad("dangling.tif", ("dangling.tif", "restore the file it points to")),
     Bad("folder", ("folder", "give a file")),
     Bad("notes.txt", ("notes.txt", "not a raster", "is it a cube")),
-    Bad("nothing.tif", ("nothing.tif", "copied whole")),
-    Bad("lone.hdr", ("lone.hdr", "data file is missing", "beside it")),
+    Bad("nothing.tif", ("nothing.tif", "copied completely")),
+    Bad("lone.hdr", ("lone.hdr", "data file is missing", "next to it")),
     Bad("headless.img", ("headless.img", "header is missing", "put headless.img.hdr")),
     Bad("short.img", ("short.img", "cut short", "copy it again")),
-    Bad("headonly.tif", ("headonly.tif", "copied whole")),
+    Bad("headonly.tif", ("headonly.tif", "copied completely")),
     # Its directory is whole: what is missing shows when it is read.
     Bad("cut.tif", ("cut.tif", "cut short", "copy it again")),
     Bad("cut_cog.tif", ("cut_cog.tif", "cut short", "copy it again")),
@@ -181,8 +181,8 @@ BAD_SCENES = [
     Bad("good.tif --bands 2000-2400", ("good.tif", "selects no band", "400 to 470 nm")),
     Bad("good.tif --bands 0-3", ("good.tif", "selects no band", "400 to 470 nm")),
     Bad("good.tif --bands 3", ("good.tif", "7 not in --bands", "at least 2")),
-    Bad("good.tif --bands 5-", ("good.tif", "'5-' is no band or range", "write 1-60,65")),
-    Bad("good.tif --bands red,blue", ("good.tif", "'red' is no band or range", "write 1-60,65")),
+    Bad("good.tif --bands 5-", ("good.tif", "'5-' is not a band or a range", "write 1-60,65")),
+    Bad("good.tif --bands red,blue", ("good.tif", "'red' is not a band or a range", "write 1-60,65")),
     Bad("good.tif --bands 460-400", ("good.tif", "runs backwards", "write 400-460")),
     Bad("two_bands.tif --bands 10-20", ("two_bands.tif", "no wavelengths", "band numbers from 1 to 2")),
     Bad("good.tif --device gpu", ("--device gpu", "write auto, cpu")),
@@ -191,7 +191,7 @@ BAD_SCENES = [
 
 BAD_PARAMETERS = [
     Bad("-d xr", ("'xr'", "did you mean 'rx'?")),
-    Bad("-d nothinglikeit", ("'nothinglikeit'", "known are bs3lnet, rx")),
+    Bad("-d nothinglikeit", ("'nothinglikeit'", "available: bs3lnet, rx")),
     Bad("-p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
     Bad("-p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
     Bad("-p steps=0", ("steps must be a whole number, at least 1", "not '0'")),
@@ -217,7 +217,7 @@ BAD_OUTPUTS = [
     Bad("pair.img -o pair.hdr --overwrite", ("pair.hdr is the scene itself", "another name")),
     Bad("old.tif.part -o old.tif", ("old.tif.part is the scene itself", "another name")),
     Bad("GTIFF_DIR:1:good.tif -o good.tif --overwrite", ("good.tif is the scene itself", "another name")),
-    Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "make it first")),
+    Bad("good.tif -o nowhere/map.tif", ("nowhere/map.tif", "does not exist", "create it first")),
     Bad("good.tif -o existing.tif/map.tif", ("existing.tif/map.tif", "is a file", "-o to write elsewhere")),
     Bad("good.tif -o folder", ("folder is a folder", "folder/scores.tif")),
     # As root, a rename would put the map in place of /dev/null itself.
@@ -229,12 +229,12 @@ BAD_USAGE = [
     Bad("detect", ("no SCENE", "--from")),
     Bad("detect good.tif --nonsense", ("No such option '--nonsense'", "hadgeo detect --help")),
     Bad("detect good.tif -p steps", ("'steps' is not of the form KEY=VALUE", "steps=300")),
-    Bad("detect good.tif --memory lots", ("--memory", "'lots' is no size", "2GB or 512MiB")),
-    Bad("detect good.tif --memory=", ("--memory", "'' is no size", "2GB or 512MiB")),
-    Bad("detect good.tif --memory=GB", ("--memory", "'GB' is no size", "2GB or 512MiB")),
-    Bad("detect good.tif --memory 1e400GB", ("--memory", "'1e400GB' is no size", "2GB or 512MiB")),
-    Bad("detect good.tif --memory=-5GB", ("--memory", "too little", "1MiB")),
-    Bad("detect good.tif --memory 1kB", ("--memory", "too little", "1MiB")),
+    Bad("detect good.tif --memory lots", ("--memory", "'lots' is not a size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=", ("--memory", "'' is not a size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=GB", ("--memory", "'GB' is not a size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory 1e400GB", ("--memory", "'1e400GB' is not a size", "2GB or 512MiB")),
+    Bad("detect good.tif --memory=-5GB", ("--memory", "too small", "1MiB")),
+    Bad("detect good.tif --memory 1kB", ("--memory", "too small", "1MiB")),
     Bad("detect good.tif --window 0", ("--window", "0 is not in the range")),
     Bad("detect good.tif --seed -1", ("--seed", "-1 is not in the range")),
     Bad("detect good.tif --progress dots", ("--progress", "'dots' is not one of", "'bar'")),
@@ -284,11 +284,11 @@ def test_a_mistake_in_the_command_line_is_one_line(bad: Bad, here: Path) -> None
         (["detect", "good.tif\nother.tif"], [r"good.tif\nother.tif: no such file"]),
         (["detect", "two  blanks.tif"], ["two  blanks.tif: no such file"]),
         (["detect", "bell\a\x1b[31m.tif"], [r"bell\x07\x1b[31m.tif: no such file"]),
-        (["detect", "good.tif", "--bands", ""], ["good.tif", "'' is no band or range", "write 1-60,65"]),
+        (["detect", "good.tif", "--bands", ""], ["good.tif", "'' is not a band or a range", "write 1-60,65"]),
         (["detect", "good.tif", "-o", ""], ["output's name is empty", "-o"]),
         (["detect", "odd\udcff.tif"], [r"odd\udcff.tif: the name is not UTF-8", "rename"]),
-        (["detect", "good.tif", "-o", "odd\udcff.tif"], [r"odd\udcff.tif is no name of a file", "-o"]),
-        (["detect", "good.tif", "-o", "a\0b"], [r"a\x00b is no name of a file", "-o"]),
+        (["detect", "good.tif", "-o", "odd\udcff.tif"], [r"odd\udcff.tif is not a valid file name", "-o"]),
+        (["detect", "good.tif", "-o", "a\0b"], [r"a\x00b is not a valid file name", "-o"]),
     ],
 )
 def test_odd_names_are_shown_in_one_line(args: list[str], words: list[str], here: Path) -> None:
@@ -320,7 +320,7 @@ def test_cuda_is_refused_where_there_is_none(here: Path) -> None:
 def test_pixels_that_are_not_finite_are_left_out_and_said(here: Path) -> None:
     result = run("detect", "not_finite.tif", "-d", "rx", "--progress", "none", "-o", "map.tif")
     assert result.exit_code == 0, result.output
-    assert "3 pixels are nodata or not finite and have no score" in result.stderr
+    assert "3 pixels are nodata or not finite, and get no score" in result.stderr
     with rasterio.open("map.tif") as dataset:
         scores = dataset.read(1)
     missing = np.zeros(scores.shape, dtype=bool)
@@ -393,7 +393,7 @@ def test_a_run_interrupted_before_its_first_window_leaves_nothing(
     process = start("large.tif", "-o", "existing.tif", "--overwrite", *options)
     wait_for(process, stage)
     stderr = interrupt(process, number)
-    assert stderr.splitlines() == ["hadgeo: stopped; nothing unfinished was left behind"]
+    assert stderr.splitlines() == ["hadgeo: stopped; no unfinished files were left behind"]
     assert listing(here) == before
 
 
@@ -404,7 +404,7 @@ def test_a_run_interrupted_later_says_what_it_keeps(number: signal.Signals, time
     process = start("large.tif", "-o", "existing.tif", "--overwrite", "-d", "rx", "--window", "2")
     wait_for(process, "score", 1)
     stderr = interrupt(process, number, times)
-    said = r"hadgeo: stopped; (\d+) of 15000 windows are kept in existing\.tif\.part; go on with --resume\n"
+    said = r"hadgeo: stopped; (\d+) of 15000 windows are kept in existing\.tif\.part; continue with --resume\n"
     assert re.fullmatch(said, stderr), stderr
     after = listing(here)
     unfinished = {name for name in after if "existing.tif.part" in name}
@@ -506,7 +506,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(small_d
     before = listing(small_disk)
     result = run("detect", "large.tif", "-q", "-o", str(small_disk / "map.tif"), "--overwrite")
     assert result.exit_code == 2
-    assert_one_line(result.stderr, "map.tif", "MB of disk", "make room")
+    assert_one_line(result.stderr, "map.tif", "MB of disk", "free some space")
     assert listing(small_disk) == before
 
 
@@ -528,7 +528,7 @@ def test_a_disk_that_fills_under_a_run_loses_neither_what_was_there_nor_what_is_
     assert process.returncode == 2
     # libtiff prints complaints of its own, which nobody can turn off.
     told = [line for line in stderr.splitlines() if not line.startswith("_tiff")]
-    assert_one_line("\n".join(told), str(target), "the disk is full", "make room", "windows are kept")
+    assert_one_line("\n".join(told), str(target), "the disk is full", "free some space", "windows are kept")
     (small_disk / "eater").unlink()
     assert (target.read_bytes() == b"the map of yesterday") if existing else not target.exists()
     options = ("-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
@@ -546,7 +546,7 @@ def test_a_disk_that_fills_between_windows_leaves_a_run_that_can_go_on(small_dis
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     told = [line for line in stderr.splitlines() if not line.startswith("_tiff")]
-    assert_one_line("\n".join(told), "map.tif cannot be written: the disk is full", "kept in", "go on with --resume")
+    assert_one_line("\n".join(told), "map.tif cannot be written: the disk is full", "kept in", "continue with --resume")
     (small_disk / "eater").unlink()
     result = run("detect", "large.tif", *options, "--resume", "--progress", "json")
     assert result.exit_code == 0, result.output
@@ -608,7 +608,7 @@ def test_a_disk_that_fails_is_named_with_the_bytes(
     failing_disk()
     bad = Bad(
         "",
-        ("line.img: rows", ", bytes ", "cannot be read any more (Input/output error)", "does its disk fail?"),
+        ("line.img: rows", ", bytes ", "can no longer be read (Input/output error)", "is its disk failing?"),
         code=1,
     )
     check(bad, here, "detect", "-q", str(line), "-d", "rx", "-o", "map.tif")

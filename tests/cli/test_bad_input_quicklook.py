@@ -35,7 +35,7 @@ BAD = [
     Bad("empty.tif -o x.png", ("empty.tif", "no data", "--rgb")),
     Bad("good.tif missing.tif -o x.png", ("missing.tif", "no such score map", "hadgeo detect")),
     Bad("good.tif notes.txt -o x.png", ("notes.txt", "not a raster")),
-    Bad("good.tif good.tif -o x.png", ("good.tif", "8 bands, and a score map has one")),
+    Bad("good.tif good.tif -o x.png", ("good.tif", "8 bands, but a score map has one")),
     Bad("good.tif other.tif -o x.png", ("other.tif", "29 x 20 pixels", "good.tif has 30 x 20", "of this scene")),
     Bad("good.tif --polygons missing.gpkg -o x.png", ("missing.gpkg", "no such file")),
     Bad("good.tif --polygons notes.txt -o x.png", ("notes.txt", "not a vector file")),
@@ -52,8 +52,8 @@ BAD = [
     Bad("link.tif -o good.tif --overwrite", ("good.tif is one of the inputs", "another name")),
     Bad("good.tif map.png -o map.png --overwrite", ("map.png is one of the inputs",)),
     Bad("good.tif -o map.png", ("map.png exists", "--overwrite")),
-    Bad("good.tif -o x.tif", ("x.tif", "ends in .png, .jpg")),
-    Bad("good.tif -o x", ("ends in .png, .jpg",)),
+    Bad("good.tif -o x.tif", ("x.tif", "must end in .png, .jpg")),
+    Bad("good.tif -o x", ("must end in .png, .jpg",)),
     Bad("good.tif -o folder", ("folder is a folder",)),
     Bad("good.tif -o nowhere/x.png", ("nowhere/x.png", "does not exist")),
     Bad("good.tif -o existing.tif/x.png", ("existing.tif/x.png", "is a file")),
@@ -91,7 +91,7 @@ def test_a_disk_that_cannot_be_written_or_is_full(small_disk: Path, here: Path) 
         leave(small_disk, free)
         result = run("quicklook", "-q", "noise.tif", "-o", str(out), "--overwrite")
         assert result.exit_code == 2
-        assert_one_line(result.stderr, "x.png", words, "make room")
+        assert_one_line(result.stderr, "x.png", words, "free some space")
         (small_disk / "eater").unlink()
         assert listing(small_disk) == {str(out): b"the picture of yesterday"}
     out.unlink()

@@ -115,7 +115,7 @@ def test_info_shows_what_it_knows_where_detect_would_refuse(scene: Path) -> None
 def test_scenes_whose_maps_would_share_a_name_are_refused(scene: Path) -> None:
     result = CliRunner().invoke(cli, ["detect", str(scene), str(scene.with_suffix(".img"))])
     assert result.exit_code == 2
-    assert "would have one name" in result.stderr
+    assert "would have the same name" in result.stderr
 
 
 def test_info_without_a_trial_computes_nothing(scene: Path) -> None:

@@ -100,7 +100,7 @@ def test_polygons_have_an_area_and_no_longitude(detected: Detected) -> None:
     table = attributes(detected.polygons)
     assert (table["peak_row"][0], table["peak_col"][0]) == pytest.approx(HOT, abs=0.5)
     assert not np.isfinite([table["lon"].astype(float), table["lat"].astype(float)]).any()
-    assert "does not lie on Earth: longitudes and latitudes are empty" in detected.said
+    assert "is not on Earth: longitudes and latitudes are empty" in detected.said
     assert ("in squared units of the coordinates" in detected.said) is not detected.projected
     assert ("area" in table) is not detected.projected
     if not detected.projected:
@@ -175,7 +175,7 @@ def test_polygons_of_earth_are_not_drawn_elsewhere(detected: Detected, tmp_path:
     ):
         told = run(*words, status=2).stderr.splitlines()[-1]
         assert len(told) < 400
-        assert "no way is known from WGS 84 to" in told
+        assert "no transformation is known from WGS 84 to" in told
 
 
 @pytest.mark.parametrize("kind", ["raster", "polygons", "shifted raster"])

@@ -80,7 +80,7 @@ def test_a_raster_and_polygons_of_the_same_land_give_the_same_bytes(folder: Path
 def test_a_run_is_repeated_with_its_mask(folder: Path, tmp_path: Path) -> None:
     run("detect", folder / "scene.tif", "-d", "rx", "--mask", folder / "left.tif", "-o", tmp_path / "map.tif")
     result = run("detect", "--from", tmp_path / "map.json", "-o", tmp_path / "again.tif")
-    assert "every output has the same bytes" in result.stderr
+    assert "every output is identical, byte for byte" in result.stderr
     np.testing.assert_array_equal(scored(tmp_path / "again.tif"), left())
 
 

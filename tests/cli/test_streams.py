@@ -79,4 +79,6 @@ def test_what_was_asked_for_and_cannot_be_printed_is_one_error(words: str, line:
     done = run(words.format(line=line), ">/dev/full")
     assert done.returncode == 1
     lines = [text for text in done.stderr.splitlines() if not text.startswith("hadgeo: warning: ")]
-    assert lines == ["hadgeo: error: standard output cannot be written (No space left on device); send it elsewhere"]
+    assert lines == [
+        "hadgeo: error: standard output cannot be written (No space left on device); redirect it elsewhere"
+    ]

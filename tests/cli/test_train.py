@@ -74,8 +74,8 @@ def test_model_info_for_people(model: Path) -> None:
         (["--model", "{model}", "--seed", "1"], "fixed in a model"),
         (["--model", "none.hadgeo"], "no such model file"),
         (["--model", "{line}"], "not a hadgeo model"),
-        (["--resample-bands"], "needs the wavelengths of a --model"),
-        (["{line}", "-o", "x.tif"], "names one map, and there are 2 scenes"),
+        (["--resample-bands"], "needs a --model with wavelengths"),
+        (["{line}", "-o", "x.tif"], "names one map, but there are 2 scenes"),
     ],
 )
 def test_contradictions_are_one_clear_line(lines: list[Path], model: Path, words: list[str], message: str) -> None:

@@ -62,7 +62,7 @@ def test_mistakes_are_refused_before_any_map_is_made(scene: Path, truth: Path, t
         ("-d rx is given twice", ParameterError, (truth, [RX, RX])),
         ("no detector to compare", ParameterError, (truth, [])),
         ("shrinkage must be a number", ParameterError, (truth, [RX, Contender("rx", {"shrinkage": "7"})])),
-        ("no target lies in", TruthError, (background, [RX])),
+        ("no target lies within", TruthError, (background, [RX])),
         ("5.tif exists", OutputError, (truth, [RX, SHRUNK])),
     ):
         with pytest.raises(kind, match=words):

@@ -174,14 +174,14 @@ def test_polygons_without_a_crs_are_refused(tmp_path: Path) -> None:
 def test_several_layers_are_refused(tmp_path: Path) -> None:
     for layer in ("cars", "roofs"):
         polygons(tmp_path / "many.gpkg", [outline(5, 7, 4, 5)], layer=layer)
-    with pytest.raises(TruthError, match=r"many\.gpkg: 2 layers \(cars, roofs\); save the truth in a file of its own"):
+    with pytest.raises(TruthError, match=r"many\.gpkg: 2 layers \(cars, roofs\); save the truth to a separate file"):
         open_truth(tmp_path / "many.gpkg", MAP)
 
 
 def test_an_empty_layer_is_refused(tmp_path: Path) -> None:
     empty = {"type": "FeatureCollection", "features": []}
     (tmp_path / "empty.geojson").write_text(json.dumps(empty))
-    with pytest.raises(TruthError, match="holds no geometry"):
+    with pytest.raises(TruthError, match="contains no geometry"):
         open_truth(tmp_path / "empty.geojson", MAP)
 
 
@@ -211,7 +211,7 @@ def test_another_shape_without_georeference_is_refused(name: str, tmp_path: Path
         scipy.io.savemat(tmp_path / name, {"map": targets()[1:]})
     else:
         write(tmp_path / name, targets()[1:])
-    with pytest.raises(TruthError, match=r"other\.\w+: 39 x 50 pixels, and map\.tif has 40 x 50; .* not georeferenced"):
+    with pytest.raises(TruthError, match=r"other\.\w+: 39 x 50 pixels, but map\.tif has 40 x 50; .* not georeferenced"):
         open_truth(tmp_path / name, MAP)
 
 
@@ -226,9 +226,9 @@ def test_what_is_no_truth_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.gpkg").write_text("nothing")
     write(tmp_path / "cube.tif", np.zeros((5, *SHAPE), np.uint8))
     for name, words in (
-        ("notes.txt", "not a raster that GDAL reads"),
-        ("notes.gpkg", "not a vector file that GDAL reads"),
-        ("cube.tif", "5 bands, and a truth has one"),
+        ("notes.txt", "not a raster that GDAL can read"),
+        ("notes.gpkg", "not a vector file that GDAL can read"),
+        ("cube.tif", "5 bands, but a truth has one"),
     ):
         with pytest.raises(TruthError, match=f"{name}: {words}"):
             open_truth(tmp_path / name, MAP)

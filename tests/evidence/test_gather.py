@@ -179,7 +179,7 @@ def test_netcdf_round_trips_an_empty_table_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("row", "col"), [(60, 0), (0, 50), (-1, 3)])
 def test_an_anomaly_of_another_scene_is_refused(row: int, col: int) -> None:
     outside = Anomaly(4, np.array([5, row]), np.array([5, col]))
-    with pytest.raises(CubeError, match="60 x 50 pixels, and anomaly 4 has some outside"):
+    with pytest.raises(CubeError, match="60 x 50 pixels, but anomaly 4 extends outside"):
         gather_evidence(as_cube(scene_with_target()), None, [TARGET, outside], bands=range(BANDS))
 
 

@@ -96,7 +96,7 @@ def test_what_gdal_cannot_open_either_is_refused_and_never_read_as_raw(tmp_path:
 def test_a_header_beside_a_foreign_file_alone_says_what_that_is(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "cube.img", CUBE, header="cube.hdr")
     write_as(tmp_path / "other.img", "HFA", CUBE).replace(path)
-    with pytest.raises(CubeNotFoundError, match=r"cube\.hdr: cube\.img beside it is ERDAS Imagine and not its data"):
+    with pytest.raises(CubeNotFoundError, match=r"cube\.hdr: cube\.img next to it is ERDAS Imagine, not its data"):
         open_source(tmp_path / "cube.hdr")
 
 
@@ -148,7 +148,7 @@ def test_of_several_files_the_one_of_the_promised_size_is_taken(tmp_path: Path) 
 def test_several_files_of_unknown_suffix_and_the_right_size_are_asked_about(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.one", CUBE, header="x.hdr")
     (tmp_path / "x.two").write_bytes(path.read_bytes())
-    with pytest.raises(CubeNotFoundError, match=r"several files may be its data \(x\.one, x\.two\)"):
+    with pytest.raises(CubeNotFoundError, match=r"several files could be its data \(x\.one, x\.two\)"):
         open_source(tmp_path / "x.hdr")
 
 
@@ -156,7 +156,7 @@ def test_several_files_of_unknown_suffix_and_the_right_size_are_asked_about(tmp_
 def test_raw_data_without_a_header_names_the_missing_header(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cube{suffix}"
     path.write_bytes(CUBE.tobytes())
-    with pytest.raises(CubeNotFoundError, match=r"its header is missing; put .*cube\.hdr beside it"):
+    with pytest.raises(CubeNotFoundError, match=r"its header is missing; put .*cube\.hdr next to it"):
         open_source(path)
 
 
@@ -167,7 +167,7 @@ def test_a_file_much_larger_than_promised_is_told(tmp_path: Path) -> None:
     path.write_bytes(whole + bytes(16))
     assert open_source(path).metadata.warnings == ()
     path.write_bytes(whole + bytes(1000))
-    assert any(f"its header promises {CUBE.size}: are lines" in line for line in open_source(path).metadata.warnings)
+    assert any(f"its header specifies {CUBE.size}: are lines" in line for line in open_source(path).metadata.warnings)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_raw_images_need_say_nothing_of_their_kind(tmp_path: Path, kind: str | N
 
 def test_other_kinds_are_raw_where_the_size_fits_exactly_and_said(tmp_path: Path) -> None:
     path = write_envi(tmp_path / "x.img", CUBE, file_type="Something Else")
-    assert any("'Something Else', which is not known" in line for line in open_source(path).metadata.warnings)
+    assert any("unknown file type 'Something Else'" in line for line in open_source(path).metadata.warnings)
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CubeError, match="'Something Else'"):
         open_source(path)

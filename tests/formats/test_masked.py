@@ -108,7 +108,7 @@ def test_a_scene_without_a_place_takes_a_mask_pixel_by_pixel(tmp_path: Path) -> 
     scene = open_source(write_tiff(tmp_path / "scene.tif", background((BANDS, ROWS, COLS)), crs=None, transform=None))
     mask = write_mask(tmp_path / "mask.tif", some().astype("u1"))
     np.testing.assert_array_equal(kept(masked(scene, mask)), some())
-    with pytest.raises(MaskError, match=r"other\.tif: 39 x 50 pixels, and .*scene\.tif has 40 x 50; .* must be equal"):
+    with pytest.raises(MaskError, match=r"other\.tif: 39 x 50 pixels, but .*scene\.tif has 40 x 50; .* must be equal"):
         masked(scene, write_mask(tmp_path / "other.tif", some()[1:].astype("u1")))
     with pytest.raises(MaskError, match=r"land\.gpkg: polygons need a georeferenced scene"):
         masked(scene, polygons(tmp_path / "land.gpkg", [shapely.box(0, 0, 1, 1)]))
@@ -199,10 +199,10 @@ def test_a_mask_that_leaves_nothing_is_refused(scene: Source, tmp_path: Path, ki
         words = r"mask\.gpkg: does not overlap .*scene\.tif; check both CRS"
     elif kind == "nothing inside":
         path = polygons(tmp_path / "mask.gpkg", [shapely.Point(x[5, 5] + 0.7, y[5, 5]).buffer(0.2)])
-        words = r"mask\.gpkg: leaves no pixel of .*scene\.tif"
+        words = r"mask\.gpkg: the mask leaves no pixel of .*scene\.tif"
     else:
         path = write_mask(tmp_path / "mask.tif", np.zeros((ROWS, COLS), "u1"))
-        words = r"mask\.tif: leaves no pixel of .*scene\.tif"
+        words = r"mask\.tif: the mask leaves no pixel of .*scene\.tif"
     with pytest.raises(MaskError, match=words) as caught:
         masked(scene, path)
     assert "\n" not in str(caught.value)
@@ -217,10 +217,10 @@ def test_what_is_no_mask_is_refused(scene: Source, tmp_path: Path) -> None:
     write_mask(tmp_path / "cube.tif", np.ones((5, ROWS, COLS), "u1"))
     write_tiff(tmp_path / "small.tif", np.ones((1, 3, 3), "u1"), crs=None, transform=None)
     for name, words in (
-        ("notes.txt", "not a raster that GDAL reads"),
-        ("roads.gpkg", "holds no polygon"),
-        ("cube.tif", "5 bands, and a mask has one"),
-        ("small.tif", "3 x 3 pixels, and .*; the mask is not georeferenced, so their shapes must be equal"),
+        ("notes.txt", "not a raster that GDAL can read"),
+        ("roads.gpkg", "contains no polygon"),
+        ("cube.tif", "5 bands, but a mask has one"),
+        ("small.tif", "3 x 3 pixels, but .*; the mask is not georeferenced, so their shapes must be equal"),
     ):
         with pytest.raises(MaskError, match=f"{name}: {words}"):
             masked(scene, tmp_path / name)
@@ -334,7 +334,7 @@ def test_a_run_is_not_gone_on_with_under_another_mask(scene: Source, tmp_path: P
     with pytest.raises(Cancelled):
         hadgeo.detect(one, "rx", out=out, window=8, progress=Recorder(patience=12))
     for source in (other, scene):
-        with pytest.raises(OutputError, match="of a run with other settings"):
+        with pytest.raises(OutputError, match="belongs to a run with other settings"):
             hadgeo.detect(source, "rx", out=out, window=8, resume=True)
     done = hadgeo.detect(one, "rx", out=out, window=8, resume=True)
     assert done.windows_kept > 0
@@ -351,5 +351,5 @@ def test_a_mask_that_changes_meanwhile_stops_the_run(scene: Source, tmp_path: Pa
             if name == "score":
                 write_mask(path, some(1).astype("u1"), compress="deflate")
 
-    with pytest.raises(ReadError, match="changed while it was read"):
+    with pytest.raises(ReadError, match="changed while it was being read"):
         hadgeo.detect(left, "rx", out=tmp_path / "map.tif", window=16, progress=Meddler())

@@ -93,8 +93,8 @@ def test_truth_may_be_a_picture(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": STORED, "b": STORED}, "2 arrays of three dimensions and none called data or image; it holds a 4x5x3"),
-        ({"a": STORED[0]}, "0 arrays of three dimensions"),
+        ({"a": STORED, "b": STORED}, "2 three-dimensional arrays, none of them called data or image; it holds a 4x5x3"),
+        ({"a": STORED[0]}, "0 three-dimensional arrays"),
         ({"data": STORED * 1j}, "samples of data are complex"),
     ],
 )
@@ -131,13 +131,13 @@ def test_the_band_axis_is_told_by_what_comes_with_the_cube(tmp_path: Path, versi
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_spectral_axis_that_is_not_the_last_is_asked_for(tmp_path: Path, version: str, axis: int) -> None:
     path = write(tmp_path / "x.mat", version, data=np.moveaxis(spectral_scene(), 2, axis))
-    with pytest.raises(CubeError, match=r"x\.mat: which axis of data (12x10x9|10x12x9) counts bands.*--band-axis"):
+    with pytest.raises(CubeError, match=r"x\.mat: the band axis of data (12x10x9|10x12x9) is not known.*--band-axis"):
         open_source(path)
 
 
 def test_clues_that_contradict_each_other_are_asked_about(tmp_path: Path) -> None:
     path = write(tmp_path / "x.mat", "5", data=spectral_scene(), wl=np.arange(400, 410), map=np.zeros((10, 12)))
-    with pytest.raises(CubeError, match="contradicts itself; say it with --band-axis"):
+    with pytest.raises(CubeError, match="contradict each other; specify it with --band-axis"):
         open_source(path)
     with pytest.raises(CubeError, match="has no axis 3"):
         open_source(path, reading=Reading(band_axis=3))
@@ -147,7 +147,9 @@ def test_clues_that_contradict_each_other_are_asked_about(tmp_path: Path) -> Non
 def test_the_usual_order_is_assumed_where_nothing_confirms_it(tmp_path: Path, version: str) -> None:
     source = open_source(write(tmp_path / "x.mat", version, data=spectral_scene()))
     np.testing.assert_array_equal(read_all(source), spectral_scene().transpose(2, 0, 1))
-    assert source.metadata.assumed == ("the last axis of data 10x9x12 counts bands: nothing in the file confirms it",)
+    assert source.metadata.assumed == (
+        "the last axis of data 10x9x12 taken as the band axis: nothing in the file confirms it",
+    )
 
 
 def write_struct(path: Path, version: str, **structs: dict[str, Any]) -> Path:
@@ -189,11 +191,11 @@ def test_a_cube_inside_a_struct_is_read_with_what_stands_beside_it(
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_several_cubes_in_structs_are_listed_and_one_can_be_named(tmp_path: Path, version: str) -> None:
     path = write_struct(tmp_path / "x.mat", version, a={"cube": STORED}, b={"cube": STORED + 1, "other": STORED[0]})
-    with pytest.raises(CubeError, match=r"2 arrays of three dimensions .*a\.cube 4x5x3.*b\.cube 4x5x3.*--variable"):
+    with pytest.raises(CubeError, match=r"2 three-dimensional arrays, .*a\.cube 4x5x3.*b\.cube 4x5x3.*--variable"):
         open_source(path)
     for name, more in (("a.cube", 0), ("b/cube", 1), ("b", 1)):
         np.testing.assert_array_equal(read_all(open_source(path, reading=Reading(variable=name))), CUBE + more)
-    with pytest.raises(CubeError, match="nothing is no array of three dimensions; it holds"):
+    with pytest.raises(CubeError, match="nothing is not a three-dimensional array; it holds"):
         open_source(path, reading=Reading(variable="nothing"))
 
 
@@ -225,7 +227,7 @@ def test_wavelengths_of_another_number_than_the_bands_are_left_aside(tmp_path: P
     path = write(tmp_path / "x.mat", version, data=STORED, wavelengths=np.arange(400.0, 1100.0, 100.0))
     known = open_source(path).metadata
     assert known.wavelength is None
-    assert any("7 values of wavelength for 3 bands: left aside" in line for line in known.warnings)
+    assert any("7 values of wavelength for 3 bands: ignored" in line for line in known.warnings)
 
 
 def test_damaged_samples_are_an_error_of_reading(tmp_path: Path) -> None:

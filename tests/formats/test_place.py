@@ -118,7 +118,7 @@ def test_the_long_form_of_grid_mapping_is_understood(tmp_path: Path) -> None:
 def test_a_grid_mapping_that_nobody_names_is_taken_and_that_is_said(tmp_path: Path) -> None:
     source = open_source(write_netcdf4(tmp_path / "x.nc", {**coordinates(), "rfl": (BSQ, CUBE, {})}))
     assert is_utm(source)
-    assert source.metadata.assumed == ("/crs is the grid mapping: no attribute says so",)
+    assert source.metadata.assumed == ("/crs taken as the grid mapping: no attribute declares one",)
 
 
 def test_a_grid_mapping_that_is_not_understood_is_a_warning(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_grid_mapping_that_is_not_understood_is_a_warning(tmp_path: Path) -> N
     variables["crs"] = ((), 0, {"crs_wkt": "GARBAGE["})
     source = mapped(tmp_path / "x.nc", variables)
     assert source.metadata.crs is None
-    assert any("not understood" in line for line in source.metadata.warnings)
+    assert any("cannot be interpreted" in line for line in source.metadata.warnings)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_the_place_of_an_orthorectified_grid_is_not_that_of_a_swath(tmp_path: Pa
     source = open_source(path)
     assert not source.metadata.georeferenced
     assert source.metadata.crs is None
-    assert any("coordinates of its own (/location/lat, /location/lon)" in line for line in source.metadata.warnings)
+    assert any("its own coordinates (/location/lat, /location/lon)" in line for line in source.metadata.warnings)
 
 
 def test_numbers_of_rows_and_columns_are_no_place(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_layers_are_chosen_by_name_and_others_refused() -> None:
     layers: dict[str, list[Mask]] = {"snow": [snow], "cloud": [cloud], "haze": []}
     assert choose(["cloud", "cloud"], layers, "x") == [cloud]
     with pytest.raises(CubeError, match="x: no quality layer for 'haze'; it has cloud, snow \\(beside it\\)"):
-        choose(["haze"], layers, "x", "beside it")
+        choose(["haze"], layers, "x", "next to it")
 
 
 def test_without_masks_a_source_stays_itself() -> None:

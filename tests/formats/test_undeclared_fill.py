@@ -103,7 +103,7 @@ def test_what_fills_a_corner_in_every_band_is_nodata_in_every_format(
     np.testing.assert_array_equal(nodata(source), CORNER)
     assert source.metadata.nodata == np.dtype(dtype).type(fill)
     (told,) = (line for line in source.metadata.assumed if "--fill none" in line)
-    assert f"{fill:.7g} stands in every band" in told
+    assert f"{fill:.7g} in every band" in told
     assert "(120 of 720 pixels)" in told
 
 
@@ -214,7 +214,7 @@ def test_a_large_scene_is_looked_at_in_few_places(tmp_path: Path, monkeypatch: A
     monkeypatch.setattr("hadgeo.formats.envi.EnviSource.read", counted)
     source = open_source(path)
     assert sum(read) < 20_000
-    assert "pixels that were looked at" in source.metadata.assumed[0]
+    assert "sampled pixels" in source.metadata.assumed[0]
     np.testing.assert_array_equal(nodata(source), (cube == fill).all(axis=0))
 
 
@@ -278,7 +278,7 @@ def test_a_fill_value_that_no_sample_can_hold_is_told(tmp_path: Path) -> None:
 
 def test_cubes_say_what_was_found(tmp_path: Path) -> None:
     path = envi(tmp_path, filled(0))
-    with pytest.warns(CubeWarning, match=r"0 stands in every band at the border: taken for nodata"):
+    with pytest.warns(CubeWarning, match=r"0 in every band at the border: treated as nodata"):
         cube = open_cube(path)
     assert int(np.isnan(cube.values).all(axis=0).sum()) == 120
 

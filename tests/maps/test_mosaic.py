@@ -72,7 +72,7 @@ def test_what_would_have_to_be_resampled_is_left_out_with_a_reason(tmp_path: Pat
     assert "pixel size or rotation" in reasons["rotated.tif"]
     assert "coordinate reference system" in reasons["zone.tif"]
     assert "pixel size or rotation" in reasons["coarse.tif"]
-    assert "no place on the ground" in reasons["nowhere.tif"]
+    assert "not georeferenced" in reasons["nowhere.tif"]
     assert mosaic.shift == pytest.approx(0.4)
     with rasterio.open(mosaic.path) as dataset:
         assert np.unique(dataset.read(1)).tolist() == [2, 6]
@@ -103,11 +103,11 @@ def test_a_mosaic_of_ours_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     out.write_text("<VRTDataset/>")
     with pytest.raises(OutputExistsError, match="--overwrite"):
         make_mosaic([one], out)
-    with pytest.raises(OutputError, match=r"ends in \.vrt"):
+    with pytest.raises(OutputError, match=r"ending in \.vrt"):
         make_mosaic([one], tmp_path / "mosaic.tif")
 
 
 def test_maps_without_a_place_make_no_mosaic(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="none of the 1 maps has a place"):
+    with pytest.raises(OutputError, match="none of the 1 maps is georeferenced"):
         make_mosaic([write(tmp_path / "a.tif", 1, None, None)], tmp_path / "mosaic.vrt")
     assert not (tmp_path / "mosaic.vrt").exists()

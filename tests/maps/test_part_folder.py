@@ -83,7 +83,7 @@ def test_an_output_folder_that_is_gone_is_no_success(tmp_path: Path) -> None:
             shutil.rmtree(home)
             writer.place()
 
-    with pytest.raises(OutputError, match=r"map\.tif cannot be written: the folder .*home is gone"):
+    with pytest.raises(OutputError, match=r"map\.tif cannot be written: the folder .*home no longer exists"):
         lose()
 
 

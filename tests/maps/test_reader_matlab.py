@@ -48,9 +48,9 @@ def test_what_is_read_is_a_copy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"a": SCORES, "b": SCORES}, "2 arrays that could be a score map; it holds a 3x4, b 3x4: save the map alone"),
+        ({"a": SCORES, "b": SCORES}, "2 arrays that could be a score map; it holds a 3x4, b 3x4: save only the map"),
         ({"data": np.ones((3, 4, 5)), "map": SCORES}, "0 arrays that could be a score map"),
-        ({"a": SCORES * 1j}, "a is complex, and scores are real numbers"),
+        ({"a": SCORES * 1j}, "a is complex, but scores are real numbers"),
     ],
 )
 def test_what_is_no_score_map_is_refused(arrays: dict[str, np.ndarray], words: str, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_somebody_elses_map_and_a_changed_one_are_not_lost(mission: list[Path], 
     (folder / "line0_anomaly.tif").write_bytes(b"somebody's work")
     batch = detect_all(mission, folder)
     assert states(batch) == ["failed", "done", "done"]
-    assert "no batch has made it" in batch.outcomes[0].error
+    assert "it was not made by a batch" in batch.outcomes[0].error
     (folder / "line1_anomaly.tif").write_bytes(b"edited")
     assert "changed since" in detect_all(mission, folder).outcomes[1].error
     assert (folder / "line0_anomaly.tif").read_bytes() == b"somebody's work"
@@ -175,7 +175,9 @@ def test_an_interrupted_line_is_gone_on_with(
     monkeypatch.setattr("hadgeo.run.scoring.window_size", lambda *_args, **_settings: (10, 10))
     with pytest.raises(Cancelled) as stopped:
         detect_all(mission, folder, watch=Stopper())
-    assert stopped.value.__notes__ == [f"1 of 3 lines are finished in {folder}; the same command goes on with the rest"]
+    assert stopped.value.__notes__ == [
+        f"1 of 3 flight lines are finished in {folder}; run the same command again to continue with the rest"
+    ]
     part = folder / "line1_anomaly.tif.part"
     kept = len(Journal.read(part) or ())
     assert kept > 0
@@ -246,7 +248,7 @@ def test_a_watch_hears_of_every_line(mission: list[Path], folder: Path) -> None:
 
 
 def test_a_mosaic_of_nothing_is_an_error(folder: Path, tmp_path: Path, mission: list[Path]) -> None:
-    with pytest.raises(HadgeoError, match="no line has a map"):
+    with pytest.raises(HadgeoError, match="no flight line has a map"):
         detect_all([mission[0]], folder, bands="1-4", fit_on="each", memory=2**20, mosaic=folder / "mosaic.vrt")
 
 

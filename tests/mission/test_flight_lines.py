@@ -93,21 +93,21 @@ def test_parameters_of_all_lines_reach_those_of_the_same_detector() -> None:
         ("", "no heading 'scene'"),
         (
             "name\na.img\n",
-            "line 1: unknown heading 'name'; known are scene, output, detector, bands, glt, igm and p.NAME",
+            "row 1: unknown heading 'name'; known headings are scene, output, detector, bands, glt, igm and p.NAME",
         ),
         ("scene,p.\na.img,3\n", "unknown heading 'p.'"),
-        ("scene,bands,bands\na.img,,\n", "the heading bands stands there twice"),
+        ("scene,bands,bands\na.img,,\n", "the heading bands appears twice"),
         ("bands\n1-4\n", "no heading 'scene'"),
-        ("scene\n", "no line in it"),
-        ("scene\n\n\n", "no line in it"),
-        ("scene,bands\na.img,1-4,6\n", "line 2: 3 cells under 2 headings; quote what holds a comma"),
+        ("scene\n", "the table is empty"),
+        ("scene\n\n\n", "the table is empty"),
+        ("scene,bands\na.img,1-4,6\n", "row 2: 3 cells under 2 headings; put quotes around cells that contain a comma"),
         ("scene,bands\na.img,\n,1-4\n", "line 3: no scene; name its file"),
-        ("scene,output\na.img,a.png\n", "line 2: a map is a GeoTIFF; let the output a.png end in .tif"),
+        ("scene,output\na.img,a.png\n", "row 2: a map is a GeoTIFF; the output a.png must end in .tif"),
         ("scene,detector\n\na.img,xr\n", "line 3: .*'xr'.*did you mean 'rx'"),
         ("scene,p.shrinkage\na.img,2\n", "line 2: .*shrinkage"),
         ("scene,p.steps\na.img,2\n", "line 2: .*steps"),
-        ('scene\n"a.img\n', "not a table that can be read"),
-        (b"scene\n\xff\xfe.img\n", "not a table that can be read .*give CSV in UTF-8"),
+        ('scene\n"a.img\n', "not a readable table"),
+        (b"scene\n\xff\xfe.img\n", "not a readable table .*give CSV in UTF-8"),
         ("scene\na/x.img\nb/x.img\n", "line 3 and .*line 2 would have the same map"),
     ],
 )
@@ -124,5 +124,5 @@ def test_a_parameter_of_all_lines_is_checked_for_the_line_that_gets_it(folder: P
 
 
 def test_a_table_that_is_not_there_says_so(folder: Path) -> None:
-    with pytest.raises(ParameterError, match=r"gone\.csv: not a table that can be read \(No such file"):
+    with pytest.raises(ParameterError, match=r"gone\.csv: not a readable table \(No such file"):
         read_flight_lines(folder / "gone.csv", folder, detector="rx")

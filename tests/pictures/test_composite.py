@@ -126,7 +126,7 @@ def test_the_stretch_spans_the_percentiles_and_leaves_nodata() -> None:
 
 def test_a_scene_without_data_is_refused() -> None:
     source = memory_source(np.full((5, 20, 20), np.nan, np.float32))
-    with pytest.raises(CubeError, match="no data in the false colour, bands 5/3/1; choose other bands with --rgb"):
+    with pytest.raises(CubeError, match="no data in false colour, bands 5/3/1; choose other bands with --rgb"):
         read_colours(source, colour_bands(source.metadata, 5), 1)
 
 

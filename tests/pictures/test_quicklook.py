@@ -220,7 +220,7 @@ def test_what_is_there_is_not_lost(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OutputError, match="one of the inputs"):
         quicklook(scene, found, out=found, overwrite=True)
-    with pytest.raises(OutputError, match=r"ends in \.png, \.jpg"):
+    with pytest.raises(OutputError, match=r"must end in \.png, \.jpg"):
         quicklook(scene, out=tmp_path / "q.tiff")
     with pytest.raises(CubeNotFoundError, match="no such file"):
         quicklook(scene, out=tmp_path / "q.png", polygons=tmp_path / "no.gpkg")

@@ -247,7 +247,7 @@ def test_progress_moves_and_cancel_ends_the_child_within_two_seconds(run, scene,
     assert time.monotonic() - cancelled[0] < 2
     assert not results.get("OUTPUT")
     assert not list(tmp_path.iterdir())
-    assert "Stopped; nothing unfinished was left behind." in log.lines
+    assert "Stopped; no unfinished files were left behind." in log.lines
     assert {"start …", "statistics …", "fit …"} <= set(log.texts)
 
 

@@ -149,7 +149,7 @@ def test_workers_give_the_bytes_of_threads_whatever_becomes_of_them(
     with monkeypatch.context() as patch:
         patch.setattr("hadgeo.run.cluster.__version__", "99.0")
         with pytest.raises(
-            ClusterError, match=rf"worker tcp://\S+ on \S+ has hadgeo {hadgeo.__version__}, and this is 99"
+            ClusterError, match=rf"worker tcp://\S+ on \S+ has hadgeo {hadgeo.__version__}, but this is 99"
         ):
             cluster.device("cpu")
     if not torch.backends.mps.is_available():
@@ -269,7 +269,7 @@ def test_lines_of_a_batch_share_the_workers(
     stopped = Order(stop_after=6)
     with pytest.raises(Cancelled) as caught:
         run_batch(flight_lines(scenes, shared), shared, cluster=two_workers[0], watch=stopped, **settings)
-    assert "the same command goes on with the rest" in caught.value.__notes__[0]
+    assert "run the same command again to continue with the rest" in caught.value.__notes__[0]
     assert set(stopped.windows) == {0, 1}
 
     order = Order()
@@ -318,4 +318,4 @@ def test_ctrl_c_leaves_no_worker_behind(line: Path, in_threads: bytes, tmp_path:
     assert code == 130
     assert children
     assert wait_for(lambda: not psutil.wait_procs(children, timeout=0)[1], 2), children
-    assert re.fullmatch(r"hadgeo: stopped; \d+ of \d+ windows are kept in .*; go on with --resume\n", errors)
+    assert re.fullmatch(r"hadgeo: stopped; \d+ of \d+ windows are kept in .*; continue with --resume\n", errors)

@@ -79,7 +79,7 @@ def test_workers_need_no_memory_for_a_fit_that_is_made_elsewhere(
     granted = 10**9
     monkeypatch.setattr("hadgeo.run.estimate.machine_memory", lambda: granted)
     for workers in (None, granted):
-        with pytest.raises(DeviceError, match=r"takes \d+ MB of memory on it, and a process is granted 1000 MB"):
+        with pytest.raises(DeviceError, match=r"takes \d+ MB of memory on it, but a process may use 1000 MB"):
             estimate(source, detector, WHOLE, device=CPU, trial=False, granted=workers)
     monkeypatch.setattr("hadgeo.run.estimate.machine_memory", lambda: 4 * granted)
     plan = estimate(source, detector, WHOLE, device=CPU, trial=False, granted=granted).plan

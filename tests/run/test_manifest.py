@@ -67,7 +67,7 @@ def test_only_manifests_are_replaced(run: Manifest, tmp_path: Path) -> None:
     write_manifest(run, path)
     check_manifest(path)
     path.write_text('{"type": "FeatureCollection", "features": []}')
-    with pytest.raises(OutputExistsError, match="no manifest of hadgeo's"):
+    with pytest.raises(OutputExistsError, match="not a hadgeo manifest"):
         check_manifest(path)
 
 
@@ -75,7 +75,7 @@ def test_only_manifests_are_replaced(run: Manifest, tmp_path: Path) -> None:
 def test_other_files_are_no_manifest(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(CubeError, match="not a manifest"):
+    with pytest.raises(CubeError, match="not a hadgeo manifest"):
         read_manifest(path)
 
 

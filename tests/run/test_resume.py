@@ -155,7 +155,7 @@ def interrupted(line: Path, out: Path, patience: int = 40, **settings: Any) -> N
     """Leave an unfinished run behind."""
     with pytest.raises(Cancelled) as stopped:
         hadgeo.detect(line, "rx", out=out, progress=Recorder(patience), **{"window": WINDOW, **settings})
-    assert "go on with --resume" in stopped.value.__notes__[0]
+    assert "continue with --resume" in stopped.value.__notes__[0]
 
 
 def test_a_run_goes_on_in_its_own_windows_on_a_machine_with_more_memory(
@@ -177,7 +177,7 @@ def test_a_cancelled_run_says_what_is_kept_and_fits_only_once(line: Path, uninte
         hadgeo.detect(line, "rx", window=WINDOW, out=out, progress=Recorder(50))
     kept = len(Journal.read(tmp_path / "map.tif.part") or ())
     assert 0 < kept < 50
-    assert stopped.value.__notes__ == [f"{kept} of {WINDOWS} windows are kept in {out}.part; go on with --resume"]
+    assert stopped.value.__notes__ == [f"{kept} of {WINDOWS} windows are kept in {out}.part; continue with --resume"]
     log = Recorder()
     done = hadgeo.detect(line, "rx", window=WINDOW, out=out, progress=log, resume=True)
     assert out.read_bytes() == uninterrupted
@@ -190,7 +190,7 @@ def test_without_resume_hours_of_work_are_not_lost_by_accident(
 ) -> None:
     out = tmp_path / "map.tif"
     interrupted(line, out)
-    with pytest.raises(OutputExistsError, match=r"finished windows .* --resume, or start afresh with --overwrite"):
+    with pytest.raises(OutputExistsError, match=r"finished windows .* --resume, or start over with --overwrite"):
         hadgeo.detect(line, "rx", window=WINDOW, out=out)
     assert len(Journal.read(tmp_path / "map.tif.part") or ()) > 0
     done = hadgeo.detect(line, "rx", window=WINDOW, out=out, overwrite=True)
@@ -271,7 +271,7 @@ def test_a_scene_that_changes_while_it_is_read_is_an_error_and_no_map(tmp_path: 
             if "score" in self.stages:
                 os.utime(scene)
 
-    with pytest.raises(ReadError, match=r"scene\.img: changed while it was read"):
+    with pytest.raises(ReadError, match=r"scene\.img: changed while it was being read"):
         hadgeo.detect(scene, "rx", out=out, window=WINDOW, progress=Touch())
     assert not list(tmp_path.glob("map*"))
 

@@ -76,7 +76,7 @@ def test_a_scene_that_changes_under_a_run_ends_it_and_leaves_nothing(line: Path,
                 os.utime(line, ns=(1, 1))
 
     before = sorted(line.parent.iterdir())
-    with pytest.raises(ReadError, match=r"line\.img: changed while it was read"):
+    with pytest.raises(ReadError, match=r"line\.img: changed while it was being read"):
         hadgeo.detect(line, "rx", out=out, window=6, progress=Writer())
     assert sorted(line.parent.iterdir()) == before
 

@@ -64,7 +64,7 @@ def test_what_cannot_be_read_is_named_by_its_bytes(
     line.write_bytes(line.read_bytes()[:450])
     # Rows 4 and 5: 100 bytes each in BIL; in BSQ from the first band's row 4 to the last band's row 5.
     expected = "400 to 599" if interleave == "bil" else "80 to 1719"
-    with pytest.raises(ReadError, match=rf"line\.img: rows 4 to 5, bytes {expected}, cannot be read any more"):
+    with pytest.raises(ReadError, match=rf"line\.img: rows 4 to 5, bytes {expected}, can no longer be read"):
         scorer(source)(Window(4, 0, 2, 10))
 
 

@@ -334,4 +334,4 @@ def test_command_takes_a_size_and_guesses_the_format(tmp_path):
 def test_command_reports_a_bad_option_in_one_line(tmp_path):
     ran = CliRunner().invoke(cli, ["simulate", str(tmp_path / "line.img"), "--wedges", "2"])
     assert ran.exit_code == 2
-    assert "wedges=2.0: allowed is 0 to 0.9" in ran.output
+    assert "wedges=2.0: must be 0 to 0.9" in ran.output

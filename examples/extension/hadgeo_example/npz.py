@@ -73,7 +73,7 @@ class NpzSource(Source):
             with np.load(self._file, allow_pickle=False) as archive:
                 return dict(archive)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise CubeError(f"{self.path}: no NumPy archive that can be read ({error}); save it again") from error
+            raise CubeError(f"{self.path}: not a readable NumPy archive ({error}); save it again") from error
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)

@@ -36,8 +36,8 @@ _DOCUMENTED = Axes(band=0, row=1, col=2)
 _FILL = -9999.0
 
 _SENSOR_GEOMETRY = (
-    "in the sensor's own geometry, so rows and columns stand for coordinates; open the orthorectified product (ORT) "
-    "for a map"
+    "in sensor geometry, so rows and columns are used as coordinates; open the orthorectified product (ORT) for a "
+    "georeferenced map"
 )
 
 

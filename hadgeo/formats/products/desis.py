@@ -48,14 +48,14 @@ class DesisFormat(RasterProduct):
         bands: Bands | None = _bands(scene.metadata)
         if bands is not None and bands.wavelength.size != source.shape[0]:
             notes.append(
-                f"{scene.metadata.name} describes {bands.wavelength.size} bands, and the image has {source.shape[0]}: "
-                "left aside"
+                f"{scene.metadata.name} describes {bands.wavelength.size} bands, but the image has {source.shape[0]}: "
+                "ignored"
             )
             bands = None
         fill = _FILL if source.metadata.stored_dtype == np.dtype("i2") else None
         described(source, "DESIS", bands, fill=fill, notes=notes)
         if not source.metadata.grid.georeferenced or "L1B" in scene.metadata.name.upper():
-            in_sensor_geometry(source, "the L1C and L2A products of the same scene are on a map")
+            in_sensor_geometry(source, "the L1C and L2A products of the same scene are georeferenced")
         return masked(source, _masks(scene, source, reading))
 
 
@@ -71,7 +71,7 @@ def _bands(path: Path) -> Bands:
     try:
         tree = ET.parse(path)  # noqa: S314 - expat itself bounds how far entities may grow
     except (OSError, ET.ParseError, ValueError, RecursionError) as error:
-        raise CubeError(f"{path}: no XML that can be read ({error}); copy it again") from error
+        raise CubeError(f"{path}: not readable XML ({error}); copy it again") from error
     # Elements ``band`` stand below interiorOrientation, too.
     holders = [element for element in tree.iter() if _local(element) == "bandCharacterisation"]
     bands = [e for holder in holders for e in holder.iter() if _local(e) == "band"]
@@ -99,4 +99,4 @@ def _masks(scene: Scene, source: RasterSource, reading: Reading) -> list[Mask]:
         return []
     found = layer(scene.beside("QL_QUALITY-2"), source.shape[1:])
     layers = {name: [m for place in places for m in flags(found, None, (place,))] for name, places in _LAYERS.items()}
-    return choose(reading.quality, layers, source.path, "bands of QL_QUALITY-2 of an L2A product, beside the image")
+    return choose(reading.quality, layers, source.path, "bands of QL_QUALITY-2 of an L2A product, next to the image")

@@ -61,8 +61,8 @@ _FLAGS = {
 }
 
 _SENSOR_GEOMETRY = (
-    "in the sensor's own geometry, so rows and columns stand for coordinates; map geometry comes through the lookup "
-    "table in the file (location/glt_x and glt_y)"
+    "in sensor geometry, so rows and columns are used as coordinates; the lookup table in the file "
+    "(location/glt_x and glt_y) leads to map geometry"
 )
 
 
@@ -148,7 +148,7 @@ def _name_of_cube(product: Opened, array: str | None) -> str:
         return known[0]
     for name, what in _NO_CUBES.items():
         if name in cubes:
-            raise CubeError(f"{product.path}: {what} of EMIT ({name}), not a cube; open the RFL or RAD file beside it")
+            raise CubeError(f"{product.path}: {what} of EMIT ({name}), not a cube; open the RFL or RAD file next to it")
     if len(cubes) > 1:
         raise CubeError(f"{product.path}: {len(cubes)} arrays; name one of {', '.join(cubes)} with --variable")
     return cubes[0]
@@ -158,14 +158,16 @@ def _lookup_table(product: Opened) -> LookupTable | None:
     x, y = product.dataset("location/glt_x"), product.dataset("location/glt_y")
     place = product.file.attrs.get("geotransform")
     if x is None or y is None or place is None or x.shape != y.shape or len(x.shape) != 2:
-        product.notes.append("no lookup table in the file (location/glt_x and glt_y): nothing leads to map geometry")
+        product.notes.append(
+            "no lookup table in the file (location/glt_x and glt_y): it cannot be brought to map geometry"
+        )
         return None
     crs = None
     if "spatial_ref" in product.file.attrs:
         try:
             crs = CRS.from_wkt(text(product.file.attrs["spatial_ref"]))
         except RASTERIO_ERRORS:
-            product.notes.append("the coordinate reference system of its lookup table cannot be read")
+            product.notes.append("the coordinate reference system of its lookup table cannot be interpreted")
     grid = Grid(x.shape, crs, Affine.from_gdal(*(float(value) for value in np.ravel(place)[:6])))
     return LookupTable(grid, Hdf5Array.of(x), Hdf5Array.of(y))
 
@@ -175,7 +177,7 @@ def _masks(product: Opened, shape: tuple[int, int], bands: int) -> list[Mask]:
         return []
     own = Path(product.file.filename)
     found = find_mask_file(own)
-    where = "" if found else "its flags come in a file EMIT_L2A_MASK_... of the same scene: put it beside the cube"
+    where = "" if found else "its flags come in a file EMIT_L2A_MASK_... of the same scene: put it next to the cube"
     layers = {} if found is None else _layers(found, shape, bands)
     return choose(product.reading.quality, layers, product.path, where)
 
@@ -218,7 +220,9 @@ def _flag_source(file: Any, name: str, path: Path, shape: tuple[int, int]) -> Co
     if dataset is None or dataset.ndim != 3:
         return None
     if dataset.shape[:2] != shape:
-        raise CubeError(f"{path}: {name} is {by(dataset.shape)}, and the cube has {by(shape)} pixels: of another scene")
+        raise CubeError(
+            f"{path}: {name} is {by(dataset.shape)}, but the cube has {by(shape)} pixels: it belongs to another scene"
+        )
     # 241 is -9999 cut to a byte, and a pattern of bits like any other.
     fill = None if dataset.dtype.kind == "u" else fill_value(dataset)
     return ContainerSource(

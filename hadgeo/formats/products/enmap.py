@@ -78,7 +78,7 @@ class EnmapFormat(RasterProduct):
         fill = _FILL[level] if source.metadata.stored_dtype.kind in "iu" else None
         described(source, "EnMAP", bands, fill=fill, notes=notes)
         if part:
-            in_sensor_geometry(source, "the L1C and L2A products of the same scene are on a map")
+            in_sensor_geometry(source, "the L1C and L2A products of the same scene are georeferenced")
         return masked(source, _masks(scene, part, source, reading))
 
     def _both(self, name: str, scene: Scene, reading: Reading) -> Source:
@@ -88,7 +88,8 @@ class EnmapFormat(RasterProduct):
             raise CubeError(f"{name}: its two images have different sizes; open them one by one")
         warnings = dict.fromkeys(
             (
-                "VNIR and SWIR are joined as they are, and not co-registered in L1B: spectra mix neighbouring places",
+                "VNIR and SWIR are joined pixel by pixel, although L1B is not co-registered: spectra mix neighbouring "
+                "pixels",
                 *first.warnings,
                 *second.warnings,
             )
@@ -111,7 +112,7 @@ def _bands(scene: Scene, part: str, count: int, notes: list[str]) -> Bands | Non
     total = bands.wavelength.size
     if count == total or (part and count < total):
         return bands.take(slice(count) if part != "SWIR" else slice(total - count, None))
-    notes.append(f"{scene.metadata.name} describes {total} bands, and the image has {count}: left aside")
+    notes.append(f"{scene.metadata.name} describes {total} bands, but the image has {count}: ignored")
     return None
 
 
@@ -127,4 +128,4 @@ def _masks(scene: Scene, part: str, source: RasterSource, reading: Reading) -> l
     if pixels is not None:
         each = tuple(range(bands)) if pixels.shape[0] == bands else (0,)
         layers["defect"] = flags(pixels, tuple(range(1, _OUTSIDE)), each)
-    return choose(reading.quality, layers, source.path, "files QL_... of the product, beside the image")
+    return choose(reading.quality, layers, source.path, "files QL_... of the product, next to the image")

@@ -67,7 +67,7 @@ class Opened:
         packed = packing(variable_of(dataset), bands, netcdf=False)
         self.notes.extend(packed.warnings)
         if packed.nodata is None and fill is not None and not _declares_nan(dataset):
-            self.assumed.append(f"no fill value in the file: {fill:.0f}, as the product's documentation has it")
+            self.assumed.append(f"no fill value in the file: {fill:.0f} assumed, as documented for this product")
             return replace(packed, nodata=fill)
         return packed
 
@@ -105,7 +105,7 @@ class Opened:
             return None
         if dataset.shape != shape:
             raise CubeError(
-                f"{self.path}: {place} is {by(dataset.shape)}, and the cube has {by(shape)} pixels; get it again"
+                f"{self.path}: {place} is {by(dataset.shape)}, but the cube has {by(shape)} pixels; download it again"
             )
         array = _Hdf5Layer.of(dataset)
         plain = Metadata("HDF5", dataset.dtype, Grid(shape), nodata=fill_value(dataset))
@@ -145,7 +145,7 @@ class Hdf5Product(ABC):
                     raise
                 raise CubeError(
                     f"{name}: its metadata cannot be read ({' '.join(str(error).split())}); "
-                    "the file is damaged or incomplete: get it again"
+                    "the file is damaged or incomplete: download it again"
                 ) from error
 
     @abstractmethod
@@ -250,12 +250,13 @@ def find_axes(
         return documented
     if len(fitting) == 1 and not firm:
         product.assumed.append(
-            f"axis {fitting[0]} of {dataset.name} ({by(shape)}) counts bands, since there are {bands} wavelengths"
+            f"axis {fitting[0]} of {dataset.name} ({by(shape)}) taken as the band axis, since there are {bands} "
+            "wavelengths"
         )
         return _with_band(fitting[0])
     raise CubeError(
-        f"{product.path}: {dataset.name} is {by(shape)} and has {bands} wavelengths, where axis {documented.band} "
-        "should count bands; say which axis does with --band-axis 0, 1 or 2"
+        f"{product.path}: {dataset.name} is {by(shape)} with {bands} wavelengths, which do not fit axis "
+        f"{documented.band}, the documented band axis; specify it with --band-axis 0, 1 or 2"
     )
 
 
@@ -273,7 +274,7 @@ def spectral_of(
     good: npt.ArrayLike | None = None,
     unit: str = "nm",
 ) -> Spectral:
-    """Wavelengths and what belongs to them; lists of another length are left aside with a warning.
+    """Wavelengths and what belongs to them; lists of another length are ignored with a warning.
 
     Args:
         product: Whose they are; what is odd goes to its notes.
@@ -292,7 +293,7 @@ def spectral_of(
             # The shortest text that gives the stored number again: 381.00558 and not 381.00558471679688.
             fields[key] = [str(value) for value in np.asarray(values).ravel()]
         else:
-            product.notes.append(f"{numbers.size} values of {key} for {bands} bands: left aside")
+            product.notes.append(f"{numbers.size} values of {key} for {bands} bands: ignored")
     known = spectral(fields, bands, product.path)
     product.notes.extend(known.warnings)
     if known.wavelength is None:

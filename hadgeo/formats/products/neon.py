@@ -106,14 +106,16 @@ def _declared(product: Opened, dataset: Any) -> tuple[float, float]:
     nodata = fill_value(dataset)
     if nodata is None:
         nodata = _FILL
-        product.assumed.append("no Data_Ignore_Value in the file: -9999, as NEON documents it")
+        product.assumed.append("no Data_Ignore_Value in the file: -9999 assumed, as documented by NEON")
     factor = float(np.ravel(dataset.attrs.get("Scale_Factor", np.nan))[0])
     if not (math.isfinite(factor) and factor > 0):
         if dataset.dtype.kind == "f":
-            product.assumed.append("no Scale_Factor in the file: samples are reflectance, since they are no integers")
+            product.assumed.append(
+                "no Scale_Factor in the file: samples taken as reflectance, since they are not integers"
+            )
             return nodata, 1.0
         factor = _SCALE
-        product.assumed.append("no Scale_Factor in the file: 10000, as NEON documents it")
+        product.assumed.append("no Scale_Factor in the file: 10000 assumed, as documented by NEON")
     return nodata, factor
 
 
@@ -133,7 +135,7 @@ def _grid(product: Opened, place: str, shape: tuple[int, int]) -> Grid:
     stored = product.values(f"{place}/Map_Info")
     info = _NO_MAP_INFO if stored is None else parse_map_info(text(stored))
     if isinstance(info, str):
-        product.notes.append(f"{info}: rows and columns stand for coordinates")
+        product.notes.append(f"{info}: rows and columns are used as coordinates")
         if crs is None:
             product.notes.append(NO_CRS)
         return Grid(shape, crs)
@@ -161,7 +163,7 @@ def _crs(product: Opened, place: str) -> CRS | None:
         try:
             return CRS.from_epsg(int(float(said))) if name.startswith("EPSG") else CRS.from_string(said)
         except _NO_CRS_ERRORS:
-            product.notes.append(f"{name} ({said[:40]}) is no coordinate reference system: left aside")
+            product.notes.append(f"{name} ({said[:40]}) is not a coordinate reference system: ignored")
     return None
 
 

@@ -47,8 +47,8 @@ _ROLES = {
 }
 
 _SENSOR_GEOMETRY = (
-    "in the sensor's own geometry, so rows and columns stand for coordinates; the file has longitude and latitude of "
-    "each pixel, and level-3 products are on a map"
+    "in sensor geometry, so rows and columns are used as coordinates; the file has the longitude and latitude of each "
+    "pixel, and level-3 products are georeferenced"
 )
 
 #: Names of bits of ``l2_flags`` (https://oceancolor.gsfc.nasa.gov/resources/atbd/ocl2flags/).
@@ -111,7 +111,7 @@ def _level_1(product: Opened, quantity: str) -> Source:
     for name in _DETECTORS:
         dataset = product.dataset(f"{_L1}/{quantity}_{name}")
         if dataset is None:
-            product.notes.append(f"{quantity}_{name} is missing in the file")
+            product.notes.append(f"{quantity}_{name} is missing from the file")
             continue
         wavelength = product.values(f"{_PARAMETERS}/{name}_wavelength")
         count = None if wavelength is None else wavelength.size
@@ -127,7 +127,7 @@ def _level_1(product: Opened, quantity: str) -> Source:
     shape = detectors[0].source.shape[1:]
     if any(detector.source.shape[1:] != shape for detector in detectors):
         sizes = ", ".join(f"{d.name} {by(d.source.shape[1:])}" for d in detectors)
-        raise CubeError(f"{product.path}: its detectors have different sizes ({sizes}); get the product again")
+        raise CubeError(f"{product.path}: its detectors have different sizes ({sizes}); download the product again")
     choose(product.reading.quality, {}, product.path)
     whole = Metadata(
         driver="PACE",

@@ -45,8 +45,8 @@ _PIXEL = 30.0
 _LOOKED_AT = 8
 
 _SENSOR_GEOMETRY = (
-    "in the sensor's own geometry, so rows and columns stand for coordinates; the file has longitude and latitude of "
-    "each pixel, and the L2D product of the same scene is on a map"
+    "in sensor geometry, so rows and columns are used as coordinates; the file has the longitude and latitude of each "
+    "pixel, and the L2D product of the same scene is georeferenced"
 )
 
 #: What the error matrices say of a sample, by level.
@@ -79,7 +79,7 @@ class PrismaFormat(Hdf5Product):
                 raise CubeError(f"{product.path}: no cube {array!r}; it holds {' and '.join(names)}")
             names = [_detector(swath, array)]
         elif len(names) == 1:
-            product.notes.append(f"the {names[0]} cube alone: the other one is missing in the file")
+            product.notes.append(f"only the {names[0]} cube: the other one is missing from the file")
         level = re.sub(r"\D*(\d).*", r"\1", swath.rpartition("PRS_L")[2])
         detectors = [_describe(product, swath, name, level) for name in names]
         shape = detectors[0].source.shape[1:]
@@ -132,7 +132,7 @@ def _describe(product: Opened, swath: str, name: str, level: str) -> Detector:
     lists = {"centres": centres, "widths": widths, "flags": there}
     for what, values in lists.items():
         if values is not None and values.size != bands:
-            product.notes.append(f"{values.size} {what} of {name} for {bands} bands: left aside")
+            product.notes.append(f"{values.size} {what} of {name} for {bands} bands: ignored")
             lists[what] = None
     centres, widths, there = lists.values()
     if centres is not None and there is not None:
@@ -180,7 +180,7 @@ def _scaling(product: Opened, name: str, level: str) -> tuple[float, float]:
         low, high = _number(product, f"L2Scale{name}Min"), _number(product, f"L2Scale{name}Max")
         if low is not None and high is not None and high > low:
             return (high - low) / _LARGEST, low
-    product.notes.append(f"no scale of {name.upper()} in the file: its samples are stored numbers")
+    product.notes.append(f"no scale of {name.upper()} in the file: its samples are left as stored numbers")
     return 1.0, 0.0
 
 
@@ -193,14 +193,14 @@ def _grid(product: Opened, swath: str, shape: tuple[int, int]) -> Grid:
         for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
     ]
     if None in corners or min(shape) < 2:
-        product.notes.append("no corners in the file: rows and columns stand for coordinates")
+        product.notes.append("no corners in the file: rows and columns are used as coordinates")
         return Grid(shape)
     transform = _transform(product, [value for value in corners if value is not None], shape)
     crs, code = None, _number(product, "Epsg_Code")
     try:
         crs = None if code is None else CRS.from_epsg(int(code))
     except RASTERIO_ERRORS:
-        product.notes.append(f"EPSG code {code:.0f} is not known: left aside")
+        product.notes.append(f"unknown EPSG code {code:.0f}: ignored")
     if crs is None:
         product.notes.append(NO_CRS)
     return Grid(shape, crs, transform)
@@ -212,13 +212,13 @@ def _transform(product: Opened, corners: list[float], shape: tuple[int, int]) ->
     by_centres, by_edges = (((right - left) / (shape[1] - n), (bottom - top) / (shape[0] - n)) for n in (1, 0))
     off = [max(abs(abs(step) - _PIXEL) for step in steps) for steps in (by_centres, by_edges)]
     if off[1] < 0.01 < off[0]:
-        product.assumed.append("corners in the file are outer corners, since pixels are 30 m then")
+        product.assumed.append("corners in the file taken as outer corners, since that gives pixels of 30 m")
         return Affine(by_edges[0], 0.0, left, 0.0, by_edges[1], top)
     across, down = by_centres
     if off[0] > 0.01:
         product.assumed.append(
-            f"corners in the file are centres of pixels, as documented, though pixels are {across:.2f} by "
-            f"{abs(down):.2f} m then and not 30 m"
+            f"corners in the file taken as pixel centres, as documented, although that gives pixels of {across:.2f} by "
+            f"{abs(down):.2f} m, not 30 m"
         )
     return Affine(across, 0.0, left - across / 2, 0.0, down, top - down / 2)
 
@@ -227,9 +227,7 @@ def _outside(product: Opened, shape: tuple[int, int], detectors: list[Detector])
     """What lies outside of the image: pixels that are 0 throughout. A single 0 may be a dark sample."""
     if product.reading.fill == "none":
         return []
-    product.assumed.append(
-        "pixels that are 0 throughout are nodata, as PRISMA fills what it has not seen; --fill none keeps them"
-    )
+    product.assumed.append("pixels that are 0 in all bands, the fill of PRISMA, are nodata; --fill none keeps them")
     there, source = detectors[0].acquired(), detectors[0].source
     assert isinstance(source, ContainerSource)
     chosen = there[np.linspace(0, there.size - 1, min(_LOOKED_AT, there.size)).astype(int)]

@@ -103,7 +103,7 @@ class RasterProduct(ABC):
         if image is not None:
             return self.describe(name, scene, (image["part"] or "").upper(), path, reading)
         if not scene.images:
-            raise CubeError(f"{name}: no SPECTRAL_IMAGE beside {found[0].name}; get the whole product")
+            raise CubeError(f"{name}: no SPECTRAL_IMAGE next to {found[0].name}; download the whole product")
         return self.choose_image(name, scene, reading)
 
     def choose_image(self, name: str, scene: Scene, reading: Reading) -> Source:
@@ -182,17 +182,17 @@ def described(
     scale, offset = known.scale, known.offset
     if bands is not None and np.isfinite(bands.gain).all():
         if scale is not None or offset is not None:
-            warnings.append("the image has a scale of its own, which is taken; that of its XML is left aside")
+            warnings.append("the image has its own scale, which is used; that of its XML is ignored")
         else:
             scale = None if (bands.gain == 1.0).all() else bands.gain
             offsets = np.nan_to_num(bands.offset)
             offset = None if (offsets == 0.0).all() else offsets
     elif bands is not None:
-        warnings.append("its XML lacks the gain of some bands: samples are stored numbers")
+        warnings.append("its XML lacks the gain of some bands: samples are left as stored numbers")
     nodata = known.nodata
     if nodata is None and known.band_nodata is None and fill is not None:
         nodata = fill
-        assumed.append(f"no fill value in the image: {fill:.0f}, as the product's documentation has it")
+        assumed.append(f"no fill value in the image: {fill:.0f} assumed, as documented for this product")
     told = spectra is not None and spectra.wavelength is not None
     kept = [line for line in known.warnings if not (told and line == NO_WAVELENGTHS)]
     source.metadata = replace(
@@ -218,7 +218,7 @@ def in_sensor_geometry(source: RasterSource, how: str) -> None:
     """
     known = source.metadata
     kept = [line for line in known.warnings if "transform" not in line and "coordinate reference" not in line]
-    note = f"in the sensor's own geometry, so rows and columns stand for coordinates; {how}"
+    note = f"in sensor geometry, so rows and columns are used as coordinates; {how}"
     source.metadata = replace(known, grid=Grid(source.shape[1:]), warnings=(note, *kept))
 
 
@@ -232,7 +232,9 @@ def layer(path: Path | None, shape: tuple[int, int]) -> RasterSource | None:
         return None
     source = RasterSource(path, reading=replace(AS_IT_SAYS, fill="none"))
     if source.shape[1:] != shape:
-        raise CubeError(f"{path}: {by(source.shape[1:])} pixels, and the image has {by(shape)}; get the product again")
+        raise CubeError(
+            f"{path}: {by(source.shape[1:])} pixels, but the image has {by(shape)}; download the product again"
+        )
     return source
 
 

@@ -129,14 +129,14 @@ def _grid(product: Opened, group: str, shape: tuple[int, int]) -> Grid:
     try:
         crs = None if found[0] is None else CRS.from_epsg(found[0])
     except RASTERIO_ERRORS:
-        product.notes.append(f"EPSG code {found[0]} is not known: left aside")
+        product.notes.append(f"unknown EPSG code {found[0]}: ignored")
     if crs is None:
         product.notes.append(NO_CRS)
     grid = Grid(shape, crs, found[1])
     if not _agrees(product, group, grid):
         product.notes.append(
-            f"in the sensor's own geometry: latitudes and longitudes contradict {_FRAMING}, which is the grid of the "
-            "ortho product; open that one for a map"
+            f"in sensor geometry: latitudes and longitudes contradict {_FRAMING}, which is the grid of the "
+            "ortho product; open that one for a georeferenced map"
         )
         return Grid(shape)
     return grid
@@ -174,13 +174,13 @@ def _epsg(code: Any, structure: str) -> int | None:
 def _from_framing(product: Opened, group: str, shape: tuple[int, int]) -> tuple[int | None, Affine] | None:
     frame = _framing(product, group)
     if frame is None:
-        product.notes.append(f"no {_FRAMING} that can be read: rows and columns stand for coordinates")
+        product.notes.append(f"no readable {_FRAMING}: rows and columns are used as coordinates")
         return None
     own = (int(frame.get("rows", shape[0])), int(frame.get("cols", shape[1])))
     if own != shape:
         product.notes.append(
-            f"in the sensor's own geometry, so rows and columns stand for coordinates: {_FRAMING} is the grid of the "
-            f"ortho product ({by(own)} pixels, not {by(shape)}); open that one for a map"
+            f"in sensor geometry, so rows and columns are used as coordinates: {_FRAMING} is the grid of the "
+            f"ortho product ({by(own)} pixels, not {by(shape)}); open that one for a georeferenced map"
         )
         return None
     return _epsg(frame.get("epsg_code"), ""), Affine.from_gdal(*(float(value) for value in frame["geotransform"]))

@@ -184,7 +184,7 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
             ours = []
             return results
         except backend.BackendStopped:
-            feedback.pushInfo("Stopped; nothing unfinished was left behind.")
+            feedback.pushInfo("Stopped; no unfinished files were left behind.")
             return []
         except backend.BackendError as error:
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
@@ -284,7 +284,7 @@ class DetectorChoice:
 
 def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
     """The parameter for a hyperspectral cube."""
-    text = "A hyperspectral cube: any file that GDAL reads, such as GeoTIFF or ENVI (the data file, not the .hdr)."
+    text = "A hyperspectral cube: any file that GDAL can read, such as GeoTIFF or ENVI (the data file, not the .hdr)."
     return with_help(QgsProcessingParameterRasterLayer(name, title), text)
 
 
@@ -302,7 +302,7 @@ def scene_path(layer, given=None) -> str:
         QgsProcessingException: The layer has no file.
     """
     if layer is None:
-        raise QgsProcessingException(f"{given} is no raster that can be loaded: choose a file that GDAL reads")
+        raise QgsProcessingException(f"{given} is not a readable raster: choose a file that GDAL can read")
     if layer.providerType() != "gdal":
         raise QgsProcessingException(
             f"the layer '{layer.name()}' comes from the provider '{layer.providerType()}' and has no file of spectra: "

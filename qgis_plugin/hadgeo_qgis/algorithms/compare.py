@@ -18,8 +18,8 @@ class Compare(HadgeoAlgorithm):
     ID = "compare"
     TITLE = "Compare detectors"
     SUMMARY = (
-        "Runs several detectors with their defaults on a scene of which the targets are known, and ranks them by how "
-        "well they show these targets."
+        "Runs several detectors with their defaults on a scene with known targets, and ranks them by how well they "
+        "reveal these targets."
     )
     GROUP = "Evaluation"
     TAGS = ("roc", "auc", "benchmark", "leaderboard")
@@ -31,7 +31,7 @@ class Compare(HadgeoAlgorithm):
         self.addParameter(scene_parameter())
         self.addParameter(truth_parameter())
         detectors = choice("DETECTORS", "Detectors", list(DETECTORS), list(DETECTORS), several=True)
-        self.addParameter(with_help(detectors, "Which detectors run, each with its defaults."))
+        self.addParameter(with_help(detectors, "The detectors to run, each with its defaults."))
         self.addParameter(of_argument("compare", "bands"))
         self.addParameter(mask_parameter())
         self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))

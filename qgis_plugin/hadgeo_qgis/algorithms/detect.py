@@ -28,7 +28,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         """Add the mask, the extent, the windows, and the outputs."""
         self.addParameter(mask_parameter())
         extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
-        self.addParameter(with_help(extent, "Detect in this part of the scene alone; all of it by default."))
+        self.addParameter(with_help(extent, "Process only this part of the scene; all of it by default."))
         self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
         for name, title in (("GLT", "Lookup table (GLT)"), ("IGM", "Coordinates of pixels (IGM)")):
             file = QgsProcessingParameterFile(name, title, optional=True)
@@ -38,7 +38,8 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         self.addParameter(
             with_help(
                 scores,
-                "The scores, higher is more anomalous: a GeoTIFF on the scene's own grid, with a style beside it.",
+                "The scores, higher is more anomalous: a GeoTIFF on the grid of the scene, with a style file next to "
+                "it.",
             )
         )
         self.addParameter(polygons_parameter("POLYGONS", optional=True))
@@ -88,8 +89,8 @@ class Detect(DetectorChoice, ScoringAlgorithm):
     ID = "detect"
     TITLE = "Detect anomalies"
     SUMMARY = (
-        "Scores how little each pixel of a hyperspectral scene belongs there, without any example of what is sought. "
-        "The detector learns the scene's own background; what it does not explain scores high."
+        "Scores how anomalous each pixel of a hyperspectral scene is, without any examples of targets. The detector "
+        "learns the background of the scene itself; pixels that it does not explain score high."
     )
     TAGS = ("target", "hot spot")
     ICON = "detect.svg"

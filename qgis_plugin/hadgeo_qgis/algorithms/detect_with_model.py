@@ -16,8 +16,8 @@ class DetectWithModel(ScoringAlgorithm):
     ID = "detectwithmodel"
     TITLE = "Detect with a trained detector"
     SUMMARY = (
-        "Applies a detector of 'Train a detector' to a scene as it is, so that all lines of a mission are judged alike "
-        "and none is fitted again. Bands are matched by wavelength."
+        "Applies a detector from 'Train a detector' to a scene without fitting it again, so that all flight lines of a "
+        "mission are scored alike. Bands are matched by wavelength."
     )
     TAGS = ("model", "apply", "mission")
     ICON = "detect_with_model.svg"

@@ -25,8 +25,8 @@ def truth_parameter() -> QgsProcessingParameterMapLayer:
     kinds = [QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon]
     made = QgsProcessingParameterMapLayer("TRUTH", "Truth", types=kinds)
     text = (
-        "Where the targets are: polygons, or a raster in which 0 is background and anything else a target. It is "
-        "brought onto the scene's grid if it is georeferenced, else it must have the scene's shape."
+        "Where the targets are: polygons, or a raster in which 0 is background and anything else a target. If "
+        "georeferenced, it is resampled to the grid of the scene; otherwise it must have the same shape."
     )
     return with_help(made, text)
 
@@ -34,7 +34,7 @@ def truth_parameter() -> QgsProcessingParameterMapLayer:
 def report_parameter(name: str = "OUTPUT") -> QgsProcessingParameterFileDestination:
     """The parameter for a table as HTML."""
     made = QgsProcessingParameterFileDestination(name, "Report", "HTML files (*.html)")
-    return with_help(made, "The figures as a table, which the results viewer shows.")
+    return with_help(made, "The results as a table, shown in the results viewer.")
 
 
 def plot_parameter(command: str) -> QgsProcessingParameterFileDestination:
@@ -74,13 +74,13 @@ def _cell(metric: dict) -> str:
 
 
 class Evaluate(HadgeoAlgorithm):
-    """Compares score maps with what is known to be there."""
+    """Compares score maps with ground truth."""
 
     ID = "evaluate"
     TITLE = "Evaluate against truth"
     SUMMARY = (
-        "Shows how well one or several score maps separate known targets from the background: the areas under the ROC "
-        "curves, average precision, and what is found at low false-alarm rates, with 95 % intervals."
+        "Measures how well one or several score maps separate known targets from the background: the areas under the "
+        "ROC curves, average precision, and detections at low false-alarm rates, with 95 % intervals."
     )
     GROUP = "Evaluation"
     TAGS = ("roc", "auc", "accuracy", "precision")
@@ -90,7 +90,7 @@ class Evaluate(HadgeoAlgorithm):
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         maps = QgsProcessingParameterMultipleLayers("INPUT", "Anomaly scores", QgsProcessing.SourceType.TypeRaster)
-        self.addParameter(with_help(maps, "Maps of scores of one scene, which stand side by side in the report."))
+        self.addParameter(with_help(maps, "Score maps of one scene, shown side by side in the report."))
         self.addParameter(truth_parameter())
         self.addParameter(of_argument("evaluate", "bootstrap", "Bootstrap resamples", advanced=True))
         self.addParameter(of_argument("evaluate", "seed", advanced=True))

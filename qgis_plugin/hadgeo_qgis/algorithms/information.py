@@ -14,8 +14,8 @@ class Information(RenewsDetectors, HadgeoAlgorithm):
     ID = "information"
     TITLE = "Backend information"
     SUMMARY = (
-        "Starts the backend and shows its interpreter, the versions of hadgeo and of what it stands on, the devices "
-        "that can compute, and its detectors. Try it first when something is wrong."
+        "Starts the backend and shows its interpreter, the versions of hadgeo and its dependencies, the available "
+        "devices, and the detectors. Try this first if something does not work."
     )
     GROUP = "Tools"
     TAGS = ("version", "device", "cuda", "gpu")

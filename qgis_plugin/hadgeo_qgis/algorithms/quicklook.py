@@ -1,4 +1,4 @@
-"""Quicklook: one picture of a scene and of what stands out in it."""
+"""Quicklook: one picture of a scene and its anomalies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Quicklook(HadgeoAlgorithm):
     ID = "quicklook"
     TITLE = "Quicklook"
     SUMMARY = (
-        "Draws a scene in the colours of three of its bands, lays anomaly scores and outlines over it, with scale bar "
-        "and north arrow. A single hot pixel stays visible in a line of any length."
+        "Draws a scene as a composite of three of its bands, overlaid with anomaly scores and outlines, with scale bar "
+        "and north arrow. A single anomalous pixel stays visible in a flight line of any length."
     )
     GROUP = "Tools"
     TAGS = ("picture", "preview", "png", "composite")
@@ -34,7 +34,7 @@ class Quicklook(HadgeoAlgorithm):
         """Declare parameters and outputs."""
         self.addParameter(scene_parameter())
         scores = QgsProcessingParameterRasterLayer("SCORES", "Anomaly scores", optional=True)
-        self.addParameter(with_help(scores, "A map of scores of this scene, laid over it."))
+        self.addParameter(with_help(scores, "A score map of this scene, overlaid on it."))
         polygons = QgsProcessingParameterVectorLayer(
             "POLYGONS", "Anomalies", [QgsProcessing.SourceType.TypeVectorPolygon], optional=True
         )

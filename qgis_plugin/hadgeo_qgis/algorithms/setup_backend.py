@@ -20,9 +20,9 @@ class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
     ID = "setupbackend"
     TITLE = "Set up the backend"
     SUMMARY = (
-        "Makes a Python environment in your QGIS profile and installs hadgeo there, beside QGIS's own Python, which "
-        "stays as it is. Run it again to update. It needs Python 3.11 or newer, a connection to a package index, and 2 "
-        "to 8 GB of disk, depending on the build of torch."
+        "Creates a Python environment in your QGIS profile and installs hadgeo there, separate from QGIS's own Python, "
+        "which is left unchanged. Run it again to update. It needs Python 3.11 or newer, a connection to a package "
+        "index, and 2 to 8 GB of disk space, depending on the build of torch."
     )
     GROUP = "Tools"
     TAGS = ("install", "pip", "python", "update")
@@ -33,18 +33,18 @@ class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
         """Declare parameters and outputs."""
         torch = choice("TORCH", "Build of torch", list(environment.TORCH), "any")
         text = (
-            "torch computes the learned detectors. any: the package index decides; cpu: without a GPU, much smaller; "
-            "cuda: for NVIDIA GPUs. On some systems cpu or cuda needs the index of torch's builds below."
+            "torch runs the learned detectors. any: the package index decides; cpu: without a GPU, much smaller; "
+            "cuda: for NVIDIA GPUs. On some systems cpu or cuda needs the package index of torch, given below."
         )
         self.addParameter(with_help(torch, text))
         index = QgsProcessingParameterString("INDEX", "Further package index", optional=True)
-        text = "Address of an index that holds the wanted build of torch, as torch's own installation page shows it."
+        text = "Address of an index with the wanted build of torch, as given on the installation page of torch."
         self.addParameter(with_help(index, text))
         package = QgsProcessingParameterString("PACKAGE", "Package", environment.default_package())
-        text = "What pip installs: hadgeo with extras, one version of it (hadgeo==1.2), a wheel, or a folder."
+        text = "What pip installs: hadgeo with extras, a specific version (hadgeo==1.2), a wheel, or a folder."
         self.addParameter(with_help(package, text, advanced=True))
         python = QgsProcessingParameterFile("PYTHON", "Python to start from", optional=True)
-        text = "An interpreter of version 3.11 or newer; searched for where it is left empty."
+        text = "An interpreter of version 3.11 or newer; found automatically if left empty."
         self.addParameter(with_help(python, text, advanced=True))
         self.addOutput(QgsProcessingOutputString("INTERPRETER", "Interpreter"))
         self.addOutput(QgsProcessingOutputString("VERSION", "Version of hadgeo"))
@@ -69,7 +69,7 @@ class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
             )
             facts = backend.run(str(interpreter), "versions", {"json": True}, listener)[0]
         except backend.BackendStopped:
-            feedback.pushInfo("Stopped; what was begun is removed.")
+            feedback.pushInfo("Stopped; unfinished files were removed.")
             return {}
         except backend.BackendError as error:
             raise QgsProcessingException(str(error)) from None

@@ -1,4 +1,4 @@
-"""Simulate a scene: a believable flight line with implanted targets, for trying things out."""
+"""Simulate a scene: a realistic flight line with implanted targets, for trying things out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BASIC = {"rows": "Rows", "cols": "Columns", "bands": "Bands", "targets": "Targe
 _ADVANCED = {
     "rotation": "Rotation",
     "wedges": "Wedges of nodata",
-    "snr": "Signal to noise",
+    "snr": "Signal-to-noise ratio",
     "pixel_size": "Pixel size",
     "dtype": "Sample type",
     "interleave": "Interleave",
@@ -33,8 +33,8 @@ class Simulate(HadgeoAlgorithm):
     ID = "simulate"
     TITLE = "Simulate a scene"
     SUMMARY = (
-        "Writes a simulated hyperspectral flight line with implanted targets, and beside it a truth map that says "
-        "where they are: 1 is a target, 0 is background, 255 is nodata."
+        "Writes a simulated hyperspectral flight line with implanted targets, and next to it a truth map of the "
+        "targets: 1 is target, 0 is background, 255 is nodata."
     )
     GROUP = "Tools"
     TAGS = ("synthetic", "truth", "demo")
@@ -54,10 +54,10 @@ class Simulate(HadgeoAlgorithm):
         self.addParameter(with_help(place, crs["help"], advanced=True))
         scene = QgsProcessingParameterRasterDestination("OUTPUT", "Scene")
         self.addParameter(
-            with_help(scene, "The scene, a GeoTIFF; its truth map lies beside it with _truth in its name.")
+            with_help(scene, "The scene, a GeoTIFF; its truth map is written next to it, with _truth in its name.")
         )
         self.addOutput(QgsProcessingOutputRasterLayer("TRUTH", "Truth map"))
-        self.addOutput(QgsProcessingOutputNumber("TARGET_PIXELS", "Pixels of targets"))
+        self.addOutput(QgsProcessingOutputNumber("TARGET_PIXELS", "Target pixels"))
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Simulate."""

@@ -1,4 +1,4 @@
-"""Threshold and polygons: which pixels of a score map stand out, how sure that is, and where they are."""
+"""Threshold and polygons: which pixels of a score map are flagged, at which false-alarm rate, and where they are."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParame
         name, "Anomalies", QgsProcessing.SourceType.TypeVectorPolygon, optional=optional, createByDefault=not optional
     )
     text = (
-        "One polygon an anomaly, the rarest first: pixels, area, scores, p-value, expected false alarms, place. They "
-        "come with colours by p-value, numbers and map tips."
+        "One polygon per anomaly, the rarest first, with pixels, area, scores, p-value, expected false alarms and "
+        "position. The layer comes with colours by p-value, labels and map tips."
     )
     return with_help(made, text)
 
@@ -39,20 +39,20 @@ def spectra_parameter() -> QgsProcessingParameterBoolean:
     """The parameter that asks for pictures of spectra."""
     made = QgsProcessingParameterBoolean("SPECTRA", "Draw spectra for map tips", False)
     text = (
-        "Draw each anomaly's spectrum against the background that was expected there, into a folder beside the "
-        "polygons; the map tips show it. It takes a moment an anomaly."
+        "Plot the spectrum of each anomaly against its expected background into a folder next to the polygons, for "
+        "display in the map tips. It takes a moment per anomaly."
     )
     return with_help(made, text)
 
 
 class Threshold(HadgeoAlgorithm):
-    """Finds what stands out in a score map."""
+    """Thresholds a score map."""
 
     ID = "threshold"
     TITLE = "Threshold and polygons"
     SUMMARY = (
-        "Finds what stands out in a map of anomaly scores and writes it as polygons, each with its p-value and the "
-        "false alarms to expect. Give one rule; without any, a false-alarm rate of 0.001 is taken."
+        "Thresholds a map of anomaly scores and writes the anomalies as polygons, each with its p-value and the "
+        "expected number of false alarms. Give one rule; the default is a false-alarm rate of 0.001."
     )
     TAGS = ("false alarm", "p-value", "vectorise", "decision")
     ICON = "threshold.svg"
@@ -67,7 +67,7 @@ class Threshold(HadgeoAlgorithm):
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
-        text = "A map of scores, such as 'Detect anomalies' writes; any raster of one band will do."
+        text = "A score map, such as the output of 'Detect anomalies'; any raster with one band will do."
         self.addParameter(with_help(QgsProcessingParameterRasterLayer("INPUT", "Anomaly scores"), text))
         for name, title in _RULES.items():
             self.addParameter(of_argument("threshold", name, title, advanced=name != "pfa"))
@@ -80,7 +80,7 @@ class Threshold(HadgeoAlgorithm):
         p_values = QgsProcessingParameterRasterDestination(
             "P_VALUES", "Map of p-values", optional=True, createByDefault=False
         )
-        self.addParameter(with_help(p_values, "Each pixel's p-value, as a GeoTIFF on the map's grid."))
+        self.addParameter(with_help(p_values, "The p-value of each pixel, as a GeoTIFF on the grid of the map."))
         for name, title in (
             ("ANOMALIES", "Anomalies"),
             ("THRESHOLD", "Threshold"),
@@ -97,7 +97,7 @@ class Threshold(HadgeoAlgorithm):
         scene = self.parameterAsRasterLayer(parameters, "SCENE", context)
         spectra = self.spectra(parameters, context, polygons)
         if spectra and scene is None:
-            raise QgsProcessingException("spectra are drawn from the scene that the map was made of: choose it")
+            raise QgsProcessingException("spectra are plotted from the scene the map was made from: choose it")
         arguments = {
             "scene": scene and scene_path(scene),
             "spectra": spectra and str(spectra),

@@ -1,4 +1,4 @@
-"""Train a detector: fit once, for all lines of a mission."""
+"""Train a detector: fit once, for all flight lines of a mission."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Train(DetectorChoice, HadgeoAlgorithm):
     ID = "train"
     TITLE = "Train a detector"
     SUMMARY = (
-        "Fits a detector to one or several scenes of one sensor and keeps it as a file, which 'Detect with a trained "
-        "detector' applies to other lines of the mission."
+        "Fits a detector to one or several scenes of one sensor and saves it as a model file, which 'Detect with a "
+        "trained detector' applies to other flight lines of the mission."
     )
     TAGS = ("fit", "model", "mission")
     ICON = "train.svg"
@@ -31,7 +31,8 @@ class Train(DetectorChoice, HadgeoAlgorithm):
         """Declare parameters and outputs."""
         scenes = QgsProcessingParameterMultipleLayers("INPUT", "Scenes", QgsProcessing.SourceType.TypeRaster)
         text = (
-            "Hyperspectral cubes of one sensor. The first decides which bands are used; the others must have them too."
+            "Hyperspectral cubes of one sensor. The first determines which bands are used; the others must have them "
+            "too."
         )
         self.addParameter(with_help(scenes, text))
         self.add_detector_parameters()

@@ -66,7 +66,7 @@ def test_radiance_of_the_sensor_has_no_place_and_says_so(tmp_path: Path) -> None
     source = open_source(tmp_path / "x.nc")
     np.testing.assert_array_equal(read_all(source), cube)
     assert not source.metadata.georeferenced
-    assert any("sensor's own geometry" in line for line in source.metadata.warnings)
+    assert any("in sensor geometry" in line for line in source.metadata.warnings)
     assert any("-9999" in line for line in source.metadata.assumed)
 
 

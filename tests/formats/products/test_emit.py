@@ -172,7 +172,7 @@ def test_the_mask_file_is_found_for_radiance_and_another_version(tmp_path: Path)
 
 def test_a_flag_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     emit(tmp_path / NAME)
-    with pytest.raises(CubeError, match=r"EMIT_L2A_MASK_\.\.\. of the same scene: put it beside"):
+    with pytest.raises(CubeError, match=r"EMIT_L2A_MASK_\.\.\. of the same scene: put it next to"):
         open_source(tmp_path / NAME, reading=Reading(quality=("cloud",)))
     write_mask(tmp_path / NAME.replace("RFL", "MASK"))
     with pytest.raises(CubeError, match="no quality layer for 'snow'; it has cloud, cirrus, shadow, water, defect"):
@@ -182,7 +182,7 @@ def test_a_flag_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     emit(tmp_path / NAME, numbered(rows=ROWS + 1))
     write_mask(tmp_path / NAME.replace("RFL", "MASK"))
-    with pytest.raises(CubeError, match="of another scene"):
+    with pytest.raises(CubeError, match="it belongs to another scene"):
         open_source(tmp_path / NAME, reading=Reading(quality=("cloud",)))
 
 

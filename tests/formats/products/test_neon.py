@@ -73,7 +73,7 @@ def test_a_code_that_contradicts_map_info_is_said(tmp_path: Path) -> None:
     neon(tmp_path / "x.h5", epsg=b"32611")
     known = open_source(tmp_path / "x.h5").metadata
     assert known.crs == rasterio.CRS.from_epsg(32611)
-    assert any("Map_Info says EPSG:32612, and the file EPSG:32611" in line for line in known.warnings)
+    assert any("Map_Info says EPSG:32612, but the file says EPSG:32611" in line for line in known.warnings)
 
 
 def test_fill_is_nan_and_other_negative_values_are_data(tmp_path: Path) -> None:

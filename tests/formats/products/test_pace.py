@@ -23,7 +23,7 @@ def test_detectors_are_joined_by_wavelength(tmp_path: Path, quantity: str) -> No
     expected = np.concatenate([cubes["blue"][:2], cubes["red"], cubes["SWIR"]])
     np.testing.assert_array_equal(read_all(source), expected)
     assert not source.metadata.georeferenced
-    assert "sensor's own geometry" in source.metadata.warnings[0]
+    assert "in sensor geometry" in source.metadata.warnings[0]
 
 
 def test_a_missing_detector_is_said(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_without_a_framing_there_is_no_place(tmp_path: Path) -> None:
     tanager(tmp_path / "x.h5", kind="SWATHS", without=["wavelengths", "beta_cloud_mask", "nodata_pixels"])
     known = open_source(tmp_path / "x.h5").metadata
     assert not known.georeferenced
-    assert any("no Planet_Ortho_Framing" in line for line in known.warnings)
+    assert any("no readable Planet_Ortho_Framing" in line for line in known.warnings)
     assert any("no wavelengths" in line for line in known.warnings)
 
 
