@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -230,3 +231,27 @@ def exists(name: str | os.PathLike[str]) -> bool:
         return os.path.lexists(name)
     except (OSError, ValueError):
         return False
+
+
+def cut_short(dataset: DatasetReader) -> str:
+    """What tells that a TIFF was cut short; an empty text where nothing does.
+
+    Its last blocks stand, or should stand, at the end of the file.
+
+    Args:
+        dataset: Any open dataset.
+    """
+    if dataset.driver != "GTiff" or not exists(dataset.name):
+        return ""
+    size = Path(dataset.name).stat().st_size
+    height, width = dataset.block_shapes[0]
+    last_row = (dataset.height - 1) // height
+    promised = 0
+    for band in {1, dataset.count}:
+        for col in range(-(-dataset.width // width)):
+            offset_and_size = [
+                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{last_row}", "TIFF", bidx=band) or 0)
+                for what in ("OFFSET", "SIZE")
+            ]
+            promised = max(promised, sum(offset_and_size))
+    return f"{size} bytes, but its last block ends at {promised}" if promised > size else ""

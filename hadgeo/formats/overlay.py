@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from hadgeo.errors import CubeNotFoundError, HadgeoError, ReadError
 from hadgeo.files import RASTERIO_ERRORS
-from hadgeo.formats.gdal import georeference, open_dataset, settings
+from hadgeo.formats.gdal import cut_short, georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
 from hadgeo.formats.overlay_polygons import read_geometries
 from hadgeo.grid import Grid
@@ -145,6 +145,10 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
                 raise purpose.error(
                     f"{path}: {dataset.count} bands, but a {purpose.what} has one; is this the scene itself?"
                 )
+            cut = cut_short(dataset)
+            if cut:
+                # What is missing may lie elsewhere, and a file that was half copied is not to be trusted.
+                raise ReadError(f"{path}: damaged ({cut}); copy it again")
             place = georeference(dataset).grid
             if _as_it_is(place, path, grid, over, purpose):
                 for rows in _strips(grid, grid.pixels):

@@ -27,6 +27,7 @@ from hadgeo.formats.gdal import (
     LARGE_CACHE,
     SMALL_CACHE,
     Georeference,
+    cut_short,
     exists,
     georeference,
     listening,
@@ -37,6 +38,7 @@ from hadgeo.formats.gdal import (
 from hadgeo.formats.magic import foreign_format
 from hadgeo.formats.map_info import locate
 from hadgeo.formats.mask_bands import called_masks
+from hadgeo.formats.number_lists import split_list
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.stac import stac_bands
@@ -251,8 +253,9 @@ def _check(dataset: DatasetReader, path: str) -> None:
         raise CubeError(f"{path}: no bands in it{hint}")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise CubeError(f"{path}: samples are complex; convert them to magnitudes first")
-    if dataset.driver == "GTiff" and exists(dataset.name):
-        _check_whole(dataset, path)
+    cut = cut_short(dataset)
+    if cut:
+        raise CubeError(f"{path}: {cut}: it was cut short; copy it again")
 
 
 def _check_no_lie(dataset: DatasetReader, path: str) -> None:
@@ -263,23 +266,6 @@ def _check_no_lie(dataset: DatasetReader, path: str) -> None:
             f"{path}: a file of another format ({kind}) that GDAL cannot open, not raw samples as the ENVI header next "
             "to it says; give the right file, or convert this one to GeoTIFF"
         )
-
-
-def _check_whole(dataset: DatasetReader, path: str) -> None:
-    """Refuse a TIFF that was cut short: its last blocks stand, or should stand, at the end of the file."""
-    size = Path(dataset.name).stat().st_size
-    height, width = dataset.block_shapes[0]
-    last_row = (dataset.height - 1) // height
-    promised = 0
-    for band in {1, dataset.count}:
-        for col in range(-(-dataset.width // width)):
-            offset_and_size = [
-                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{last_row}", "TIFF", bidx=band) or 0)
-                for what in ("OFFSET", "SIZE")
-            ]
-            promised = max(promised, sum(offset_and_size))
-    if promised > size:
-        raise CubeError(f"{path}: {size} bytes, but its last block ends at {promised}: it was cut short; copy it again")
 
 
 def _metadata(dataset: DatasetReader, located: Georeference, stored: np.dtype[Any], name: str) -> Metadata:
@@ -310,7 +296,15 @@ def _metadata(dataset: DatasetReader, located: Georeference, stored: np.dtype[An
 def _masks(dataset: DatasetReader) -> npt.NDArray[np.bool_]:
     """Which bands say what is data instead of being it: by their colour, or by their name."""
     alpha = np.array([colour is ColorInterp.alpha for colour in dataset.colorinterp], dtype=bool)
+    # GDAL calls the last of four bands of bytes alpha, whatever it is; what has a wavelength is measured.
+    alpha &= ~np.array([_has_wavelength(dataset, band) for band in range(1, dataset.count + 1)], dtype=bool)
     return alpha | called_masks(dataset.descriptions)
+
+
+def _has_wavelength(dataset: DatasetReader, band: int) -> bool:
+    fields = [*_band_fields(dataset, band, None), *_band_fields(dataset, band, "IMAGERY")]
+    listed = [value for key, value in dataset.tags().items() if normal_key(key) in ("wavelength", "wavelengths")]
+    return "wavelength" in fields or any(len(split_list(value)) == dataset.count for value in listed)
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def test_scores_that_are_all_alike_hide_nothing(tmp_path: Path) -> None:
 def test_scores_of_another_scene_are_refused(tmp_path: Path) -> None:
     scene = grey_scene(tmp_path / "scene.tif", 30, 30)
     smaller = scores(tmp_path / "smaller.tif", 29, 30, (1, 1))
-    with pytest.raises(CubeError, match=r"29 x 30 pixels, and .*scene.tif has 30 x 30"):
+    with pytest.raises(CubeError, match=r"29 x 30 pixels, but .*scene.tif has 30 x 30"):
         quicklook(scene, smaller, out=tmp_path / "q.png")
     shifted = scores(tmp_path / "shifted.tif", 30, 30, (1, 1), NORTH_UP * Affine.translation(3, 0))
     with pytest.raises(CubeError, match="another grid"):
