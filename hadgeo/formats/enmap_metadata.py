@@ -24,8 +24,8 @@ _IMAGE = re.compile(r"SPECTRAL_IMAGE(?:_VNIR|_SWIR)?(?:_COG)?\.(?:TIFF?|BSQ|BIL|
 
 
 @dataclass(frozen=True)
-class EnmapBands:
-    """What the metadata say of each band, in their order; NaN where they do not.
+class DescribedBands:
+    """What a product's XML says of each band, in their order; NaN where it does not.
 
     Attributes:
         wavelength: Centres in nm.
@@ -38,6 +38,10 @@ class EnmapBands:
     fwhm: npt.NDArray[np.float64]
     gain: npt.NDArray[np.float64]
     offset: npt.NDArray[np.float64]
+
+    def take(self, which: slice) -> DescribedBands:
+        """Some of the bands."""
+        return DescribedBands(self.wavelength[which], self.fwhm[which], self.gain[which], self.offset[which])
 
 
 def find_enmap_metadata(image: Path) -> Path | None:
@@ -57,7 +61,7 @@ def _of_enmap(metadata: Path) -> bool:
         return False
 
 
-def enmap_bands(xml_path: Path) -> EnmapBands:
+def enmap_bands(xml_path: Path) -> DescribedBands:
     """Read the bands of an EnMAP product.
 
     Args:
@@ -78,7 +82,7 @@ def enmap_bands(xml_path: Path) -> EnmapBands:
         values = [next((band[name] for name in names if name in band), np.nan) for _, band in found]
         return np.array(values, dtype=np.float64)
 
-    return EnmapBands(each("wavelengthCenterOfBand"), each("FWHMOfBand"), each("GainOfBand"), each("OffsetOfBand"))
+    return DescribedBands(each("wavelengthCenterOfBand"), each("FWHMOfBand"), each("GainOfBand"), each("OffsetOfBand"))
 
 
 def _bands(xml_path: Path) -> list[ET.Element]:

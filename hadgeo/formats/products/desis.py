@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from hadgeo.errors import CubeError
+from hadgeo.formats.enmap_metadata import DescribedBands
 from hadgeo.formats.products.raster_product import (
-    Bands,
     RasterProduct,
     Scene,
     described,
@@ -45,7 +45,7 @@ class DesisFormat(RasterProduct):
         """Open an image; see `RasterProduct.describe`."""
         source = RasterSource(name, data=None if Path(name) == image else image, reading=reading)
         notes: list[str] = []
-        bands: Bands | None = _bands(scene.metadata)
+        bands: DescribedBands | None = _bands(scene.metadata)
         if bands is not None and bands.wavelength.size != source.shape[0]:
             notes.append(
                 f"{scene.metadata.name} describes {bands.wavelength.size} bands, but the image has {source.shape[0]}: "
@@ -62,7 +62,7 @@ class DesisFormat(RasterProduct):
 DESIS = DesisFormat()
 
 
-def _bands(path: Path) -> Bands:
+def _bands(path: Path) -> DescribedBands:
     """The bands of an XML, in their order.
 
     Raises:
@@ -79,7 +79,7 @@ def _bands(path: Path) -> Bands:
     numbers = np.array([_number(band, "bandNumber") for band in bands])
     if np.isfinite(numbers).all():
         values = values[np.argsort(numbers, kind="stable")]
-    return Bands(*values.T)
+    return DescribedBands(*values.T)
 
 
 def _local(element: ET.Element) -> str:

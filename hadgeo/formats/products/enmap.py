@@ -14,10 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hadgeo.errors import CubeError
-from hadgeo.formats.enmap_metadata import enmap_bands
+from hadgeo.formats.enmap_metadata import DescribedBands, enmap_bands
 from hadgeo.formats.joined import Detector, join
 from hadgeo.formats.products.raster_product import (
-    Bands,
     RasterProduct,
     Scene,
     described,
@@ -105,10 +104,9 @@ class EnmapFormat(RasterProduct):
 ENMAP = EnmapFormat()
 
 
-def _bands(scene: Scene, part: str, count: int, notes: list[str]) -> Bands | None:
+def _bands(scene: Scene, part: str, count: int, notes: list[str]) -> DescribedBands | None:
     """What the XML says of an image's bands: VNIR first, SWIR last, all of them in an image of both."""
-    told = enmap_bands(scene.metadata)
-    bands = Bands(told.wavelength, told.fwhm, told.gain, told.offset)
+    bands = enmap_bands(scene.metadata)
     total = bands.wavelength.size
     if count == total or (part and count < total):
         return bands.take(slice(count) if part != "SWIR" else slice(total - count, None))

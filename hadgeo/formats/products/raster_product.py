@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hadgeo.errors import CubeError
+from hadgeo.formats.enmap_metadata import DescribedBands
 from hadgeo.formats.products.hdf5_product import by
 from hadgeo.formats.quality import Flags, Mask
 from hadgeo.formats.raster import RasterSource
@@ -28,27 +28,6 @@ _METADATA = re.compile(r"(?P<stem>.*)METADATA\.XML", re.I)
 
 #: Bytes of the XML in which the marks of a product are looked for.
 _LOOKED_AT = 2**24
-
-
-@dataclass(frozen=True)
-class Bands:
-    """What an XML says of each band; NaN where it does not.
-
-    Attributes:
-        wavelength: Centres in nm.
-        fwhm: Full widths at half maximum in nm.
-        gain: Factor from stored to physical units.
-        offset: Added after the factor.
-    """
-
-    wavelength: npt.NDArray[np.float64]
-    fwhm: npt.NDArray[np.float64]
-    gain: npt.NDArray[np.float64]
-    offset: npt.NDArray[np.float64]
-
-    def take(self, which: slice) -> Bands:
-        """Some of the bands."""
-        return Bands(self.wavelength[which], self.fwhm[which], self.gain[which], self.offset[which])
 
 
 @dataclass(frozen=True)
@@ -158,7 +137,7 @@ def _images(metadata: Path) -> dict[str, Path]:
 
 
 def described(
-    source: RasterSource, driver: str, bands: Bands | None, *, fill: float | None, notes: Sequence[str] = ()
+    source: RasterSource, driver: str, bands: DescribedBands | None, *, fill: float | None, notes: Sequence[str] = ()
 ) -> RasterSource:
     """An image with what its XML says of the bands, in place.
 
