@@ -80,7 +80,7 @@ def default_bands(
         wet = np.zeros(total, dtype=bool)
         for low, high in WATER_VAPOUR_NM:
             wet |= (wavelength >= low) & (wavelength <= high)
-        selection = selection.without(wet, "in water-vapour absorption")
+        selection = selection.without(wet, "in water vapour")
     return selection
 
 

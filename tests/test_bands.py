@@ -20,7 +20,7 @@ def test_default_leaves_out_bad_bands_and_water_vapour() -> None:
     assert not ((used >= 1340) & (used <= 1450)).any()
     assert not ((used >= 1790) & (used <= 1960)).any()
     assert used.max() < 2450
-    assert selection.dropped == (("bad in the header", 3), ("in water-vapour absorption", 12 + 18 + 6))
+    assert selection.dropped == (("bad in the header", 3), ("in water vapour", 12 + 18 + 6))
 
 
 def test_without_wavelengths_nothing_is_taken_for_water_vapour() -> None:

@@ -47,7 +47,7 @@ def _pixels_written(task: Task) -> int:
         return pixels
     grid = source.metadata.grid if glt is None else glt.grid
     if not grid.georeferenced:
-        raise ParameterError(f"{source.path}: no georeference, so where north is remains unknown; leave --north-up out")
+        raise ParameterError(f"{source.path}: not georeferenced, so the direction of north is unknown; omit --north-up")
     return pixels + grid.north_up().pixels
 
 

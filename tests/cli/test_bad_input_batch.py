@@ -94,7 +94,7 @@ BAD = [
     Bad("--table parameter.csv -o maps", ("parameter.csv: row 2: detector rx has no parameter 'steps'",)),
     Bad("--table bound.csv -o maps", ("bound.csv: row 2: detector bs3lnet: steps must be", "not '0'")),
     Bad("--table same.csv -o maps", ("same.csv: row 4 and same.csv: row 2 would have the same map",)),
-    Bad("--table suffix.csv -o maps", ("suffix.csv: row 2", "summary.csv end in .tif")),
+    Bad("--table suffix.csv -o maps", ("suffix.csv: row 2", "summary.csv must end in .tif")),
     Bad("--table itself.csv -o maps", ("itself.csv: row 2", "would replace the scene")),
 ]
 

@@ -41,7 +41,7 @@ def test_a_batch_says_what_became_of_each_line_and_fails_if_one_did(lines: list[
     result = run(*lines[:2], tmp_path / "gone.img", "-o", maps, "--mosaic", maps / "mosaic.vrt")
     assert result.exit_code == 1
     assert result.stdout == (
-        f"{maps}: 2 lines done, 0 kept from an earlier run, 1 failed; {maps}/mosaic.vrt holds 2 maps\n"
+        f"{maps}: 2 flight lines done, 0 kept from an earlier run, 1 failed; {maps}/mosaic.vrt contains 2 maps\n"
     )
     told = result.stderr.splitlines()
     assert told[0] == "the model is fitted on 1 of 3 lines"
@@ -71,7 +71,7 @@ def test_the_old_name_of_a_table_goes_on_with_a_word_about_the_new_one(lines: li
     table.write_text(f"scene,output\n{lines[0]},first.tif\n{lines[1]},second.tif\n")
     old = run("--manifest", table, "-o", tmp_path / "old", "--quiet")
     assert (old.exit_code, old.stdout) == (0, "")
-    assert old.stderr == "--manifest is now called --table; the old name will go\n"
+    assert old.stderr == "--manifest is now called --table; the old name will be removed\n"
     new = run("--table", table, "-o", tmp_path / "new", "--quiet")
     assert (new.exit_code, new.output) == (0, "")
     for name in ("first.tif", "second.tif"):
@@ -101,7 +101,7 @@ def test_a_terminal_gets_a_live_table(lines: list[Path], tmp_path: Path) -> None
     assert begun.returncode == 1
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     last = text[text.rindex("time left, or result") :]
-    assert "4 of 4 lines, 1 failed" in last
+    assert "4 of 4 flight lines, 1 failed" in last
     assert re.search(r"line2\.img +│ done .* s, \S+ px/s", last)
     assert re.search(r"gone\.img +│ failed", last)
 

@@ -74,7 +74,7 @@ def test_a_model_explains_a_finished_map(scene: Path, tmp_path: Path) -> None:
         (("--spectra", "{here}/spectra"), "add --scene"),
         (("--model", "m.hadgeo"), "add --scene"),
         (("--scene", "{here}/none.tif", "--evidence", "{here}/x.nc"), "no such file"),
-        (("--scene", "{here}/other.tif", "--evidence", "{here}/x.nc"), "another grid"),
+        (("--scene", "{here}/other.tif", "--evidence", "{here}/x.nc"), "not the grid of"),
         (("--scene", "{scene}", "--evidence", "{here}/x.tif"), "--overwrite"),
         (("--scene", "{scene}", "--evidence", "{here}/none/x.nc"), "does not exist"),
         (("--scene", "{scene}", "--evidence", ""), "name is empty"),

@@ -26,7 +26,7 @@ from tests.formats.products.makers import emit
 from tests.maps.raw_line import TARGETS, RawLine, make_raw_line
 from tests.run.test_resume import run as run_deadly
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(rows and columns stand for coordinates|no coordinate reference)")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(rows and columns are used as coordinates|no coordinate reference)")
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_a_run_is_repeated_with_its_table(line: RawLine, tmp_path: Path) -> None
     run("detect", line.scene, "-d", "rx", "--glt", "{flight}_ort_glt", "-o", tmp_path / "one.tif")
     result = run("detect", "--from", tmp_path / "one.json", "-o", tmp_path / "two.tif")
     np.testing.assert_array_equal(read(tmp_path / "one.tif"), read(tmp_path / "two.tif"))
-    assert "every output has the same bytes as in the run that was repeated" in result.stderr
+    assert "every output is identical, byte for byte, to that of the original run" in result.stderr
 
 
 def test_a_batch_finds_the_table_of_each_line(tmp_path: Path) -> None:

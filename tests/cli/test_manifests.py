@@ -81,7 +81,7 @@ def test_a_model_is_written_down_with_what_it_was_fitted_on(scene: Path) -> None
     assert manifest("m.json")["outputs"][0]["sha256"] == sha256("m.hadgeo")
     run("detect", scene, "--model", "m.hadgeo", "-o", "x.tif")
     assert [Path(item["path"]).name for item in manifest("x.json")["inputs"]] == ["line.img", "line.hdr", "m.hadgeo"]
-    assert "same bytes" in run("detect", "--from", "x.json", "--overwrite").stderr
+    assert "identical, byte for byte" in run("detect", "--from", "x.json", "--overwrite").stderr
 
 
 def test_a_decision_is_written_down_where_it_writes_anything(scene: Path) -> None:

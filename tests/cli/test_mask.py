@@ -88,7 +88,7 @@ def test_a_finished_map_is_not_taken_for_that_of_another_mask(folder: Path, tmp_
     out = tmp_path / "map.tif"
     words = ["detect", folder / "scene.tif", "-d", "rx", "-o", out, "--resume", "--mask"]
     run(*words, folder / "left.tif")
-    assert "left as it is" in run(*words, folder / "left.tif").stderr
+    assert "already finished by" in run(*words, folder / "left.tif").stderr
     result = invoke(*words, folder / "other.tif")
     assert result.exit_code == 2
     run(*words, folder / "other.tif", "--overwrite")
@@ -128,7 +128,7 @@ def test_batch_fails_lines_of_which_nothing_is_left_and_makes_maps_of_another_ma
     words = ["batch", tmp_path / "far.tif", folder / "scene.tif", "-d", "rx", "-o", maps, "--mask"]
     result = invoke(*words, folder / "left.tif")
     assert result.exit_code == 1
-    assert "1 lines done" in result.stdout
+    assert "1 flight lines done" in result.stdout
     assert f"left.tif: does not overlap {tmp_path / 'far.tif'}" in result.stderr
     np.testing.assert_array_equal(scored(maps / "scene_anomaly.tif"), left())
     assert "1 kept from an earlier run" in invoke(*words, folder / "left.tif").stdout
@@ -158,7 +158,7 @@ def test_quicklook_draws_what_is_left(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mask", "words"),
-    [("gone.tif", "no such mask"), ("far.tif", "does not overlap"), ("scene.tif", "16 bands, and a mask has one")],
+    [("gone.tif", "no such mask"), ("far.tif", "does not overlap"), ("scene.tif", "16 bands, but a mask has one")],
 )
 @pytest.mark.parametrize("command", ["detect", "train", "quicklook", "compare"])
 def test_a_mask_of_no_use_is_one_line(folder: Path, tmp_path: Path, command: str, mask: str, words: str) -> None:

@@ -297,7 +297,7 @@ def test_no_place_on_earth_is_told(tmp_path: Path) -> None:
         ("{UTM, 1, 1, 500000}", "4 of the 7 items"),
         (utm("33, North, WGS-84", "1, 1, x, 4500000, 4, 4"), "contains 'x' where a number is expected"),
         (utm("33, North, WGS-84", "1, 1, 500000, 4500000, 0, 4"), "pixels of 0 by 4"),
-        (utm("33, North, WGS-84", "1, 1, 500000.0 4500000.0, 4, 4"), "holds '500000.0 4500000.0', where a number"),
+        (utm("33, North, WGS-84", "1, 1, 500000.0 4500000.0, 4, 4"), "contains '500000.0 4500000.0' where a number"),
         (utm("33, North, WGS-84", "1, 1, 500000,5, 4500000,5, 4,0, 4,0"), "are there decimal commas?"),
     ],
 )

@@ -78,7 +78,7 @@ def test_layers_are_chosen_by_name_and_others_refused() -> None:
     cloud, snow = (Flags(memory_source(layer({}))) for _ in range(2))
     layers: dict[str, list[Mask]] = {"snow": [snow], "cloud": [cloud], "haze": []}
     assert choose(["cloud", "cloud"], layers, "x") == [cloud]
-    with pytest.raises(CubeError, match="x: no quality layer for 'haze'; it has cloud, snow \\(beside it\\)"):
+    with pytest.raises(CubeError, match="x: no quality layer for 'haze'; it has cloud, snow \\(next to it\\)"):
         choose(["haze"], layers, "x", "next to it")
 
 

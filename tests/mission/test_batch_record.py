@@ -91,5 +91,5 @@ def test_what_is_no_record_is_refused_and_left(text: str, path: Path) -> None:
 def test_differences_are_told_in_words() -> None:
     assert describe_difference({}, SETTINGS) == "it was not made by a batch"
     same = {**SETTINGS, "windows": [1, 2]}
-    assert describe_difference(same, SETTINGS) == "it has changed since"
+    assert describe_difference(same, SETTINGS) == "it has been changed since"
     assert "bands was 1-4 and is None" in describe_difference({**same, "bands": "1-4"}, SETTINGS)

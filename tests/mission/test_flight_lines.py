@@ -101,14 +101,14 @@ def test_parameters_of_all_lines_reach_those_of_the_same_detector() -> None:
         ("scene\n", "the table is empty"),
         ("scene\n\n\n", "the table is empty"),
         ("scene,bands\na.img,1-4,6\n", "row 2: 3 cells under 2 headings; put quotes around cells that contain a comma"),
-        ("scene,bands\na.img,\n,1-4\n", "line 3: no scene; name its file"),
+        ("scene,bands\na.img,\n,1-4\n", "row 3: no scene; name its file"),
         ("scene,output\na.img,a.png\n", "row 2: a map is a GeoTIFF; the output a.png must end in .tif"),
-        ("scene,detector\n\na.img,xr\n", "line 3: .*'xr'.*did you mean 'rx'"),
-        ("scene,p.shrinkage\na.img,2\n", "line 2: .*shrinkage"),
-        ("scene,p.steps\na.img,2\n", "line 2: .*steps"),
+        ("scene,detector\n\na.img,xr\n", "row 3: .*'xr'.*did you mean 'rx'"),
+        ("scene,p.shrinkage\na.img,2\n", "row 2: .*shrinkage"),
+        ("scene,p.steps\na.img,2\n", "row 2: .*steps"),
         ('scene\n"a.img\n', "not a readable table"),
         (b"scene\n\xff\xfe.img\n", "not a readable table .*give CSV in UTF-8"),
-        ("scene\na/x.img\nb/x.img\n", "line 3 and .*line 2 would have the same map"),
+        ("scene\na/x.img\nb/x.img\n", "row 3 and .*row 2 would have the same map"),
     ],
 )
 def test_a_wrong_table_is_told_where(text: str | bytes, words: str, folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_wrong_table_is_told_where(text: str | bytes, words: str, folder: Path
 
 
 def test_a_parameter_of_all_lines_is_checked_for_the_line_that_gets_it(folder: Path) -> None:
-    with pytest.raises(ParameterError, match=r"line 2: .*sample"):
+    with pytest.raises(ParameterError, match=r"row 2: .*sample"):
         read(folder, "scene\na.img\n", parameters={"sample": "few"})
 
 

@@ -192,7 +192,7 @@ def test_scores_of_another_scene_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CubeError, match=r"29 x 30 pixels, but .*scene.tif has 30 x 30"):
         quicklook(scene, smaller, out=tmp_path / "q.png")
     shifted = scores(tmp_path / "shifted.tif", 30, 30, (1, 1), NORTH_UP * Affine.translation(3, 0))
-    with pytest.raises(CubeError, match="another grid"):
+    with pytest.raises(CubeError, match="not the grid of"):
         quicklook(scene, shifted, out=tmp_path / "q.png")
     nudged = scores(tmp_path / "nudged.tif", 30, 30, (1, 1), NORTH_UP * Affine.translation(0.01, 0))
     quicklook(scene, nudged, out=tmp_path / "q.png")

@@ -158,7 +158,7 @@ def test_workers_give_the_bytes_of_threads_whatever_becomes_of_them(
 
     monkeypatch.setattr("hadgeo.run.cluster.LOST_TIMEOUT", 2.0)
     out = tmp_path / "none.tif"
-    with pytest.raises(ClusterError, match=r"no worker is left .* --resume") as lost:
+    with pytest.raises(ClusterError, match=r"no worker has been left .* --resume") as lost:
         hadgeo.detect(line, "rx", window=WINDOW, out=out, cluster=cluster, progress=Slayer(second, after=5))
     assert lost.value.exit_code == 1
     kept = len(Journal.read(tmp_path / "none.tif.part") or ())

@@ -145,7 +145,7 @@ def test_progress_counts_every_pixel(line: Path, tmp_path: Path) -> None:
     assert log.stages["fit"] == [4, 4]
     assert log.stages["score"] == [6300, 6300]
     assert any("bands" in text for text in log.messages)
-    assert any("have no score" in text for text in log.messages)
+    assert any("get no score" in text for text in log.messages)
 
 
 @pytest.mark.parametrize("patience", [0, 1, 5])

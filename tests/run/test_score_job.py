@@ -121,7 +121,7 @@ def test_a_map_was_completed_once_its_journal_has_an_end(folder: PartFolder, out
 def test_two_runs_are_not_mixed_in_one_map(folder: PartFolder) -> None:
     earlier = finished_windows(folder, 1)
     check_same_run(earlier, {"bands": "1-30"}, folder)
-    with pytest.raises(OutputError, match=r"map\.tif\.part is of .* other settings \(bands was 1-30 and is 1-9\)"):
+    with pytest.raises(OutputError, match=r"map\.tif\.part belongs to .* other settings \(bands was 1-30 and is 1-9\)"):
         check_same_run(earlier, {**SETTINGS, "bands": "1-9"}, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -243,7 +244,7 @@ def test_wrong_option_is_named_with_its_value(tmp_path, option, value):
     with pytest.raises(ParameterError, match=f"^{option}={value!r}: ") as caught:
         simulate(tmp_path / "line.img", **{**SMALL, option: value})
     assert "\n" not in str(caught.value)
-    assert "allowed" in str(caught.value)
+    assert re.search("must be|not a coordinate system; give one", str(caught.value))
     assert not contents(tmp_path)
 
 
@@ -268,7 +269,7 @@ def test_place_that_cannot_take_the_scene_is_refused_first(tmp_path):
         simulate(tmp_path / "no" / "line.img", **SMALL)
     with pytest.raises(OutputError, match="GB are free"):
         simulate(tmp_path / "line.img", rows=10_000_000, cols=30_000, bands=1000)
-    with pytest.raises(OutputError, match="header goes beside it"):
+    with pytest.raises(OutputError, match="header is written next to"):
         simulate(tmp_path / "line.hdr", **SMALL)
     assert not contents(tmp_path)
 
