@@ -145,7 +145,7 @@ GEO = {
     ),
 }
 
-_FILL = "-0.005 stands in every band at the border: taken for nodata, where all bands hold it ({} of 100 pixels)"
+_FILL = "-0.005 in every band at the border: treated as nodata where all bands hold it ({} of 100 pixels)"
 _AVIRIS_2014 = Expected(
     (432, 10, 10),
     {(0, 0, 0): -0.11606122, (144, 5, 3): 0.26573521, (431, 9, 9): 0.0966146, (1, 9, 0): -0.10195728},
@@ -262,8 +262,8 @@ _NOWHERE = replace(BASE, crs=None, transform=None)
 #: 120 pixels in the corner of row 0 and column 0 are fill.
 _CORNER = replace(BASE, samples={(0, 0, 0): math.nan, (1, 2, 3): math.nan, (15, 20, 5): 1880}, empty=120)
 _REFLECTANCE = {(0, 0, 0): 0.1, (1, 2, 3): 0.1111, (15, 20, 5): 0.188}
-_EMIT = replace(_NOWHERE, fwhm=(8.5, 8.5, 0), bad=4, warnings=("sensor's own geometry",))
-_IN_NM = "wavelengths of 0.45 to 2.2 cannot be nm as the file says: taken for µm"
+_EMIT = replace(_NOWHERE, fwhm=(8.5, 8.5, 0), bad=4, warnings=("in sensor geometry",))
+_IN_NM = "wavelengths of 0.45 to 2.2 cannot be in nm, contrary to the file: assumed to be in µm"
 
 
 def _pair(folder: str, expected: Expected | Refused, data: str = "cube.img") -> dict[str, Expected | Refused]:
@@ -277,12 +277,12 @@ REPORTS: dict[str, Expected | Refused] = {
         replace(
             BASE,
             transform=(1.732051, 1, 499964.215390, 1, -1.732051, 4000013.980762),
-            warnings=("19.89 m elsewhere, since GDAL turns it about the first pixel",),
+            warnings=("19.89 m away, since GDAL rotates it about the first pixel",),
         ),
     ),
     **_pair(
         "70_rot_180.00000000",
-        replace(BASE, transform=(-2, 0, 500000, 0, 2, 4000000), warnings=("96 m elsewhere, since GDAL takes",)),
+        replace(BASE, transform=(-2, 0, 500000, 0, 2, 4000000), warnings=("96 m away, since GDAL interprets",)),
     ),
     **_pair(
         "07_datum_5",
@@ -290,7 +290,7 @@ REPORTS: dict[str, Expected | Refused] = {
             BASE,
             crs="OSGB36 / UTM zone 32N",
             assumed=("the datum 'Ordnance Survey of Great Britain 36'",),
-            warnings=("programs built on GDAL take EPSG:32632",),
+            warnings=("GDAL-based programs assume the coordinate reference system EPSG:32632",),
         ),
     ),
     **_pair(
@@ -299,7 +299,7 @@ REPORTS: dict[str, Expected | Refused] = {
             BASE,
             crs=4326,
             transform=(5, 0, 564545, 0, -10, 2884010),
-            warnings=("564545, 2884010 are no degrees",),
+            warnings=("564545, 2884010 are not degrees",),
         ),
     ),
     **_pair(
@@ -308,7 +308,7 @@ REPORTS: dict[str, Expected | Refused] = {
             BASE,
             crs="Arbitrary",
             transform=(-1, 0, -0.5, 0, 1, -0.5),
-            warnings=("no place on Earth", "48 units elsewhere"),
+            warnings=("does not tell where on Earth", "48 units away"),
         ),
     ),
     **_pair(
@@ -320,13 +320,13 @@ REPORTS: dict[str, Expected | Refused] = {
         replace(
             _CORNER,
             samples={(0, 0, 0): math.nan, (15, 20, 5): 0.188},
-            assumed=("-9999 stands in every band at the border: taken for nodata (120 of 720",),
+            assumed=("-9999 in every band at the border: treated as nodata (120 of 720",),
         ),
     ),
     "reports/16c_neg_fill_tif/cube.tif": replace(
         _CORNER,
         wavelength=None,
-        assumed=("-9999 stands in every band at the border: taken for nodata (120 of 720",),
+        assumed=("-9999 in every band at the border: treated as nodata (120 of 720",),
         warnings=(NO_WAVELENGTHS,),
     ),
     "reports/20_alpha/cube.tif": replace(
@@ -334,16 +334,16 @@ REPORTS: dict[str, Expected | Refused] = {
         shape=(6, 30, 24),
         samples={(0, 0, 0): math.nan, (0, 29, 23): 1195},
         wavelength=None,
-        assumed=("band 7 is alpha or a mask",),
+        assumed=("band 7 is an alpha or mask band",),
         warnings=(NO_WAVELENGTHS,),
     ),
     **_pair("13a_um_said_nm", replace(BASE, assumed=(_IN_NM,))),
     "reports/73_stac_nm/cube.tif": replace(
-        BASE, fwhm=(10, 10, 0), assumed=("wavelengths of 450 to 2200 cannot be µm as the file says: taken for nm",)
+        BASE, fwhm=(10, 10, 0), assumed=("wavelengths of 450 to 2200 cannot be in µm, contrary to the file: assumed to be in nm",)
     ),
     **_pair(
         "13c_fwhm_other",
-        replace(BASE, fwhm=(10, 10, 0), assumed=("widths of 10 cannot be µm as the wavelengths are: taken for nm",)),
+        replace(BASE, fwhm=(10, 10, 0), assumed=("widths of 10 cannot be in µm like the wavelengths: assumed to be in nm",)),
     ),
     **_pair(
         "46_zero_wl",
@@ -371,8 +371,8 @@ REPORTS: dict[str, Expected | Refused] = {
     "reports/85_mat/wl_mismatch.mat": replace(
         _NOWHERE,
         wavelength=None,
-        assumed=("the last axis of data 30x24x16 counts bands",),
-        warnings=(NO_CRS, NO_WAVELENGTHS, "17 values of wavelength for 16 bands: left aside"),
+        assumed=("the last axis of data 30x24x16 taken as the band axis",),
+        warnings=(NO_CRS, NO_WAVELENGTHS, "17 values of wavelength for 16 bands: ignored"),
     ),
     **_pair("11_numpy_list", BASE),
     **_pair("33_comments", BASE),
@@ -382,7 +382,7 @@ REPORTS: dict[str, Expected | Refused] = {
     **_pair("55_sli", Refused(("spectral library", "not an image"))),
     "reports/79_rfl_nohdr/cube.rfl": Refused(("header is missing", "cube.rfl.hdr", "cube.hdr")),
     **_pair("31_esri", replace(_NOWHERE, warnings=(NO_TRANSFORM, NO_CRS)), "cube.bil"),
-    "reports/37_wyvern/cube.tif": replace(BASE, assumed=("wavelengths taken from the bands' names",)),
+    "reports/37_wyvern/cube.tif": replace(BASE, assumed=("wavelengths taken from the band names",)),
     **dict.fromkeys(
         (
             "reports/77_enmap",

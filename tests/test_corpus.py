@@ -193,7 +193,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], Expected]] = {
             # A quarter turn about column 1, row 2: columns step north by 4, rows east by 2.
             transform=(0, 2, 500000 - 2 * 2, 4, 0, 4500000 - 4),
             wavelength=None,
-            warnings=("overlooks the rotation of 90°", "no wavelengths, and three bands"),
+            warnings=("ignores the rotation of 90°", "no wavelengths, and three bands"),
         ),
     ),
     "zeros around": (
@@ -203,7 +203,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], Expected]] = {
             samples={(0, 0, 0): math.nan, (1, 3, 3): 0, (0, 3, 4): 20},
             empty=6,
             fwhm=(10, 10, 0),
-            assumed=("0 stands in every band at the border", "widths of 0.01 cannot be nm"),
+            assumed=("0 in every band at the border", "widths of 0.01 cannot be in nm"),
         ),
     ),
     "bands last": (_last_axis, _CONTAINED),
@@ -217,7 +217,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], Expected]] = {
     ),
     "emit": (
         _product("x.nc", makers.emit),
-        replace(_MADE, wavelength=(400, 2400, 0), fwhm=(8.5, 8.5, 0), bad=1, warnings=("sensor's own geometry",)),
+        replace(_MADE, wavelength=(400, 2400, 0), fwhm=(8.5, 8.5, 0), bad=1, warnings=("in sensor geometry",)),
     ),
     "neon": (
         _product("x.h5", makers.neon),

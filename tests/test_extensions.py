@@ -108,8 +108,8 @@ def test_a_detector_of_another_package_stands_beside_hadgeos_own(announce) -> No
         ("announced:Missing", "AttributeError"),
         ("announced:Renamed", "calls itself 'another'"),
         ("announced:Half", "lacks bytes_per_pixel, fit, halo, load_state, score, state"),
-        ("announced:Seedless", "seed_parameter 'seed' is none of its parameters"),
-        ("announced:TEXT", "no class derived from hadgeo.detectors.base.Detector"),
+        ("announced:Seedless", "seed_parameter 'seed' is not one of its parameters"),
+        ("announced:TEXT", "not a class derived from hadgeo.detectors.base.Detector"),
     ],
 )
 def test_a_broken_detector_is_named_and_the_others_work(announce, target: str, reason: str) -> None:

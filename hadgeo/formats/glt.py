@@ -157,6 +157,9 @@ def open_glt(path: str | os.PathLike[str]) -> Glt:
     Args:
         path: ENVI (the data or its header), or a GeoTIFF of two bands.
 
+    Returns:
+        The table, of which nothing but its size is read yet.
+
     Raises:
         CubeNotFoundError: There is no such file.
         CubeError: It is no raster.

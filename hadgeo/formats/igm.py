@@ -171,6 +171,9 @@ def open_igm(path: str | os.PathLike[str]) -> Glt:
     Args:
         path: ENVI (the data or its header) or a GeoTIFF, with two or three bands.
 
+    Returns:
+        The table, which is made strip by strip as it is used.
+
     Raises:
         CubeNotFoundError: There is no such file.
         CubeError: It is no raster.
