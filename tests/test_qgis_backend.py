@@ -188,7 +188,7 @@ def fake_python(tmp_path: Path) -> Callable[[str], str]:
 def test_a_python_to_start_from_is_found_and_checked(fake_python: Callable[[str], str], tmp_path: Path) -> None:
     assert environment.find_python(sys.executable) == sys.executable
     assert Path(environment.find_python()).is_file()
-    with pytest.raises(backend.BackendError, match=r"is Python 3\.9: choose one of version 3\.11 or newer"):
+    with pytest.raises(backend.BackendError, match=r"is Python 3\.9: choose version 3\.11 or newer"):
         environment.find_python(fake_python("3 9"))
     with pytest.raises(backend.BackendError, match="no Python that can be run"):
         environment.find_python(fake_python("hello"))

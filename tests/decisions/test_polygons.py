@@ -172,7 +172,7 @@ def test_geoparquet_carries_geometry_and_coordinate_system(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
 @pytest.mark.parametrize("crs", ["EPSG:32633", None])
-@pytest.mark.filterwarnings("ignore:.*no coordinate system")
+@pytest.mark.filterwarnings("ignore:.*no coordinate reference system")
 def test_no_anomaly_is_an_empty_layer(suffix: str, crs: str | None, tmp_path: Path) -> None:
     scores = write_map(tmp_path / "x.tif", scene(), crs=crs, transform=GRID if crs else None)
     path = write_polygons(found(scores, 1e6), tmp_path / f"x{suffix}")
@@ -191,7 +191,7 @@ def test_no_anomaly_is_an_empty_layer(suffix: str, crs: str | None, tmp_path: Pa
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
 def test_a_scene_without_a_coordinate_system_has_polygons_in_pixels(suffix: str, tmp_path: Path) -> None:
     anomalies = found(write_map(tmp_path / "x.tif", scene(), crs=None, transform=None))
-    with pytest.warns(CubeWarning, match="no coordinate system"):
+    with pytest.warns(CubeWarning, match="no coordinate reference system"):
         path = write_polygons(anomalies, tmp_path / f"x{suffix}")
     if suffix == ".parquet":
         layer = pyarrow.parquet.read_table(path)
