@@ -339,11 +339,15 @@ REPORTS: dict[str, Expected | Refused] = {
     ),
     **_pair("13a_um_said_nm", replace(BASE, assumed=(_IN_NM,))),
     "reports/73_stac_nm/cube.tif": replace(
-        BASE, fwhm=(10, 10, 0), assumed=("wavelengths of 450 to 2200 cannot be in µm, contrary to the file: assumed to be in nm",)
+        BASE,
+        fwhm=(10, 10, 0),
+        assumed=("wavelengths of 450 to 2200 cannot be in µm, contrary to the file: assumed to be in nm",),
     ),
     **_pair(
         "13c_fwhm_other",
-        replace(BASE, fwhm=(10, 10, 0), assumed=("widths of 10 cannot be in µm like the wavelengths: assumed to be in nm",)),
+        replace(
+            BASE, fwhm=(10, 10, 0), assumed=("widths of 10 cannot be in µm like the wavelengths: assumed to be in nm",)
+        ),
     ),
     **_pair(
         "46_zero_wl",

@@ -190,9 +190,9 @@ def test_a_python_to_start_from_is_found_and_checked(fake_python: Callable[[str]
     assert Path(environment.find_python()).is_file()
     with pytest.raises(backend.BackendError, match=r"is Python 3\.9: choose version 3\.11 or newer"):
         environment.find_python(fake_python("3 9"))
-    with pytest.raises(backend.BackendError, match="no Python that can be run"):
+    with pytest.raises(backend.BackendError, match="is not an executable Python"):
         environment.find_python(fake_python("hello"))
-    with pytest.raises(backend.BackendError, match="no Python that can be run"):
+    with pytest.raises(backend.BackendError, match="is not an executable Python"):
         environment.find_python(str(tmp_path / "nothing"))
 
 

@@ -44,7 +44,7 @@ def test_a_batch_says_what_became_of_each_line_and_fails_if_one_did(lines: list[
         f"{maps}: 2 flight lines done, 0 kept from an earlier run, 1 failed; {maps}/mosaic.vrt contains 2 maps\n"
     )
     told = result.stderr.splitlines()
-    assert told[0] == "the model is fitted on 1 of 3 lines"
+    assert told[0] == "the model is fitted on 1 of 3 flight lines"
     assert re.fullmatch(r"line0\.img: done [\d.]+ s, \S+ px/s", told[1])
     assert told[3] == f"gone.img: failed: {tmp_path}/gone.img: no such file; check the path"
     with rasterio.open(maps / "mosaic.vrt") as mosaic:
