@@ -59,7 +59,7 @@ def test_polygons_and_their_raster_give_the_same_figures(tmp_path: Path) -> None
     other = evaluate(path, write(tmp_path / "truth.tif", targets(), **PLACED), resamples=20)
     assert one.to_dict() | {"truth": ""} == other.to_dict() | {"truth": ""}
     assert one.objects.objects == 2
-    assert "rest on 2 objects" in one.notes()[0]
+    assert "rest on only 2 objects" in one.notes()[0]
 
 
 def test_a_simulated_scene_with_its_truth(tmp_path: Path) -> None:

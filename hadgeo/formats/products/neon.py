@@ -147,7 +147,7 @@ def _grid(product: Opened, place: str, shape: tuple[int, int]) -> Grid:
         if told is not None:
             product.assumed.append(f"{crs_name(told)} by the words of Map_Info: the file has no code")
     elif told is not None and told != crs:
-        product.notes.append(f"Map_Info says {crs_name(told)}, and the file {crs_name(crs)}, which is taken")
+        product.notes.append(f"Map_Info says {crs_name(told)}, but the file says {crs_name(crs)}, which is used")
     grid = Grid(shape, crs, info.transform)
     product.notes.extend(oddities(info, grid))
     return grid
