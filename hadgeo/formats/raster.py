@@ -295,9 +295,14 @@ def _metadata(dataset: DatasetReader, located: Georeference, stored: np.dtype[An
 
 def _masks(dataset: DatasetReader) -> npt.NDArray[np.bool_]:
     """Which bands say what is data instead of being it: by their colour, or by their name."""
-    alpha = np.array([colour is ColorInterp.alpha for colour in dataset.colorinterp], dtype=bool)
     # GDAL calls the last of four bands of bytes alpha, whatever it is; what has a wavelength is measured.
-    alpha &= ~np.array([_has_wavelength(dataset, band) for band in range(1, dataset.count + 1)], dtype=bool)
+    alpha = np.array(
+        [
+            colour is ColorInterp.alpha and not _has_wavelength(dataset, band)
+            for band, colour in enumerate(dataset.colorinterp, start=1)
+        ],
+        dtype=bool,
+    )
     return alpha | called_masks(dataset.descriptions)
 
 
