@@ -66,7 +66,7 @@ def command(
                 "device": describe_device(where),
                 "memory_bytes": needed.memory,
                 "disk_bytes": needed.disk,
-                "seconds": round(needed.seconds or 0, 1),
+                "seconds": round(needed.seconds or 0, 3),
                 "windows": len(needed.plan),
             }
     finally:
