@@ -23,7 +23,7 @@ from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress, Stage
-from hadgeo.windows import Holes, Window, tile, window_size
+from hadgeo.windows import Holes, Window, pad, tile, window_size
 
 #: Decoded bytes of one piece of a streamed pass: large enough to keep a disk and a matrix unit busy.
 PIECE_BYTES = 32 * 2**20
@@ -212,22 +212,45 @@ class Sample:
         """The scenes, for messages."""
         return ", ".join(scene.source.path for scene in self._scenes)
 
-    def _stream(self, places: Sequence[_Place], name: str, use: Callable[[Tensor], T]) -> Iterator[T]:
+    def _stream(self, places: Sequence[_Place], name: str, use: Callable[[Tensor, Window], T]) -> Iterator[T]:
         """What `use` makes of the pixels of each place, in order; it runs in the executor too."""
         self._progress.stage(name, sum(window.pixels for _, window in places))
-        results = map_ahead(self._executor, lambda place: use(_read(place)), places, _READ_AHEAD)
+        results = map_ahead(self._executor, lambda place: use(_read(place), place[1]), places, _READ_AHEAD)
         for (_, window), result in zip(places, results, strict=True):
             if self._progress.cancelled():
                 raise Cancelled("stopped on request")
             yield result
             self._progress.advance(window.pixels)
 
-    def statistics(self, *, covariance: bool = True, pixels: int | None = None) -> Statistics:
+    def stream(self, use: Callable[[Tensor, Window], T], *, halo: int = 0, pixels: int | None = None) -> Iterator[T]:
+        """What a function makes of each piece of the scenes, in one streamed pass.
+
+        Args:
+            use: Called with the bands (band, y, x) of a piece and its halo, on the CPU, and the piece; from several
+                threads, each of which has one core for matrix products.
+            halo: Pixels of true neighbours wanted on each side.
+            pixels: Look at about this many pixels, evenly spread, instead of all of them.
+
+        Yields:
+            Its results, piece by piece.
+        """
+        places = [(scene, pad(window, halo, scene.shape)) for scene, window in self.places(pixels)]
+        with threadpool_limits(1, user_api="blas"):
+            yield from self._stream(places, Stage.STATISTICS, use)
+
+    def statistics(
+        self,
+        *,
+        covariance: bool = True,
+        pixels: int | None = None,
+        keep: Callable[[Tensor], Tensor] | None = None,
+    ) -> Statistics:
         """Moments of all scenes in one streamed pass.
 
         Args:
             covariance: Whether to compute the covariance matrix or the variances alone.
             pixels: Look at about this many pixels, evenly spread, instead of all of them.
+            keep: Which of valid spectra (pixel, band) count, as bool (pixel); by default all of them.
 
         Raises:
             FitError: Fewer than two pixels are valid, or all of them are equal.
@@ -237,11 +260,13 @@ class Sample:
         device = double_device(self._device)
         # Each thread of the executor takes a core for the matrix products of its own piece.
         with threadpool_limits(1, user_api="blas"):
-            parts = self._stream(places, Stage.STATISTICS, lambda block: _moments(block, device, covariance=covariance))
+            parts = self._stream(
+                places, Stage.STATISTICS, lambda block, _: _moments(block, device, covariance=covariance, keep=keep)
+            )
             for (_, window), part in zip(places, parts, strict=True):
                 if part is not None:
                     total = part if total is None else total.merge(part)
-                elif self._is_whole(pixels):
+                elif keep is None and self._is_whole(pixels):
                     self._empty.add((window.row, window.col))
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
@@ -302,7 +327,7 @@ class Sample:
         share = max(1, pixels // len(self._scenes))
         rng = np.random.default_rng(seed)
         places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene.shape, size, share, rng)]
-        crops = [b for b in self._stream(places, Stage.CROPS, lambda block: block) if valid_pixels(b).any()]
+        crops = [b for b in self._stream(places, Stage.CROPS, lambda block, _: block) if valid_pixels(b).any()]
         if not crops:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
             crops = self._first_valid(size, pixels)
@@ -329,7 +354,9 @@ def _read(place: _Place) -> Tensor:
     return scene.read(window)
 
 
-def _moments(block: Tensor, device: torch.device, *, covariance: bool) -> Statistics | None:
+def _moments(
+    block: Tensor, device: torch.device, *, covariance: bool, keep: Callable[[Tensor], Tensor] | None
+) -> Statistics | None:
     """Moments of the valid pixels of a block, a few rows at a time on a CPU; None where there are none."""
     rows = max(1, _CHUNK_PIXELS // block.shape[2]) if device.type == "cpu" else block.shape[1]
     total: Statistics | None = None
@@ -338,6 +365,8 @@ def _moments(block: Tensor, device: torch.device, *, covariance: bool) -> Statis
         valid = spectra.sum(dim=1).isfinite()
         if not valid.all():
             spectra = spectra[valid]
+        if keep is not None and len(spectra):
+            spectra = spectra[keep(spectra)]
         if len(spectra):
             part = Statistics.of(spectra, covariance=covariance)
             total = part if total is None else total.merge(part)

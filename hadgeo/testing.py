@@ -259,6 +259,10 @@ class DetectorContract:
         for role in (detector.seed_parameter, detector.steps_parameter):
             assert role is None or role in fields
         assert detector.halo >= 0
+        assert detector.relative_cost is None or detector.relative_cost > 0
+        scene = SCENES["odd size"]
+        explained = fitted(detector.shortened(SHORT), scene).explain(torch.from_numpy(scene))
+        assert bool(detector.explained_by) == (explained is not None), "explained_by says what explain gives"
 
     def test_a_trial_is_the_same_detector_with_fewer_steps(self, detector: Detector[Any]) -> None:
         """What a run will take is estimated from one."""

@@ -50,6 +50,10 @@ class Detector(ABC, Generic[ParamsT]):
         Params: The pydantic model of the hyper-parameters.
         seed_parameter: The hyper-parameter that ``--seed`` sets; None for a detector that draws nothing at random.
         steps_parameter: The hyper-parameter that is the number of training steps; None where there is none.
+        best_at: What it finds best, in a few words; empty if nobody says.
+        explained_by: What `explain` gives, in a few words; empty if it gives nothing.
+        relative_cost: Seconds per pixel of a whole run with defaults on a CPU, in units of those of RX; None if nobody
+            has measured it.
         params: The hyper-parameters, never changed by `fit`.
         loss_: Training loss of each step of the last fit; empty where there are none, or before it.
     """
@@ -59,6 +63,9 @@ class Detector(ABC, Generic[ParamsT]):
     Params: ClassVar[type[Params]]
     seed_parameter: ClassVar[str | None] = None
     steps_parameter: ClassVar[str | None] = None
+    best_at: ClassVar[str] = ""
+    explained_by: ClassVar[str] = ""
+    relative_cost: ClassVar[float | None] = None
 
     loss_: Sequence[float] = ()
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadgeo.compute.device import fast_dtype, free_memory
-from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
-from hadgeo.detectors.cfar import local_contrast
-from hadgeo.detectors.rx import mahalanobis, whitening
+from hadgeo.detectors.base import Params, load_network, network_state, seeded
+from hadgeo.detectors.contrast import ContrastDetector
+from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_pixels
@@ -178,7 +178,7 @@ class ResidualBlock(nn.Module):
         return refined
 
 
-class BS3LNet(Detector[BS3LNetParams]):
+class BS3LNet(ContrastDetector[BS3LNetParams]):
     """Blind-spot self-supervised network.
 
     Attributes:
@@ -193,6 +193,8 @@ class BS3LNet(Detector[BS3LNetParams]):
     name = "bs3lnet"
     title = "BS3LNet (blind-spot network)"
     Params = BS3LNetParams
+    best_at = "targets of a few pixels that their neighbours do not predict, in structured scenes such as towns"
+    explained_by = "what the network predicts from the neighbours of a pixel"
     seed_parameter = "seed"
     steps_parameter = "steps"
 
@@ -203,13 +205,17 @@ class BS3LNet(Detector[BS3LNetParams]):
     floor_: Tensor
 
     @property
-    def halo(self) -> int:
-        """Reach of the network's receptive field, and of the local median; see `Detector.halo`."""
-        network = 2 * self.params.blocks + 3
-        return network + self.params.cfar_window // 2 if self.params.statistic == "cfar" else network
+    def contrast_window(self) -> int:
+        """Window of the local median; see `ContrastDetector.contrast_window`."""
+        return self.params.cfar_window if self.params.statistic == "cfar" else 0
 
-    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
-        """Learn to predict pixels from their neighbours; see `Detector.fit`."""
+    @property
+    def reach(self) -> int:
+        """Reach of the network's receptive field; see `ContrastDetector.reach`."""
+        return 2 * self.params.blocks + 3
+
+    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor:
+        """Learn to predict pixels from their neighbours; see `ContrastDetector.learn`."""
         statistics = sample.statistics(covariance=False)
         if not (statistics.std > 0).any():
             raise FitError(
@@ -222,9 +228,7 @@ class BS3LNet(Detector[BS3LNetParams]):
         self._train(crops, device, progress)
         _replace(crops, self._residual)
         self.whitening_ = self._residual_whitening(crops)
-        sizes = torch.cat([self._whitened(residual).flatten() for residual in crops])
-        self.floor_ = sizes[sizes.isfinite()].median()
-        return self
+        return torch.cat([self._whitened(residual).flatten() for residual in crops])
 
     def _set_scale(self, statistics: Statistics, device: torch.device) -> None:
         std = torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std))
@@ -311,15 +315,12 @@ class BS3LNet(Detector[BS3LNetParams]):
         return whitening(covariance).float().to(self.mean_.device)
 
     @torch.no_grad()
-    def score(self, block: Tensor) -> Tensor:
+    def statistic(self, block: Tensor) -> Tensor:
         """Size of the residual in the chosen statistic; see `Detector.score`."""
         residual = self._residual(self._standardise(block.to(torch.float32, copy=True)))
         if self.params.statistic == "mse":
             return residual.square().mean(dim=0)
-        whitened = self._whitened(residual)
-        if self.params.statistic == "whitened":
-            return whitened
-        return local_contrast(whitened, window=self.params.cfar_window, floor=self.floor_)
+        return self._whitened(residual)
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor:

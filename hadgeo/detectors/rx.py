@@ -12,21 +12,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
-from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
+from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised
+from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, valid_pixels
 
-#: Spectra whitened at a time, elsewhere and on a CPU, where their copies then stay in its cache.
-_CHUNK_PIXELS = (2**16, 2**10)
 
-
-class RXParams(Params):
+class RXParams(CovarianceParams, ContrastParams):
     """Hyper-parameters of RX."""
 
-    basic = ("shrinkage",)
+    basic = ("ridge", "shrinkage", "robust")
 
     shrinkage: float | None = Field(
         default=None,
@@ -44,46 +42,51 @@ class RXParams(Params):
     )
 
 
-class RX(Detector[RXParams]):
+class RX(ContrastDetector[RXParams]):
     """Global RX: (x - m)ᵀ C⁻¹ (x - m), with the mean m and covariance C of the whole scene (Reed and Yu 1990, eq. 31).
 
     Attributes:
         mean_: Mean spectrum, float64 (band).
         whitening_: Matrix W with WᵀW = C⁻¹ (the pseudo-inverse where C is singular), float64 (rank, band).
         shrinkage_: The shrinkage that was used.
+        floor_: See `ContrastDetector`.
     """
 
     name = "rx"
     title = "RX (Reed-Xiaoli)"
     Params = RXParams
-    halo = 0
+    best_at = "spectra that are rare in the whole scene, targets smaller than a pixel among them"
+    explained_by = "the mean spectrum of the scene"
+    relative_cost = 1.0
+    reach = 0
 
     mean_: Tensor
     whitening_: Tensor
     shrinkage_: float
 
-    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
+    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:
         """Learn mean and covariance in one streamed pass; see `Detector.fit`."""
-        statistics = sample.statistics(covariance=True, pixels=self.params.sample)
+        statistics = background_statistics(sample, self.params, device=device, pixels=self.params.sample)
         bands = sample.bands
         self.shrinkage_ = self.params.shrinkage or 0.0
-        if self.params.shrinkage is None and statistics.count <= bands:
+        if self.params.shrinkage is None and not self.params.ridge and statistics.count <= bands:
             self.shrinkage_ = rao_blackwell_ledoit_wolf(statistics)
             progress.message(
-                f"rx: {statistics.count} valid pixels do not determine the covariance of {bands} bands; "
+                f"{self.name}: {statistics.count} valid pixels do not determine the covariance of {bands} bands; "
                 f"shrunk by {self.shrinkage_:.3f}"
             )
         covariance = statistics.covariance
         sphere = covariance.diagonal().mean()
         if not sphere > 0:
-            raise FitError("rx: all valid pixels are equal, so there is nothing to detect; check the input and --bands")
+            raise FitError(
+                f"{self.name}: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
+            )
         covariance = (1 - self.shrinkage_) * covariance
         covariance.diagonal().add_(self.shrinkage_ * sphere)
         self.mean_ = statistics.mean.to(double_device(device))
-        self.whitening_ = whitening(covariance).to(double_device(device))
-        return self
+        self.whitening_ = whitening(regularised(covariance, self.params.ridge)).to(double_device(device))
 
-    def score(self, block: Tensor) -> Tensor:
+    def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance; see `Detector.score`."""
         return mahalanobis(block.to(self.mean_.device), self.mean_, self.whitening_)
 
@@ -99,76 +102,16 @@ class RX(Detector[RXParams]):
 
     def state(self) -> dict[str, Tensor]:
         """Mean and whitening; see `Detector.state`."""
-        return {"mean": self.mean_, "whitening": self.whitening_, "shrinkage": torch.tensor(self.shrinkage_)}
+        learned = {"mean": self.mean_, "whitening": self.whitening_, "shrinkage": torch.tensor(self.shrinkage_)}
+        return {**learned, **self.contrast_state()}
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         self.mean_ = state["mean"].to(double_device(device))
         self.whitening_ = state["whitening"].to(double_device(device))
         self.shrinkage_ = float(state["shrinkage"])
+        self.load_contrast_state(state, double_device(device))
         return self
-
-
-def whitening(covariance: Tensor) -> Tensor:
-    """A matrix W with WᵀW = C⁻¹, or C⁺ where C is singular to working precision.
-
-    Args:
-        covariance: Symmetric, positive semi-definite, float64 (band, band).
-
-    Returns:
-        Float64 (rank, band).
-    """
-    # Bands of very different scale (radiance beside reflectance) would look singular: judge the correlation instead.
-    scale = covariance.diagonal().sqrt()
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    correlation = covariance / torch.outer(scale, scale)
-    factor, info = torch.linalg.cholesky_ex(correlation)
-    epsilon = torch.finfo(torch.float64).eps * covariance.shape[0]
-    if int(info) == 0 and float(factor.diagonal().min()) ** 2 > epsilon:
-        identity = torch.eye(covariance.shape[0], dtype=torch.float64, device=covariance.device)
-        inverse: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False) / scale
-        return inverse
-    values, vectors = torch.linalg.eigh(covariance)
-    keep = values > epsilon * values.max()
-    scaled: Tensor = vectors[:, keep] / values[keep].sqrt()
-    return scaled.T.contiguous()
-
-
-def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor:
-    """Squared Mahalanobis distance of each pixel.
-
-    Args:
-        block: (band, y, x).
-        mean: (band), of the precision in which to compute; None where the block is centred already.
-        whitening: (rank, band); see `whitening`.
-
-    Returns:
-        (y, x); NaN where a band is NaN.
-    """
-    _, rows, cols = block.shape
-    step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
-    # One array for all: small ones kept between large ones that come and go would tear the heap apart.
-    distance = torch.empty((rows, cols), dtype=whitening.dtype, device=block.device)
-
-    @torch.no_grad()
-    def one(row: int) -> None:
-        part = slice(row, row + step)
-        distance[part] = _mahalanobis(block[:, part], mean, whitening).reshape(-1, cols)
-
-    map_cores(one, range(0, rows, step), block.device)
-    return distance
-
-
-def _mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor:
-    if block.stride(0) == 1:
-        # BIP: spectra are contiguous; transposing the small matrix instead of the cube saves a pass over memory.
-        spectra = block.permute(1, 2, 0).flatten(0, 1)
-        centred = spectra if mean is None else spectra - mean
-        distance: Tensor = (centred @ whitening.T).square_().sum(dim=1)
-        return distance
-    spectra = block.flatten(1)
-    centred = spectra if mean is None else spectra - mean[:, None]
-    return (whitening @ centred).square_().sum(dim=0)
 
 
 def rao_blackwell_ledoit_wolf(statistics: Statistics) -> float:

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import fast_dtype
-from hadgeo.detectors.base import Detector, Params, load_network, network_state, seeded
-from hadgeo.detectors.cfar import local_contrast
+from hadgeo.detectors.base import Params, load_network, network_state, seeded
+from hadgeo.detectors.contrast import ContrastDetector
 from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress, Stage
@@ -161,7 +161,7 @@ class ScoreADParams(Params):
 RELEASED = ScoreADParams(noise="antithetic", evaluations=2, normalisation="none", scaling="cube")
 
 
-class ScoreAD(Detector[ScoreADParams]):
+class ScoreAD(ContrastDetector[ScoreADParams]):
     """Score-based detector: how steadily the score points one way around a spectrum.
 
     Attributes:
@@ -176,6 +176,8 @@ class ScoreAD(Detector[ScoreADParams]):
     name = "scoread"
     title = "ScoreAD (score of the data distribution)"
     Params = ScoreADParams
+    best_at = "spectra off the manifold of the scene's spectra, where that is curved, whatever the size of the target"
+    explained_by = "the nearest spectrum that the network takes for background"
     seed_parameter = "seed"
     steps_parameter = "steps"
 
@@ -186,11 +188,14 @@ class ScoreAD(Detector[ScoreADParams]):
     floor_: Tensor
 
     @property
-    def halo(self) -> int:
-        """The ring of the condition and the window of the local median; see `Detector.halo`."""
-        params = self.params
-        ring = params.outer_window // 2 if params.condition else 0
-        return ring + (params.cfar_window // 2 if params.normalisation == "cfar" else 0)
+    def contrast_window(self) -> int:
+        """Window of the local median; see `ContrastDetector.contrast_window`."""
+        return self.params.cfar_window if self.params.normalisation == "cfar" else 0
+
+    @property
+    def reach(self) -> int:
+        """The ring of the condition; see `ContrastDetector.reach`."""
+        return self.params.outer_window // 2 if self.params.condition else 0
 
     @classmethod
     def from_release(cls, path: str | Path, params: ScoreADParams | None = None, *, device: str = "cpu") -> Self:
@@ -219,8 +224,8 @@ class ScoreAD(Detector[ScoreADParams]):
         detector.network_ = network.to(device).eval()
         return detector
 
-    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
-        """Learn the score of the scene's spectra; see `Detector.fit`."""
+    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor | None:
+        """Learn the score of the scene's spectra; see `ContrastDetector.learn`."""
         statistics = sample.statistics(covariance=False)
         low, high = statistics.minimum, statistics.maximum
         if self.params.scaling == "cube":
@@ -232,8 +237,7 @@ class ScoreAD(Detector[ScoreADParams]):
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
         spectra, conditions = self._pool(crops)
         self._train(spectra, conditions, device, progress)
-        self.floor_ = self._usual(spectra, conditions)
-        return self
+        return _in_chunks(self._statistic_of, spectra, conditions) if self.contrast_window else None
 
     def _draw_noise(self, bands: int) -> Tensor:
         params = self.params
@@ -296,21 +300,10 @@ class ScoreAD(Detector[ScoreADParams]):
         network.eval()
         self.loss_ = torch.stack(losses).tolist()
 
-    def _usual(self, spectra: Tensor, conditions: Tensor | None) -> Tensor:
-        if self.params.normalisation == "none":
-            return torch.zeros((), device=self.low_.device)
-        return _in_chunks(self._statistic_of, spectra, conditions).median()
-
     @torch.no_grad()
-    def score(self, block: Tensor) -> Tensor:
+    def statistic(self, block: Tensor) -> Tensor:
         """Agreement or size of the scores around each pixel; see `Detector.score`."""
-        score = self._statistic(self._scale(block))
-        if self.params.normalisation == "none":
-            return score
-        return local_contrast(score, window=self.params.cfar_window, floor=self.floor_)
-
-    def _statistic(self, scaled: Tensor) -> Tensor:
-        """The score of a scaled (band, y, x) before normalisation, (y, x); NaN where invalid."""
+        scaled = self._scale(block)
         valid = valid_pixels(scaled).flatten()
         spectra = spectra_of(scaled)[valid]
         conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None

@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 
 from hadgeo.cube import open_cube, source_of
 from hadgeo.detectors.registry import make_detector
-from hadgeo.detectors.rx import RX, rao_blackwell_ledoit_wolf, whitening
+from hadgeo.detectors.rx import RX, rao_blackwell_ledoit_wolf
+from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import CubeWarning
 from hadgeo.formats.matlab import read_truth
 from hadgeo.sampling import Sample, Scene, Statistics

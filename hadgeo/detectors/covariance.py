@@ -1,0 +1,98 @@
+"""The background as mean and covariance: regularised, and robust to the anomalies that it is estimated with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hadgeo.compute.device import double_device
+from hadgeo.detectors.base import Params
+from hadgeo.detectors.whitening import mahalanobis, whitening
+from hadgeo.errors import FitError
+from hadgeo.sampling import Sample, Statistics
+
+#: How often the farthest pixels are dropped: once they are gone, others may be seen to be far.
+_TRIMS = 2
+
+#: Pixels of the crops on which the distance of the farthest share is measured.
+_TRIM_PIXELS, _TRIM_CROP = 2**16, 64
+
+
+class CovarianceParams(Params):
+    """Hyper-parameters of a detector that models the background by mean and covariance."""
+
+    ridge: float = Field(
+        default=0.0,
+        title="Ridge",
+        description="What is added to each eigenvalue of the covariance, in units of their mean: C + r tr(C)/B I. "
+        "Such as 0.01 keeps directions that hold hardly anything but noise from outweighing all others.",
+        ge=0,
+        le=1000,
+    )
+    robust: Literal["none", "trim"] = Field(
+        default="none",
+        title="Robust",
+        description="'trim' estimates mean and covariance again without the pixels that are farthest from the first "
+        "estimate, twice, so that anomalies do not hide in a background that they have shaped.",
+    )
+    trim: float = Field(
+        default=0.01,
+        title="Trimmed share",
+        description="Share of the pixels that is dropped where robust is 'trim'.",
+        gt=0,
+        le=0.5,
+    )
+
+
+def regularised(covariance: Tensor, ridge: float) -> Tensor:
+    """A covariance with a ridge, C + r tr(C)/B I.
+
+    Args:
+        covariance: (band, band).
+        ridge: r, at least 0, in units of the mean eigenvalue.
+    """
+    if not ridge:
+        return covariance
+    covariance = covariance.clone()
+    covariance.diagonal().add_(ridge * covariance.diagonal().mean())
+    return covariance
+
+
+def background_statistics(
+    sample: Sample, params: CovarianceParams, *, device: torch.device, pixels: int | None = None
+) -> Statistics:
+    """Mean and covariance of a scene, with the farthest pixels trimmed if that was asked for.
+
+    Args:
+        sample: The pixels to learn from.
+        params: Ridge, and whether and how much to trim.
+        device: Where distances are computed.
+        pixels: As for `Sample.statistics`.
+
+    Returns:
+        Moments, without the ridge.
+
+    Raises:
+        FitError: The pixels do not determine a background.
+    """
+    total = sample.statistics(covariance=True, pixels=pixels)
+    if params.robust == "none":
+        return total
+    device = double_device(device)
+    crops = sample.crops(size=_TRIM_CROP, pixels=_TRIM_PIXELS, seed=0)
+    for _ in range(_TRIMS):
+        if not total.covariance.diagonal().max() > 0:
+            raise FitError("all valid pixels are equal, so there is nothing to detect; check the input and --bands")
+        mean, W = total.mean.to(device), whitening(regularised(total.covariance, params.ridge)).to(device)
+        distance = torch.cat([mahalanobis(crop.to(device), mean, W).flatten() for crop in crops])
+        distance = distance[distance.isfinite()].sort().values
+        farthest = distance[min(len(distance) - 1, int((1 - params.trim) * len(distance)))]
+
+        def near(spectra: Tensor, mean: Tensor = mean, W: Tensor = W, farthest: Tensor = farthest) -> Tensor:
+            return ((spectra - mean) @ W.T).square_().sum(dim=1) <= farthest
+
+        total = sample.statistics(covariance=True, pixels=pixels, keep=near)
+    return total
