@@ -20,6 +20,7 @@ DEFAULT_DETECTOR = "bs3lnet"
 #: hadgeo's own.
 BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
+    "ring_predictor": "hadgeo.detectors.ring_predictor:RingPredictor",
     "rx": "hadgeo.detectors.rx:RX",
     "scoread": "hadgeo.detectors.scoread:ScoreAD",
 }

@@ -6,12 +6,32 @@ added is the same at every pixel: sums do not depend on how a scene was cut into
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from hadgeo.sampling import valid_pixels
+from hadgeo.windows import Window, pad, tile
+
+#: Side in pixels of the squares that are worked on at a time: their copies stay small, and so does the share of halos.
+SQUARE = 64
+
+
+def squares(window: Window, reach: int) -> Iterator[Window]:
+    """Cut a window's own pixels into small squares, each with as many neighbours as were read.
+
+    Args:
+        window: The window, with its halo.
+        reach: Pixels of neighbours wanted on each side.
+
+    Yields:
+        Windows of the block that was read, whose first row and column are 0.
+    """
+    for square in tile((window.height, window.width), (SQUARE, SQUARE)):
+        moved = Window(square.row + window.top, square.col + window.left, square.height, square.width)
+        yield pad(moved, reach, window.outer_shape)
 
 
 def box_sum(x: Tensor, side: int) -> Tensor:

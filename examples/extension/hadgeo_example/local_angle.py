@@ -54,6 +54,8 @@ class LocalAngle(Detector[LocalAngleParams]):
     name = "local-angle"
     title = "Angle to the local mean spectrum"
     Params = LocalAngleParams
+    best_at = "small targets of a colour that their surroundings lack, whatever the light"
+    explained_by = "the mean spectrum of the ring around a pixel"
 
     mean_: Tensor
 
