@@ -10,6 +10,19 @@ from hadgeo.cli import options
 from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 
+class _PixelSize(click.ParamType[tuple[int, int]]):
+    """Rows and columns such as 5x8."""
+
+    name = "rows x cols"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Turn text into two numbers."""
+        rows, _, cols = str(value).lower().partition("x")
+        if not (rows.isdecimal() and cols.isdecimal()):
+            self.fail(f"{value!r} is not a size; write height x width in pixels, such as 5x8", param, ctx)
+        return int(rows), int(cols)
+
+
 @click.command("simulate")
 @click.argument("out")
 @click.option("--rows", type=int, help="Rows, along track; 512 by default.")
@@ -47,6 +60,16 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 )
 @click.option("--wedges", type=float, default=0.0, show_default=True, help="Fraction of the pixels that is nodata.")
 @click.option("--targets", type=int, default=24, show_default=True, help="How many targets to implant.")
+@click.option(
+    "--target-size",
+    type=_PixelSize(),
+    help="Height x width of every target in pixels, such as 5x8; a mixture from 1x1 to 4x6 by default.",
+)
+@click.option(
+    "--abundance",
+    type=float,
+    help="Share of its pixels that every target fills, above 0 and at most 1; a mixture from 0.15 to 1 by default.",
+)
 @click.option(
     "--snr",
     type=float,

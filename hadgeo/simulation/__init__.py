@@ -63,6 +63,8 @@ def simulate(
     rotation: float = 0.0,
     wedges: float = 0.0,
     targets: int = 24,
+    target_size: tuple[int, int] | None = None,
+    abundance: float | None = None,
     snr: float = 150.0,
     seed: int = 0,
     flight: int = 0,
@@ -89,6 +91,8 @@ def simulate(
         rotation: Degrees by which the grid is turned counter-clockwise against the coordinate system.
         wedges: Fraction of the pixels that are nodata (-9999), as left and right of an orthorectified line.
         targets: How many targets; each fills a share between 0.15 and 1 of 1 to 24 pixels.
+        target_size: Height and width in pixels of every target, instead of a mixture.
+        abundance: Share of its pixels that every target fills, above 0 and at most 1, instead of a mixture.
         snr: Signal-to-noise ratio of the best band at a reflectance of 0.3.
         seed: Other seeds are other places.
         flight: Other flights over a place see the same ground with other noise and other targets.
@@ -131,6 +135,8 @@ def simulate(
         crs=crs,
         pixel_size=pixel_size,
         compress=compress,
+        target_size=target_size,
+        abundance=abundance,
     )
     outputs = _outputs(path, spec)
     _check_place(outputs, spec, overwrite)

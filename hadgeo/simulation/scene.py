@@ -56,7 +56,9 @@ class Scene:
         self.spec = spec
         self.bands = make_bands(spec.bands)
         self.swath = Swath(spec.rows, spec.cols, spec.wedges, spec.seed)
-        self.targets = place_targets(self.swath, spec.targets, spec.seed, spec.flight)
+        self.targets = place_targets(
+            self.swath, spec.targets, spec.seed, spec.flight, size=spec.target_size, abundance=spec.abundance
+        )
         self._target_starts = [target.row for target in self.targets]
         self._scale = np.float32(INT16_SCALE if spec.dtype == "int16" else 1)
         clutter = clutter_basis(self.bands)

@@ -41,6 +41,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "dtype": DTYPES,
     "compress": COMPRESSIONS,
 }
+_LONGEST_TARGET = 100
 # Where the upper left corner lies: a plausible place in the middle of most national and UTM grids.
 _EAST, _NORTH = 500_000.0, 5_200_000.0
 
@@ -64,6 +65,8 @@ class SceneSpec:
     crs: str
     pixel_size: float
     compress: str
+    target_size: tuple[int, int] | None = None
+    abundance: float | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -71,6 +74,10 @@ class SceneSpec:
             # A NaN fails both comparisons, and with them this one.
             if not low <= value <= high:
                 raise ParameterError(f"{name}={value!r}: must be {low:g} to {high:g}")
+        if self.target_size is not None and not all(1 <= side <= _LONGEST_TARGET for side in self.target_size):
+            raise ParameterError(f"target_size={self.target_size!r}: each side must be 1 to {_LONGEST_TARGET} pixels")
+        if self.abundance is not None and not 0 < self.abundance <= 1:
+            raise ParameterError(f"abundance={self.abundance!r}: must be above 0 and at most 1")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ParameterError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")

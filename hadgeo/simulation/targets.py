@@ -17,7 +17,6 @@ _SIZES = ((1, 1), (2, 2), (1, 1), (3, 3), (1, 2), (2, 2), (1, 1), (2, 3), (1, 1)
 _ABUNDANCES = (1.0, 0.5, 0.15, 0.7, 0.3)
 # Pixels between a target and the next, or nodata; the scene's border may be nearer.
 _GAP = 4
-_LARGEST = 6
 _TRIES = 8
 
 
@@ -82,7 +81,15 @@ def flight_key(flight: int) -> tuple[int, ...]:
     return (flight,) if flight else ()
 
 
-def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple[Target, ...]:
+def place_targets(
+    swath: Swath,
+    count: int,
+    seed: int,
+    flight: int = 0,
+    *,
+    size: tuple[int, int] | None = None,
+    abundance: float | None = None,
+) -> tuple[Target, ...]:
     """Spread targets over the swath, one to a cell of a grid, and no two nearer than the gap.
 
     Args:
@@ -90,6 +97,8 @@ def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple
         count: How many.
         seed: The scene's seed.
         flight: Which of the flights over this place.
+        size: Height and width of every target in pixels; a mixture if None.
+        abundance: Share of its pixels that every target fills; a mixture if None.
 
     Returns:
         The targets, by row.
@@ -98,10 +107,11 @@ def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple
         ParameterError: The swath is too small for so many.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, *flight_key(flight))))
-    smallest = _LARGEST + _GAP
+    kinds = _Kinds(_SIZES if size is None else (size,), _ABUNDANCES if abundance is None else (abundance,))
+    smallest = kinds.largest + _GAP
     side = float(max(smallest, np.sqrt(swath.rows * swath.width / max(count, 1) / 1.3)))
     while True:
-        targets = _fill(swath, count, side, rng)
+        targets = _fill(swath, count, kinds, side, rng)
         if len(targets) == count:
             return tuple(sorted(targets, key=lambda t: (t.row, t.col)))
         if side <= smallest:
@@ -109,11 +119,24 @@ def place_targets(swath: Swath, count: int, seed: int, flight: int = 0) -> tuple
         side = max(smallest, 0.8 * side)
 
 
-def _fill(swath: Swath, count: int, side: float, rng: np.random.Generator) -> list[Target]:
+@dataclass(frozen=True)
+class _Kinds:
+    """Sizes and abundances, which run in turn."""
+
+    sizes: tuple[tuple[int, int], ...]
+    abundances: tuple[float, ...]
+
+    @property
+    def largest(self) -> int:
+        """Longest side."""
+        return max(max(size) for size in self.sizes)
+
+
+def _fill(swath: Swath, count: int, kinds: _Kinds, side: float, rng: np.random.Generator) -> list[Target]:
     """Put one target into a cell until all are placed or no cell is left."""
     down, across = max(1, int(swath.rows // side)), max(1, int(swath.cols // side))
     cell_height, cell_width = swath.rows / down, swath.cols / across
-    kinds = rng.permutation(count).tolist()
+    order = rng.permutation(count).tolist()
     materials = rng.permutation(np.arange(count) % len(TARGETS)).tolist()
     targets: list[Target] = []
     for cell in _scattered(down, across, rng):
@@ -121,12 +144,12 @@ def _fill(swath: Swath, count: int, side: float, rng: np.random.Generator) -> li
             break
         i, j = divmod(int(cell), across)
         number = len(targets)
-        height, width = _SIZES[kinds[number] % len(_SIZES)]
+        height, width = kinds.sizes[order[number] % len(kinds.sizes)]
         for _ in range(_TRIES):
             row = round(i * cell_height + rng.random() * max(0.0, cell_height - height - _GAP))
             col = round(j * cell_width + rng.random() * max(0.0, cell_width - width - _GAP))
             if swath.holds(row, col, height, width):
-                abundance = _ABUNDANCES[kinds[number] % len(_ABUNDANCES)]
+                abundance = kinds.abundances[order[number] % len(kinds.abundances)]
                 targets.append(Target(row, col, (height, width), abundance, TARGETS[materials[number]].name))
                 break
     return targets

@@ -336,3 +336,24 @@ def test_command_reports_a_bad_option_in_one_line(tmp_path):
     ran = CliRunner().invoke(cli, ["simulate", str(tmp_path / "line.img"), "--wedges", "2"])
     assert ran.exit_code == 2
     assert "wedges=2.0: must be 0 to 0.9" in ran.output
+
+
+def test_every_target_has_the_size_and_abundance_asked_for(tmp_path: Path) -> None:
+    made = simulate(tmp_path / "scene.tif", rows=80, cols=80, targets=6, target_size=(3, 8), abundance=0.25)
+    assert {(target.size, target.abundance) for target in made.targets} == {((3, 8), 0.25)}
+    assert made.target_pixels == 6 * 24
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target_size": (0, 3)}, "target_size"),
+        ({"abundance": 0.0}, "abundance"),
+        ({"abundance": 1.5}, "abundance"),
+        ({"target_size": (90, 90)}, "targets=24: must be 0 to"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(tmp_path: Path, options: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        simulate(tmp_path / "scene.tif", rows=100, cols=100, **options)
+    assert not list(tmp_path.iterdir())
