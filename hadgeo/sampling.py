@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from hadgeo.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
@@ -95,6 +96,10 @@ class Statistics:
             torch.maximum(self.maximum, other.maximum),
         )
 
+    def variances(self) -> Statistics:
+        """The same with the diagonal of the scatter matrix alone."""
+        return replace(self, scatter=self.scatter.diagonal().clone()) if self.scatter.ndim == 2 else self
+
     @property
     def covariance(self) -> Tensor:
         """Unbiased covariance, float64 (band, band); zero for a single pixel."""
@@ -150,10 +155,12 @@ class Scene:
     Attributes:
         source: The cube.
         bands: 0-based indices of the used bands.
+        average: Side of the window in pixels, odd, over whose valid pixels each pixel is averaged; 1 for none.
     """
 
     source: Source
     bands: Sequence[int]
+    average: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,7 +175,12 @@ class Scene:
     def read(self, window: Window) -> Tensor:
         """The used bands of a window and its halo, (band, y, x)."""
         index = band_index(self.bands, self.source.shape[0])
-        return torch.from_numpy(self.source.read(window.outer_rows, window.outer_cols, index))
+        if self.average == 1:
+            return torch.from_numpy(self.source.read(window.outer_rows, window.outer_cols, index))
+        rows, cols = window.outer_rows, window.outer_cols
+        outer = pad(Window(rows.start, cols.start, *window.outer_shape), self.average // 2, self.shape)
+        block = torch.from_numpy(self.source.read(outer.outer_rows, outer.outer_cols, index))
+        return box_mean(block, self.average)[(slice(None), *outer.inner)]
 
     def piece_size(self, piece_bytes: int) -> tuple[int, int]:
         """Rows and columns of pieces of about so many decoded bytes that suit the way in which the file is stored."""
@@ -206,6 +218,16 @@ class Sample:
         self._progress = progress
         self.bands = len(scenes[0].bands)
         self._empty: set[tuple[int, int]] = set()
+        self._moments: dict[int | None, Statistics] = {}
+
+    def averaged(self, side: int) -> Sample:
+        """The same scenes with each pixel averaged over a square window around it.
+
+        Args:
+            side: Side of the window in pixels, odd.
+        """
+        scenes = (replace(scene, average=side) for scene in self._scenes)
+        return Sample(*scenes, executor=self._executor, device=self._device, progress=self._progress)
 
     @property
     def _name(self) -> str:
@@ -245,7 +267,7 @@ class Sample:
         pixels: int | None = None,
         keep: Callable[[Tensor], Tensor] | None = None,
     ) -> Statistics:
-        """Moments of all scenes in one streamed pass.
+        """Moments of all scenes in one streamed pass; covariances of all pixels are kept for who asks again.
 
         Args:
             covariance: Whether to compute the covariance matrix or the variances alone.
@@ -255,6 +277,9 @@ class Sample:
         Raises:
             FitError: Fewer than two pixels are valid, or all of them are equal.
         """
+        pixels = None if self._is_whole(pixels) else pixels
+        if keep is None and pixels in self._moments:
+            return self._moments[pixels] if covariance else self._moments[pixels].variances()
         total: Statistics | None = None
         places = self.places(pixels)
         device = double_device(self._device)
@@ -279,6 +304,8 @@ class Sample:
                 f"{self._name}: all {total.count} valid pixels are equal, so there is nothing to detect; check the "
                 "input, or choose other bands with --bands"
             )
+        if covariance and keep is None:
+            self._moments[pixels] = total
         return total
 
     def _is_whole(self, pixels: int | None) -> bool:

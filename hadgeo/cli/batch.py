@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--mosaic", metavar="FILE", help="Write a virtual raster (.vrt) of all maps, without resampling.")
 @options.detector
 @options.parameters
+@options.preset
 @options.bands
 @scene_options.reading
 @options.mask

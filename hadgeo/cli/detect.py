@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--resample-bands", is_flag=True, help="Interpolate a scene to the wavelengths of --model.")
 @options.detector
 @options.parameters
+@options.preset
 @options.bands
 @scene_options.reading
 @options.mask

@@ -26,6 +26,7 @@ _COUNTED_BYTES = 2**26
 @click.option("--no-trial", is_flag=True, help="Skip the short trial run from which time and memory are estimated.")
 @options.detector
 @options.parameters
+@options.preset
 @options.bands
 @scene_options.reading
 @options.device

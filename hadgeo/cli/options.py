@@ -102,14 +102,16 @@ memory = click.option(
 )
 
 
-def _parse_parameters(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _parse_parameters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     parsed = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE, such as steps=300", param=param)
         parsed[key.strip().replace("-", "_")] = value.strip()
-    return parsed
+    # What `preset` is short for; commands know parameters alone.
+    preset = ctx.params.pop("preset", None)
+    return parsed if preset is None else {"preset": preset, **parsed}
 
 
 parameters = click.option(
@@ -120,6 +122,15 @@ parameters = click.option(
     multiple=True,
     callback=_parse_parameters,
     help="Parameter of the detector; repeatable. `hadgeo detectors NAME` lists them.",
+)
+
+
+preset = click.option(
+    "--preset",
+    metavar="NAME",
+    is_eager=True,  # so that `_parse_parameters` finds it
+    help="Several parameters of the detector under one name, as -p preset=NAME: fast, standard or thorough for fusion, "
+    "the default detector; paper for bs3lnet and scoread.",
 )
 
 

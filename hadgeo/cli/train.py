@@ -17,6 +17,7 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 @click.option("--output", "-o", metavar="FILE", required=True, help="The model file, such as mission.hadgeo.")
 @options.detector
 @options.parameters
+@options.preset
 @options.bands
 @scene_options.reading
 @options.mask

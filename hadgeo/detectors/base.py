@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -50,6 +50,7 @@ class Detector(ABC, Generic[ParamsT]):
         Params: The pydantic model of the hyper-parameters.
         seed_parameter: The hyper-parameter that ``--seed`` sets; None for a detector that draws nothing at random.
         steps_parameter: The hyper-parameter that is the number of training steps; None where there is none.
+        presets: Values of several hyper-parameters under one name, which users type as the parameter ``preset``.
         best_at: What it finds best, in a few words; empty if nobody says.
         explained_by: What `explain` gives, in a few words; empty if it gives nothing.
         relative_cost: Seconds per pixel of a whole run with defaults on a CPU, in units of those of RX; None if nobody
@@ -63,6 +64,7 @@ class Detector(ABC, Generic[ParamsT]):
     Params: ClassVar[type[Params]]
     seed_parameter: ClassVar[str | None] = None
     steps_parameter: ClassVar[str | None] = None
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     best_at: ClassVar[str] = ""
     explained_by: ClassVar[str] = ""
     relative_cost: ClassVar[float | None] = None
@@ -148,6 +150,22 @@ class Detector(ABC, Generic[ParamsT]):
             detector has no such notion.
         """
         return None
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """What the parts of a score are called, where it is a sum of several; else empty."""
+        return ()
+
+    def contributions(self, block: Tensor) -> Tensor:
+        """The parts of each pixel's score; only for a detector with `part_names`.
+
+        Args:
+            block: As for `score`.
+
+        Returns:
+            (part, y, x); their sum is the score.
+        """
+        raise NotImplementedError(f"{self.name}: a score of one part")
 
     @abstractmethod
     def bytes_per_pixel(self, bands: int) -> int:

@@ -20,6 +20,7 @@ DEFAULT_DETECTOR = "bs3lnet"
 #: hadgeo's own.
 BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
+    "fusion": "hadgeo.detectors.fusion:Fusion",
     "ring_predictor": "hadgeo.detectors.ring_predictor:RingPredictor",
     "rx": "hadgeo.detectors.rx:RX",
     "scoread": "hadgeo.detectors.scoread:ScoreAD",
@@ -111,7 +112,27 @@ def parameter_fields(cls: type[Detector[Any]]) -> dict[str, dict[str, Any]]:
             whole["anyOf"] = [resolved(option) for option in whole["anyOf"]]
         return {key: value for key, value in whole.items() if key != "$ref"}
 
-    return {key: {"description": "", **resolved(field)} for key, field in schema.get("properties", {}).items()}
+    fields = {key: {"description": "", **resolved(field)} for key, field in schema.get("properties", {}).items()}
+    return {**_preset_field(cls), **fields}
+
+
+def _preset_field(cls: type[Detector[Any]]) -> dict[str, dict[str, Any]]:
+    """The parameter that stands for several, of a detector that has presets."""
+    if not cls.presets:
+        return {}
+    told = "; ".join(
+        f"{name}: {', '.join(f'{key}={value}' for key, value in values.items())}"
+        for name, values in cls.presets.items()
+    )
+    field = {"enum": list(cls.presets), "type": "string"}
+    return {
+        "preset": {
+            "anyOf": [field, {"type": "null"}],
+            "default": None,
+            "title": "Preset",
+            "description": f"Several parameters at once; those that are given as well come first. {told}.",
+        }
+    }
 
 
 def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detector[Any]:
@@ -136,7 +157,7 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
     from pydantic import ValidationError
 
     cls = detector_class(name)
-    given = parameters or {}
+    given = _without_preset(cls, dict(parameters or {}))
     for key in given:
         if key not in cls.Params.model_fields:
             near = difflib.get_close_matches(key, cls.Params.model_fields, n=1, cutoff=0.4)
@@ -144,6 +165,10 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
             raise ParameterError(
                 f"detector {name} has no parameter {key!r}; {hint}`hadgeo detectors {name}` lists its parameters"
             )
+    for key, field in parameter_fields(cls).items():
+        # On a command line an empty value stands for none, where there may be none.
+        if given.get(key) in ("", "none") and _may_be_none(field):
+            given[key] = None
     try:
         return cls(cls.Params.model_validate(given))
     except ValidationError as error:
@@ -156,6 +181,19 @@ def make_detector(name: str, parameters: dict[str, Any] | None = None) -> Detect
         key = str(first["loc"][0])
         allowed = allowed_values(parameter_fields(cls)[key])
         raise ParameterError(f"detector {name}: {key} must be {allowed}, not {first['input']!r}") from None
+
+
+def _without_preset(cls: type[Detector[Any]], given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters, with those that a preset stands for in its place."""
+    if not cls.presets or (preset := given.pop("preset", None)) in (None, "", "none"):
+        return given
+    if preset not in cls.presets:
+        raise ParameterError(f"detector {cls.name}: preset must be {' or '.join(cls.presets)}, not {preset!r}")
+    return {**cls.presets[preset], **given}
+
+
+def _may_be_none(field: dict[str, Any]) -> bool:
+    return any(option.get("type") == "null" for option in field.get("anyOf", ()))
 
 
 def allowed_values(field: dict[str, Any]) -> str:

@@ -176,6 +176,9 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     name = "scoread"
     title = "ScoreAD (score of the data distribution)"
     Params = ScoreADParams
+    presets = {  # noqa: RUF012 - as the contract has it
+        "paper": {"noise": "independent", "evaluations": 100, "t": 0.05, "normalisation": "none", "scaling": "cube"}
+    }
     best_at = "spectra off the manifold of the scene's spectra, where that is curved, whatever the size of the target"
     explained_by = "the nearest spectrum that the network takes for background"
     seed_parameter = "seed"

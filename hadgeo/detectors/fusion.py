@@ -1,0 +1,248 @@
+"""Fusion: several detectors look at a scene, and what each takes for rare is added up.
+
+Detectors of different kinds err in different places, and their targets are the same. Each part's score becomes evidence
+-log p, p the share of the scene's pixels that score at least as high (`hadgeo.detectors.tail_table`), and evidence is
+summed: Fisher's rule for independent tests (R. A. Fisher, "Statistical Methods for Research Workers", 4th ed., 1932,
+section 21.1). Parts that look for the same thing at several sizes are alternatives, of which the strongest counts
+(L. H. C. Tippett, "The Methods of Statistics", 1931): a target has one size, and the other sizes would only add noise.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from hadgeo.boxes import box_mean
+from hadgeo.compute.device import double_device
+from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
+from hadgeo.detectors.tail_table import TailTable
+from hadgeo.errors import HadgeoError
+from hadgeo.progress import SILENT, Progress, Silent, Stage
+from hadgeo.sampling import POOL_PIXELS, Sample, valid_pixels
+from hadgeo.windows import Window
+
+
+class FusionParams(Params):
+    """Hyper-parameters of a fusion."""
+
+    basic = ("seed",)
+
+    parts: str = Field(
+        default=COMPOSITIONS["standard"],
+        title="Parts",
+        description="Which detectors are fused, such as 'bs3lnet + 0.5*rx(ridge=0.01) | rx@3': + adds evidence, with "
+        "weights; of alternatives between | the strongest counts; @3 averages the cube over 3 x 3 pixels; brackets "
+        "hold parameters.",
+    )
+    seed: int = Field(
+        default=0, title="Seed", description="Random seed of all parts that have one.", ge=0, le=2**63 - 1
+    )
+
+    @model_validator(mode="after")
+    def _composition(self) -> Self:
+        for term in self.terms:
+            for part in term.parts:
+                if part.detector == Fusion.name:
+                    raise ValueError("a fusion cannot be part of a fusion")
+                try:
+                    part.make(0)
+                except HadgeoError as error:
+                    raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What is fused."""
+        return parse(self.parts)
+
+
+class Fusion(Detector[FusionParams]):
+    """Sum of the evidence of several detectors.
+
+    Attributes:
+        terms: What is fused.
+        detectors_: The parts, in the order in which they stand in the composition, fitted.
+        tables_: The table of evidence of each.
+    """
+
+    name = "fusion"
+    title = "Fusion (evidence of several detectors)"
+    Params = FusionParams
+    seed_parameter = "seed"
+    presets = {name: {"parts": parts} for name, parts in COMPOSITIONS.items()}  # noqa: RUF012 - as the contract has it
+    best_at = "targets of any kind in scenes that nobody has looked at yet"
+    explained_by = "the background that its first part expects"
+
+    detectors_: list[Detector[Any]]
+    tables_: list[TailTable]
+
+    def __init__(self, params: FusionParams | None = None) -> None:
+        super().__init__(params)
+        self.terms = self.params.terms
+        self.detectors_ = [part.make(self.params.seed) for part in self.parts]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts, whatever their term."""
+        return tuple(part for term in self.terms for part in term.parts)
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """What each part is called; see `Detector.part_names`."""
+        return tuple(str(part) for part in self.parts)
+
+    @property
+    def halo(self) -> int:
+        """What the farthest-seeing part needs; see `Detector.halo`."""
+        return max(d.halo + part.average // 2 for d, part in zip(self.detectors_, self.parts, strict=True))
+
+    @property
+    def training_steps(self) -> int:
+        """Those of all parts together; see `Detector.training_steps`."""
+        return sum(detector.training_steps for detector in self.detectors_)
+
+    @property
+    def loss_(self) -> list[float]:  # type: ignore[override]
+        """The losses of all parts, one after the other; see `Detector`."""
+        return [loss for detector in self.detectors_ for loss in detector.loss_]
+
+    def shortened(self, steps: int) -> Self:
+        """The same with parts that train for a share of so many steps, at least one each; see `Detector.shortened`."""
+        total, left, short = self.training_steps, steps, type(self)(self.params)
+        for number, detector in enumerate(self.detectors_):
+            if detector.training_steps and total > steps:
+                others = sum(1 for d in self.detectors_[number + 1 :] if d.training_steps)
+                share = max(1, min(round(steps * detector.training_steps / total), left - others))
+                left -= share
+                short.detectors_[number] = detector.shortened(share if others else max(1, left + share))
+        return short
+
+    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
+        """Fit the parts, and learn how rare their scores are in the scene; see `Detector.fit`."""
+        # One pass over the scene for all who need no more than its moments.
+        sample.statistics()
+        steps = _Together(progress, self.training_steps)
+        for detector, part in zip(self.detectors_, self.parts, strict=True):
+            seen = sample if part.average == 1 else sample.averaged(part.average)
+            detector.fit(seen, device=device, progress=steps)
+        lock = threading.Lock()
+
+        def evidence(block: Tensor, window: Window) -> Tensor:
+            with lock:
+                scores = self._scores(block.to(device))
+            inner = (slice(None), *window.inner)
+            return scores[inner][:, valid_pixels(block[inner]).to(scores.device)]
+
+        scores = torch.cat(list(sample.stream(evidence, halo=self.halo, pixels=POOL_PIXELS)), dim=1)
+        self.tables_ = [TailTable.of(of_part) for of_part in scores]
+        return self
+
+    def _scores(self, block: Tensor) -> Tensor:
+        """The score of each part, float64 (part, y, x)."""
+        averaged = {1: block}
+        scores = []
+        for detector, part in zip(self.detectors_, self.parts, strict=True):
+            if part.average not in averaged:
+                averaged[part.average] = box_mean(block, part.average)
+            scores.append(detector.score(averaged[part.average]).to(double_device(block.device), torch.float64))
+        return torch.stack(scores)
+
+    @torch.no_grad()
+    def score(self, block: Tensor) -> Tensor:
+        """Evidence of all terms; see `Detector.score`."""
+        return self.contributions(block).sum(dim=0)
+
+    @torch.no_grad()
+    def contributions(self, block: Tensor) -> Tensor:
+        """The evidence of each part as far as it counts, (part, y, x); see `Detector.contributions`."""
+        scores = self._scores(block)
+        evidence = torch.stack([table.evidence(s) for table, s in zip(self.tables_, scores, strict=True)])
+        counted = torch.zeros_like(evidence)
+        first = 0
+        for term in self.terms:
+            part = slice(first, first + len(term.parts))
+            strongest = evidence[part].argmax(dim=0, keepdim=True)
+            counted[part].scatter_(0, strongest, term.weight * evidence[part].gather(0, strongest))
+            first = part.stop
+        return counted
+
+    @torch.no_grad()
+    def explain(self, block: Tensor) -> Tensor | None:
+        """What the first part that has a notion of it expects; see `Detector.explain`."""
+        for detector, part in zip(self.detectors_, self.parts, strict=True):
+            if part.average == 1 and detector.explained_by:
+                return detector.explain(block)
+        return None
+
+    def bytes_per_pixel(self, bands: int) -> int:
+        """The largest part, the averaged cube, and all scores; see `Detector.bytes_per_pixel`."""
+        averages = {part.average for part in self.parts} - {1}
+        largest = max(detector.bytes_per_pixel(bands) for detector in self.detectors_)
+        return largest + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """The largest part, and the scores of the sampled pixels; see `Detector.fit_bytes`."""
+        largest = max(detector.fit_bytes(bands, pixels) for detector in self.detectors_)
+        return largest + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the parts learned, and their tables; see `Detector.state`."""
+        state: dict[str, Tensor] = {}
+        for number, (detector, table) in enumerate(zip(self.detectors_, self.tables_, strict=True)):
+            state |= {f"{number}.{key}": value for key, value in detector.state().items()}
+            state |= {f"{number}.table.{key}": value for key, value in table.state().items()}
+        return state
+
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take it back; see `Detector.load_state`."""
+        self.tables_ = []
+        for number, detector in enumerate(self.detectors_):
+            own = dict(_under(f"{number}.", state))
+            table = {key: value.to(double_device(device)) for key, value in _under("table.", own)}
+            self.tables_.append(TailTable(**table))
+            detector.load_state({key: value for key, value in own.items() if not key.startswith("table.")}, device)
+        return self
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors whose names begin with a prefix, under the rest of their names."""
+    return ((key.removeprefix(prefix), value) for key, value in state.items() if key.startswith(prefix))
+
+
+class _Together(Silent):
+    """The training steps of several detectors as one stage.
+
+    Args:
+        progress: Whom to tell.
+        total: Steps of all of them.
+    """
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def stage(self, name: str, total: int) -> None:
+        """Go on with the stage, or begin another."""
+        if name != Stage.FIT:
+            self._progress.stage(name, total)
+            return
+        self._progress.stage(Stage.FIT, self._total)
+        self._progress.advance(self._done)
+
+    def advance(self, n: int = 1) -> None:
+        """Count steps."""
+        self._done += n
+        self._progress.advance(n)
+
+    def message(self, text: str) -> None:
+        """Hand on."""
+        self._progress.message(text)
+
+    def cancelled(self) -> bool:
+        """Ask."""
+        return self._progress.cancelled()
