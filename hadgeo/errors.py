@@ -103,6 +103,14 @@ class MaskError(HadgeoError, ValueError):
     """A mask cannot be read, does not fit a scene, or leaves no pixel of it."""
 
 
+class RegionError(HadgeoError, ValueError):
+    """What a detector shall learn from, or shall not, cannot be read, or leaves no pixel of a scene."""
+
+
+class RegionElsewhereError(RegionError):
+    """A region has no pixel of a scene in it."""
+
+
 class GeometryError(HadgeoError, ValueError):
     """A lookup table, or coordinates of pixels, cannot be used, or do not fit a flight line."""
 

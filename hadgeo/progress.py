@@ -21,6 +21,7 @@ class Stage(StrEnum):
     """
 
     START = "start"
+    SELECT = "select"
     STATISTICS = "statistics"
     CROPS = "crops"
     FIT = "fit", "steps"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, geometry_options, options, scene_options
+from hadgeo.cli import cluster_options, geometry_options, learning_options, options, scene_options
 from hadgeo.cli.reporting import JsonLines, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @options.bands
 @scene_options.reading
 @options.mask
+@learning_options.learning
 @geometry_options.geometry
 @options.device
 @options.memory

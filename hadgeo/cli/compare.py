@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options, scene_options
+from hadgeo.cli import learning_options, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.cli.tables import show_table, with_interval
 
@@ -65,6 +65,7 @@ def _parse_detectors(
 @options.bands
 @scene_options.reading
 @options.mask
+@learning_options.learning
 @options.device
 @options.memory
 @options.seed
@@ -108,6 +109,7 @@ def command(
             contenders,
             folder=output,
             bands=bands,
+            **learning_options.given(given),
             device=device,
             memory=memory,
             resamples=bootstrap,

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, decision_options, geometry_options, manifests, options, scene_options
+from hadgeo.cli import (
+    cluster_options,
+    decision_options,
+    geometry_options,
+    learning_options,
+    manifests,
+    options,
+    scene_options,
+)
 from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import ParameterError
 
@@ -35,6 +43,8 @@ if TYPE_CHECKING:
 @options.bands
 @scene_options.reading
 @options.mask
+@learning_options.learning
+@learning_options.suppressed_mask
 @geometry_options.geometry
 @click.option(
     "--extent",
@@ -118,11 +128,17 @@ def _detect(
     from hadgeo.files import check_no_input
     from hadgeo.formats.cropped import crop
     from hadgeo.run.engine import detect, output_path
+    from hadgeo.run.manifest import manifest_path
 
     if not scenes:
         raise ParameterError("no SCENE given; name one, or a run to repeat with --from")
     if output is not None and len(scenes) > 1:
         raise ParameterError(f"-o {output} names one map, but there are {len(scenes)} scenes; omit it")
+    surfaces = context.params["suppressed_mask"]
+    if surfaces is not None and len(scenes) > 1:
+        raise ParameterError(
+            f"--suppressed-mask {surfaces} names one file, but there are {len(scenes)} scenes; omit it"
+        )
     _check_distinct(scenes)
     geometry_options.check(context.params, len(scenes))
     named = [Path(name) for name in (*scenes, model) if name is not None]
@@ -146,15 +162,25 @@ def _detect(
                 continue
             source = whole if extent is None else crop(whole, extent)
             glt = geometry_options.table_of(source, context.params)
-            inputs = [*whole.files, *([] if model is None else [Path(model)]), *([] if glt is None else glt.files)]
+            learned_from = learning_options.files(context.params)
+            inputs = [
+                *whole.files,
+                *learned_from,
+                *([] if model is None else [Path(model)]),
+                *([] if glt is None else glt.files),
+            ]
             inputs = list(dict.fromkeys(inputs))
-            wanted = _checked(request, inputs, target, resume=resume)
+            beside = [] if surfaces is None else [Path(surfaces)]
+            for path in beside:
+                check_no_input(path, [manifest_path(target), *named], option="--suppressed-mask")
+            wanted = _checked(request, [*inputs, *beside], target, resume=resume)
             detect(
                 source,
                 chosen,
                 out=target,
                 parameters=parameters,
                 bands=bands,
+                **learning_options.given(context.params),
                 device=device,
                 memory=memory,
                 window=window,
@@ -229,7 +255,7 @@ def _write_products(
 
 
 def _maps(done: Detection) -> list[Path]:
-    return [done.path, *([] if done.sensor_map is None else [done.sensor_map])]
+    return [path for path in (done.path, done.sensor_map, done.surface_mask) if path is not None]
 
 
 def _request(
@@ -356,6 +382,7 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
         "device": str(done.device),
         "bands": done.bands.numbers(),
         "valid_pixels": done.valid,
+        **({} if done.learned_pixels is None else {"learned_pixels": done.learned_pixels}),
         "windows": done.windows,
         "windows_kept": done.windows_kept,
         "pixels_per_second": round(done.pixels_per_second),

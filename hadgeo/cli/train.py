@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import manifests, options, scene_options
+from hadgeo.cli import learning_options, manifests, options, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter, tell
 
 
@@ -21,6 +21,7 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 @options.bands
 @scene_options.reading
 @options.mask
+@learning_options.regions
 @options.device
 @options.seed
 @options.overwrite
@@ -65,6 +66,7 @@ def command(
             out=output,
             parameters=options.with_seed(detector, parameters, seed),
             bands=bands,
+            **learning_options.given(given),
             device=device,
             overwrite=overwrite,
             progress=report,
@@ -72,7 +74,11 @@ def command(
         manifests.write(
             context,
             Path(output),
-            inputs=[*map(Path, scenes), *([] if given["mask"] is None else [Path(given["mask"])])],
+            inputs=[
+                *map(Path, scenes),
+                *([] if given["mask"] is None else [Path(given["mask"])]),
+                *learning_options.files(given),
+            ],
             outputs=[Path(output)],
             facts={"model_hash": model.hash, "parameters": model.detector.params.model_dump(mode="json")},
             seconds={"train": time.perf_counter() - start},

@@ -23,6 +23,7 @@ from hadgeo.maps.reader import ScoreMap
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import detect
+from hadgeo.run.learning import SuppressFrom, SurfacesLike
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ def compare(
     *,
     folder: str | os.PathLike[str] | None = None,
     bands: str | Sequence[int] | None = None,
+    background: str | os.PathLike[str] | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    suppress: SurfacesLike | None = None,
+    suppress_from: SuppressFrom = "learning",
     device: str = "auto",
     memory: int | None = None,
     resamples: int = 1000,
@@ -94,6 +99,10 @@ def compare(
             all that there are.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
         bands: As for `hadgeo.detect`.
+        background: As for `hadgeo.detect`.
+        exclude: As for `hadgeo.detect`.
+        suppress: As for `hadgeo.detect`.
+        suppress_from: As for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         memory: As for `hadgeo.detect`.
         resamples: Bootstrap resamples; 0 omits the intervals. All detectors are compared on the same resamples.
@@ -138,6 +147,10 @@ def compare(
                 parameters=dict(contender.parameters),
                 out=path,
                 bands=bands,
+                background=background,
+                exclude=exclude,
+                suppress=suppress,
+                suppress_from=suppress_from,
                 device=device,
                 memory=memory,
                 overwrite=overwrite,

@@ -35,6 +35,10 @@ class Cropped(DerivedSource):
         rows, cols = self._rows, self._cols
         return f"{super().variant} rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop}".strip()
 
+    def keeps(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+        """As of the other source in the rectangle; see `Source.keeps`."""
+        return self.source.keeps(_shifted(rows, self._rows.start), _shifted(cols, self._cols.start))
+
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
     ) -> npt.NDArray[np.floating[Any]]:

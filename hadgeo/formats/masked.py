@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from hadgeo.errors import MaskError
 from hadgeo.formats.overlay import YES, Purpose, files_of, read_overlay
-from hadgeo.formats.source import DerivedSource, Source
+from hadgeo.formats.selected import PixelBits, Selected
+from hadgeo.formats.source import Source
 
 _MASK = Purpose("mask", "scene", MaskError, touched=False, areas=True, opaque=True)
 
 
-class Masked(DerivedSource):
+class Masked(Selected):
     """The samples of another source where a mask says that there is data; see `masked`.
 
     Attributes:
@@ -25,18 +22,14 @@ class Masked(DerivedSource):
     """
 
     def __init__(self, source: Source, path: str | os.PathLike[str]) -> None:
-        self.source = source
-        self.path, self.shape, self.dtype, self.block = source.path, source.shape, source.dtype, source.block
-        self.metadata = source.metadata
+        grid = source.metadata.grid
+        chosen = PixelBits(source.shape[1:])
+        for rows, classes in read_overlay(Path(path), grid, source.path, _MASK):
+            chosen.put(rows, slice(0, grid.shape[1]), classes == YES)
+        super().__init__(source, chosen)
         # Absolute, because a run may be gone on with from another folder.
         self.mask = Path(path).absolute()
-        # A bit a pixel: a flight line of 40 million takes 5 MB, on its way to a worker too.
-        self._bits = np.empty((self.shape[1], -(-self.shape[2] // 8)), dtype=np.uint8)
-        self.left = 0
-        for rows, classes in read_overlay(Path(path), self.metadata.grid, self.path, _MASK):
-            keep = classes == YES
-            self._bits[rows] = np.packbits(keep, axis=1)
-            self.left += int(keep.sum())
+        self.left = chosen.count
         self._mask_files = files_of(self.mask)
         if not self.left:
             raise MaskError(
@@ -57,32 +50,6 @@ class Masked(DerivedSource):
     def variant(self) -> str:
         """With which mask; see `Source.variant`."""
         return f"{super().variant} mask {self.mask}".strip()
-
-    def keeps(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
-        """Which pixels of a window the mask leaves.
-
-        Args:
-            rows: Rows, as for `Source.read`.
-            cols: Columns, likewise.
-
-        Returns:
-            Bool (y, x).
-        """
-        first = cols.start // 8
-        bits = np.unpackbits(self._bits[rows, first : -(-cols.stop // 8)], axis=1)
-        return bits[:, cols.start - 8 * first : cols.stop - 8 * first].astype(bool)
-
-    def read(
-        self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
-    ) -> npt.NDArray[np.floating[Any]]:
-        """Read a window, unless the mask leaves nothing of it; see `Source.read`."""
-        keep = self.keeps(rows, cols)
-        if not keep.any():
-            return np.full((np.arange(self.shape[0])[bands].size, *keep.shape), np.nan, dtype=self.dtype)
-        out = self.source.read(rows, cols, bands)
-        if not keep.all():
-            out[:, ~keep] = np.nan
-        return out
 
 
 def masked(source: Source, path: str | os.PathLike[str]) -> Masked:

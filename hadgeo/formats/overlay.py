@@ -58,6 +58,7 @@ class Purpose:
         touched: Whether polygons mark every pixel that they touch, or those whose middle they hold.
         areas: Whether polygons alone make sense, and somewhere on the grid; else points and lines do as well.
         opaque: Whether transparency and masks in a raster say that nothing is known.
+        elsewhere: What is raised where it does not overlap the grid, if not `error`.
     """
 
     what: str
@@ -66,6 +67,7 @@ class Purpose:
     touched: bool
     areas: bool
     opaque: bool
+    elsewhere: type[HadgeoError] | None = None
 
 
 def read_overlay(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tuple[slice, Classes]]:
@@ -281,7 +283,7 @@ def _strips(grid: Grid, pixels: int) -> Iterator[slice]:
 
 
 def _elsewhere(path: Path, over: str, purpose: Purpose) -> HadgeoError:
-    return purpose.error(
+    return (purpose.elsewhere or purpose.error)(
         f"{path}: does not overlap {over}; check both CRS, or give the {purpose.what} of this {purpose.base}"
     )
 

@@ -155,6 +155,18 @@ class Source(ABC):
         """
         self.metadata = self.metadata.with_nodata(fill)
 
+    def keeps(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+        """Which pixels of a window masks from elsewhere leave, whether there is data or not.
+
+        Args:
+            rows: Rows, as for `read`.
+            cols: Columns, likewise.
+
+        Returns:
+            Bool (y, x); all of them where nobody has chosen any.
+        """
+        return np.ones((rows.stop - rows.start, cols.stop - cols.start), dtype=bool)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Files that the cube is made of, none where it is in memory or elsewhere."""
@@ -240,6 +252,10 @@ class DerivedSource(Source):
         """Pass it on; see `Source.take_for_nodata`."""
         self.source.take_for_nodata(fill)
         super().take_for_nodata(fill)
+
+    def keeps(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+        """As of the other source; see `Source.keeps`."""
+        return self.source.keeps(rows, cols)
 
     @property
     def files(self) -> tuple[Path, ...]:

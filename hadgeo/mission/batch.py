@@ -20,12 +20,21 @@ from typing import Any, Literal, Protocol
 from hadgeo._version import __version__
 from hadgeo.cube import as_source
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.errors import (
+    Cancelled,
+    HadgeoError,
+    OutputError,
+    OutputExistsError,
+    ParameterError,
+    RegionElsewhereError,
+)
 from hadgeo.files import check_name, writing
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.igm import open_geometry_of
 from hadgeo.formats.masked import masked
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
+from hadgeo.formats.regions import keep_inside, keep_outside
+from hadgeo.formats.selected import kept_pixels
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.orthorectify import sensor_path
@@ -37,6 +46,7 @@ from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
+from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, learning
 from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
 from hadgeo.run.training import train
@@ -141,6 +151,7 @@ class _Settings:
     memory: int | None
     reading: Reading
     mask: str | os.PathLike[str] | None
+    learning: Learning | None
     sensor_geometry: bool
     resample_bands: bool
     overwrite: bool
@@ -160,6 +171,10 @@ def run_batch(
     memory: int | None = None,
     reading: Reading = AS_IT_SAYS,
     mask: str | os.PathLike[str] | None = None,
+    background: str | os.PathLike[str] | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    suppress: SurfacesLike | None = None,
+    suppress_from: SuppressFrom = "learning",
     sensor_geometry: bool = False,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
@@ -186,6 +201,11 @@ def run_batch(
         reading: What you say of files that do not say it themselves; see `hadgeo.open_cube`.
         mask: A raster or polygons of what to keep of every line; see `hadgeo.mask`. A line of which it leaves nothing
             fails.
+        background: A raster or polygons of what to learn from; see `hadgeo.detect`. The model of all lines is fitted on
+            lines that have pixels in it; with `fit_on` "each", a line that has none fails.
+        exclude: A raster or polygons of what not to learn from. All of a line that has no pixel in it is learned from.
+        suppress: Surfaces not to learn from, as for `hadgeo.detect`.
+        suppress_from: As for `hadgeo.detect`.
         sensor_geometry: Leave maps in the sensor's geometry where a product brings its own lookup table along.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
@@ -198,6 +218,7 @@ def run_batch(
 
     Raises:
         ParameterError: There are no flight lines, or settings are wrong.
+        RegionError: No flight line has a pixel of the background region in it.
         ModelError: `model` cannot be used.
         OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
         OutputExistsError: The folder contains a summary that was not written by a batch.
@@ -211,7 +232,10 @@ def run_batch(
     if not lines:
         raise ParameterError("no flight line given; name some, or give a table with --table")
     make_detector(detector, dict(parameters or {}))
+    learned_from = learning(background, exclude, suppress, suppress_from)
     given = None if model is None else load_model(model)
+    if given is not None and learned_from is not None:
+        learned_from.check_model()
     home = Path(folder)
     _check_folder(home, overwrite=overwrite)
     settings = _Settings(
@@ -222,6 +246,7 @@ def run_batch(
         memory,
         reading,
         mask,
+        learned_from,
         sensor_geometry,
         resample_bands,
         overwrite,
@@ -283,14 +308,24 @@ class _Run:
     def _fit(self, lines: Sequence[FlightLine], fit_on: FitOn) -> Model:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
         scenes: list[Source] = []
+        missed: HadgeoError | None = None
         for line in lines:
             try:
-                scenes.append(self._open(line))
+                scene = self._open(line)
             except HadgeoError:
                 # It will fail in its turn.
                 continue
+            try:
+                self._check_background(scene)
+            except HadgeoError as error:
+                self._watch.message(f"not learned from {line.scene}: {error}")
+                missed = missed or error
+                continue
+            scenes.append(scene)
             if fit_on == "first":
                 break
+        if not scenes and missed is not None:
+            raise missed
         if not scenes:
             raise ParameterError(f"none of the {len(lines)} flight lines can be opened, such as {lines[0].scene}")
         common = self._settings
@@ -299,6 +334,7 @@ class _Run:
             "parameters": _complete(common.detector, common.parameters),
             "bands": common.bands,
             "scenes": [_known_of(scene) for scene in scenes],
+            **_learned_from(common.learning),
         }
         path = self._folder / MODEL
         if path.exists() and self._record.is_fitted(wanted):
@@ -315,6 +351,7 @@ class _Run:
             out=path,
             parameters=dict(common.parameters),
             bands=common.bands,
+            **self._learning(scenes),
             device=common.device,
             overwrite=True,
             progress=self._watch.fitting(),
@@ -363,6 +400,8 @@ class _Run:
             out=line.map,
             parameters=None if model else line.parameters_with(common.detector, common.parameters),
             bands=None if model else line.bands or common.bands,
+            **self._learning([scene], model),
+            suppress_from="learning" if common.learning is None else common.learning.suppress_from,
             device=common.device,
             memory=common.memory,
             resample_bands=common.resample_bands and model is not None,
@@ -380,6 +419,31 @@ class _Run:
         source = as_source(line.scene, reading=self._settings.reading)
         return source if self._settings.mask is None else masked(source, self._settings.mask)
 
+    def _check_background(self, scene: Source) -> None:
+        """Refuse a line of which no pixel lies in the background region.
+
+        Raises:
+            HadgeoError: As for `keep_inside`.
+        """
+        common = self._settings.learning
+        if common is not None and common.background is not None:
+            keep_inside(kept_pixels(scene), scene, common.background)
+
+    def _learning(self, scenes: Sequence[Source], model: Model | None = None) -> dict[str, Any]:
+        """What some lines are learned from, as `detect` and `train` take it."""
+        common = self._settings.learning
+        if common is not None and model is not None:
+            common = common.of_map()
+        if common is None:
+            return {}
+        excluded = common.exclude
+        if excluded is not None:
+            missed = [error for scene in scenes if (error := _misses(scene, excluded)) is not None]
+            if len(missed) == len(scenes):
+                self._watch.message(f"nothing is excluded: {missed[0]}")
+                excluded = None
+        return {"background": common.background, "exclude": excluded, "suppress": common.suppress or None}
+
     def _table(self, line: FlightLine, scene: Source) -> Glt | None:
         """What leads from a line in the sensor's geometry to a map."""
         if line.glt is None and line.igm is None and self._settings.sensor_geometry:
@@ -393,7 +457,13 @@ class _Run:
         if glt is not None:
             scene["lookup_table"] = [list(file) for file in stamp_files(glt.files)]
         if model is not None:
-            return {**scene, "model": model.hash, "resample_bands": common.resample_bands}
+            of_map = None if common.learning is None else common.learning.of_map()
+            return {
+                **scene,
+                "model": model.hash,
+                "resample_bands": common.resample_bands,
+                **_learned_from(of_map),
+            }
         detector = line.detector or common.detector
         parameters = line.parameters_with(common.detector, common.parameters)
         return {
@@ -401,6 +471,7 @@ class _Run:
             "detector": detector,
             "parameters": _complete(detector, parameters),
             "bands": line.bands or common.bands,
+            **_learned_from(common.learning),
         }
 
     def _outcome(
@@ -481,6 +552,20 @@ def _complete(detector: str, parameters: Mapping[str, str]) -> dict[str, Any]:
 def _known_of(scene: Source) -> list[Any]:
     """By what a scene is known again: its files, and how they are read."""
     return [*stamp_of(scene), *([scene.variant] if scene.variant else [])]
+
+
+def _learned_from(learning: Learning | None) -> dict[str, Any]:
+    """By what it is known again what was learned from; nothing where that was all of the scenes."""
+    return {} if learning is None else {"learned_from": learning.settings}
+
+
+def _misses(scene: Source, region: Path) -> RegionElsewhereError | None:
+    """Why an excluded region has no pixel of a line in it, or None where it has some."""
+    try:
+        keep_outside(kept_pixels(scene), scene, region)
+    except RegionElsewhereError as error:
+        return error
+    return None
 
 
 def _facts(done: Detection) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,12 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder, names_written
+from hadgeo.maps.surface_mask import write_surfaces
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
+from hadgeo.run.learning import SuppressFrom, SurfacesLike, check_surface_mask, fitting, learning
 from hadgeo.run.model_file import Model, model_hash, spectrum_of
 from hadgeo.run.outputs import check_outputs, orthorectified
 from hadgeo.run.plan import Plan, Task, prepare
@@ -59,6 +61,8 @@ class Detection:
         valid_per_second: The same, counting pixels that have a score alone.
         sensor_map: The map in the sensor's geometry, where `path` is orthorectified; else None.
         glt: What led from one to the other.
+        learned_pixels: Pixels that regions and suppressed surfaces have left to learn from; None where there were none.
+        surface_mask: The mask of suppressed surfaces, or None.
     """
 
     path: Path
@@ -74,6 +78,8 @@ class Detection:
     valid_per_second: float = 0.0
     sensor_map: Path | None = None
     glt: Glt | None = None
+    learned_pixels: int | None = None
+    surface_mask: Path | None = None
 
     @property
     def measured(self) -> Path:
@@ -95,6 +101,11 @@ def detect(
     out: str | os.PathLike[str] | None = None,
     parameters: dict[str, Any] | None = None,
     bands: str | Sequence[int] | None = None,
+    background: str | os.PathLike[str] | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    suppress: SurfacesLike | None = None,
+    suppress_from: SuppressFrom = "learning",
+    suppressed_mask: str | os.PathLike[str] | None = None,
     device: str = "auto",
     memory: int | None = None,
     window: int | None = None,
@@ -117,6 +128,14 @@ def detect(
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
             good bands outside water-vapour absorption that are neither constant nor entirely nodata.
+        background: A raster (nonzero) or polygons of what the detector is fitted on, on any grid; every valid pixel is
+            scored. All of the scene by default.
+        exclude: A raster or polygons of what it is not fitted on; both may be given.
+        suppress: Surfaces that it is not fitted on, told by indices from the wavelengths: ``"vegetation,water,shadow"``
+            or some of them, with thresholds as in ``"vegetation=0.5,water"`` or ``{"vegetation": 0.5}``; see
+            `hadgeo.formats.surfaces.find_surfaces`.
+        suppress_from: ``"learning"``, or ``"map"`` to give these pixels no score either.
+        suppressed_mask: A GeoTIFF to write that says which pixels are which surface.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         memory: Memory budget of the process in bytes, including libraries; by default the point beyond which more no
             longer helps.
@@ -139,11 +158,12 @@ def detect(
 
     Raises:
         CubeError: The scene cannot be used.
-        BandError: Fewer than two bands are left.
+        BandError: Fewer than two bands are left, or a surface to suppress cannot be told by those of the scene.
         ParameterError: The scene is neither a file nor an `xarray.DataArray`, a parameter is unknown or out of bounds,
-            or `memory` is too little.
+            `memory` is too little, or a model is given something to learn from.
         DetectorNotFoundError: There is no such detector.
         GeometryError: `glt` is of another flight line.
+        RegionError: A region cannot be used, has no pixel of the scene in it, or no pixel is left to learn from.
         DeviceError: The device is not there, or its memory cannot even hold one row.
         FitError: The scene does not determine a background.
         ModelError: A model's bands are not in the scene.
@@ -162,8 +182,12 @@ def detect(
     """
     clock = Clock()
     torch_device = resolve_device(device)
+    learned_from = learning(background, exclude, suppress, suppress_from)
+    if isinstance(detector, Model) and learned_from is not None:
+        learned_from.check_model()
     source = as_source(cube)
     target = output_path(source, out)
+    mask = None if suppressed_mask is None else Path(suppressed_mask)
     task = Task(
         source,
         stamp_of(source),
@@ -173,11 +197,17 @@ def detect(
         torch_device if cluster is None else cluster.device(device),
         north_up,
         own_glt(source) if glt == "own" else glt,
+        learned_from,
     )
-    check_outputs(task, target, overwrite=overwrite or (resume and was_completed(target)))
+    replaceable = overwrite or (resume and was_completed(target))
+    check_outputs(task, target, overwrite=replaceable)
+    check_surface_mask(mask, learned_from, source, target, overwrite=replaceable)
     with reading_threads(executor) as pool, streaming(source.cache_bytes), PartFolder(target) as folder:
         earlier = look_back(folder, resume=resume, overwrite=overwrite)
         with clock.stage("survey"):
+            look = None if learned_from is None else learned_from.look(source, pool, progress)
+            if look is not None:
+                task = replace(task, source=look.scored, learned=look.learned)
             plan = prepare(
                 task,
                 bands,
@@ -190,8 +220,10 @@ def detect(
         if earlier is not None:
             check_same_run(earlier, plan.settings, folder)
         announce(progress, torch_device, plan.bands_told)
+        if look is not None:
+            progress.message(look.message(fitted=task.model is not None))
         progress.message(describe(plan.expected))
-        with clock.stage("fit") if task.model is None else nullcontext():
+        with clock.stage("fit") if task.model is None else nullcontext(), fitting([look] if look else []):
             fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
         journal = _journal(folder, target, earlier, plan, fitted)
         with _writer(target, plan, fitted, folder) as writer:
@@ -202,7 +234,10 @@ def detect(
             with clock.stage("write"):
                 job.finish()
                 orthorectified(task, target, progress)
+                if mask is not None and look is not None:
+                    write_surfaces(look.surfaces, source.metadata.grid, mask, "--suppressed-mask")
         done = finish(plan, fitted, job, target, clock.seconds, progress)
+        done = replace(done, learned_pixels=None if look is None else look.left, surface_mask=mask)
         if then is not None:
             then(done)
     return done
@@ -230,12 +265,15 @@ def fit(
     if plan.task.model is not None:
         # A detector of its own, since several runs may share a model.
         return type(detector)(detector.params).load_state(detector.state(), device), None
-    sample = Sample(Scene(plan.source, plan.selection.indices), executor=pool, device=device, progress=progress)
+    learned = plan.task.learned
+    scene = Scene(plan.source if learned is None else learned, plan.selection.indices)
+    sample = Sample(scene, executor=pool, device=device, progress=progress)
     earlier = None if kept is None else kept_fit(kept, detector, device)
     fitted = earlier or detector.fit(sample, device=device, progress=progress)
     # What windows may take is planned without what a fit leaves behind.
     free_memory(device)
-    return fitted, sample.holes()
+    # Where nothing was learned from, there may be something to score.
+    return fitted, sample.holes() if learned is None else None
 
 
 def finish(
@@ -399,4 +437,6 @@ def _tags(plan: Plan, fitted: Detector[Any]) -> dict[str, str]:
         "HADGEO_BANDS": selection.numbers(),
         "HADGEO_BANDS_DROPPED": "; ".join(f"{count} {reason}" for reason, count in selection.dropped),
     }
+    if plan.task.learning is not None:
+        tags["HADGEO_LEARNED_FROM"] = plan.task.learning.told
     return {**tags, "HADGEO_WARPED": "north-up, max"} if plan.task.north_up and plan.task.glt is None else tags

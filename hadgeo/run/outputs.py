@@ -12,6 +12,7 @@ from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
 from hadgeo.maps.reader import open_scores
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Progress
+from hadgeo.run.learning import check_regions
 from hadgeo.run.plan import Task
 
 
@@ -23,11 +24,13 @@ def check_outputs(task: Task, target: Path, *, overwrite: bool) -> None:
         ParameterError: The map shall be warped, and nobody knows how it lies.
         GeometryError: The lookup table is of another flight line.
     """
+    check_regions(task.learning, target)
     # What an earlier run has taken is gone on with, or freed.
     check_output(target, overwrite=overwrite, nbytes=disk_bytes(_pixels_written(task)) - held_bytes(target))
     if task.glt is not None:
         beside = sensor_path(target)
         check_output(beside, overwrite=overwrite)
+        check_regions(task.learning, beside)
         for name in names_written(beside):
             check_no_input(name, task.source.files, told="the scene itself, or a part of it")
         for name in (*names_written(target), *names_written(beside)):

@@ -14,6 +14,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
 from hadgeo.run.estimate import Estimate, estimate
+from hadgeo.run.learning import Learning
 from hadgeo.run.model_file import Model
 from hadgeo.run.score_job import Stamp, stamp_files
 from hadgeo.run.selection import scene_of_model, usable_bands
@@ -32,6 +33,8 @@ class Task:
         scored_on: Where windows are scored: the same, or what the workers of a cluster have.
         north_up: Whether the map is warped to a north-up grid.
         glt: What leads from the sensor's geometry to a map, or None where the map is on the scene's own grid.
+        learning: What the detector learns from, or None where that is all of the scene.
+        learned: The scene with nodata wherever it is not learned from; None before that is known, or for all of it.
     """
 
     source: Source
@@ -42,6 +45,8 @@ class Task:
     scored_on: torch.device
     north_up: bool = False
     glt: Glt | None = None
+    learning: Learning | None = None
+    learned: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -127,5 +132,6 @@ def _settings(task: Task, source: Source, selection: BandSelection, expected: Es
         "window": f"{first.height} x {first.width}",
         "grid": [*source.shape[1:], *tuple(source.metadata.transform)[:6]],
         "north-up": task.north_up,
+        "learned from": None if task.learning is None else task.learning.settings,
         "lookup table": None if task.glt is None else [list(file) for file in stamp_files(task.glt.files)],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
+from hadgeo.run.learning import SurfacesLike, check_regions, fitting, learning, look_at
 from hadgeo.run.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.run.selection import check_alike, match_bands, usable_bands
 from hadgeo.sampling import Sample, Scene, survey
@@ -32,6 +34,9 @@ def train(
     out: str | os.PathLike[str],
     parameters: dict[str, Any] | None = None,
     bands: str | Sequence[int] | None = None,
+    background: str | os.PathLike[str] | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    suppress: SurfacesLike | None = None,
     device: str = "auto",
     overwrite: bool = False,
     executor: Executor | None = None,
@@ -46,6 +51,9 @@ def train(
         out: The model file to write.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: As for `hadgeo.detect`.
+        background: A raster or polygons of what to learn from in every scene; see `hadgeo.detect`.
+        exclude: A raster or polygons of what not to learn from, likewise.
+        suppress: Surfaces not to learn from, as for `hadgeo.detect`.
         device: As for `hadgeo.detect`.
         overwrite: Whether an existing file may be replaced.
         executor: Threads that read; some new ones by default.
@@ -58,6 +66,7 @@ def train(
         ParameterError: A scene is neither a file nor an `xarray.DataArray`, or a parameter is out of bounds.
         OutputError: There is no scene, or the file cannot be written.
         ModelError: A scene lacks bands of the first, or the fit diverged.
+        RegionError: A region has no pixel of a scene in it, or leaves nothing to learn from.
         HadgeoError: Whatever else `hadgeo.detect` raises.
 
     Examples:
@@ -69,9 +78,11 @@ def train(
     if not scenes:
         raise OutputError(f"{out}: no scene to train on; give at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
+    learned_from = learning(background, exclude, suppress)
     torch_device = resolve_device(device)
     target = Path(out)
     check_output(target, overwrite=overwrite)
+    check_regions(learned_from, target)
     sources = [as_source(scene) for scene in scenes]
     for source in sources:
         check_no_input(target, source.files, told="a scene, or a part of one")
@@ -86,11 +97,15 @@ def train(
         fitted_on.append(Scene(source, indices.tolist()))
     announce(progress, torch_device, str(selection))
     with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
-        chosen.fit(
-            Sample(*fitted_on, executor=pool, device=torch_device, progress=progress),
-            device=torch_device,
-            progress=progress,
-        )
+        looks = look_at(sources, learned_from, pool, progress)
+        if looks:
+            fitted_on = [replace(one, source=look.learned) for one, look in zip(fitted_on, looks, strict=True)]
+        with fitting(looks):
+            chosen.fit(
+                Sample(*fitted_on, executor=pool, device=torch_device, progress=progress),
+                device=torch_device,
+                progress=progress,
+            )
     model = Model(
         chosen,
         spectrum,
