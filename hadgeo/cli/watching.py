@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +61,15 @@ class _State:
 
 
 class _LineProgress:
-    """Follows one line in the table."""
+    """Follows one line in the table.
 
-    def __init__(self, state: _State) -> None:
-        self._state = state
+    Args:
+        state: What the table shows of it.
+        tell: Prints a message above the table.
+    """
+
+    def __init__(self, state: _State, tell: Callable[[str], None]) -> None:
+        self._state, self._tell = state, tell
 
     def stage(self, name: str, total: int) -> None:
         """Begin to count anew."""
@@ -76,7 +81,11 @@ class _LineProgress:
         self._state.advance(n)
 
     def message(self, text: str) -> None:
-        """Messages about single flight lines do not fit in a table."""
+        """Say how much is left for learning; other messages about single flight lines do not fit in a table."""
+        from hadgeo.run.learning import LEFT
+
+        if LEFT in text:
+            self._tell(text)
 
     def cancelled(self) -> bool:
         """Never: on a terminal Ctrl-C interrupts."""
@@ -97,7 +106,7 @@ class LiveTable:
     def fitting(self) -> Progress:
         """Show the fit above the lines."""
         self._model = _State("model", "running")
-        return _LineProgress(self._model)
+        return _LineProgress(self._model, self.message)
 
     def begun(self, number: int, line: FlightLine) -> Progress:  # noqa: ARG002 - the protocol's signature
         """Show a line as running."""
@@ -107,7 +116,7 @@ class LiveTable:
         self._states[number].state = "running"
         if self._started is None:
             self._started = time.monotonic()
-        return _LineProgress(self._states[number])
+        return _LineProgress(self._states[number], self.message)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         """Show what became of a line."""

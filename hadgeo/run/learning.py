@@ -24,6 +24,9 @@ from hadgeo.run.score_job import stamp_files
 #: What pixels of a suppressed surface are left out of.
 SuppressFrom = Literal["learning", "map"]
 
+#: By this the message that says how many pixels are left is known.
+LEFT = "are left for learning"
+
 #: Surfaces, with or without thresholds; see `parse_surfaces`.
 SurfacesLike = str | Sequence[str] | Mapping[str, float]
 
@@ -212,7 +215,7 @@ class Look:
         regions = Learning(self.learning.background, None, {}, "learning") if self.missed else self.learning
         told = [*regions.regions_told, *([f"without {suppressed}"] if self.counts else [])]
         unscored = ", which get no score either" if self.counts and self.scored is not self.source else ""
-        return f"{self.left:,} of {scene} are left for learning: {', '.join(told)}{unscored}"
+        return f"{self.left:,} of {scene} {LEFT}: {', '.join(told) or 'all of them'}{unscored}"
 
 
 def learning(

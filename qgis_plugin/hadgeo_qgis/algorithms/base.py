@@ -19,7 +19,7 @@ from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QIcon
 
 from .. import backend, polygon_style, settings, styles
-from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, with_help
+from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, of_argument, with_help
 from ..schema import DETECTORS, SCHEMA, argument
 
 ICONS = Path(__file__).parents[1] / "icons"
@@ -218,11 +218,16 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         """A raster layer as a path for the backend."""
         return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
 
-    def mask(self, parameters, context):
-        """The file of the layer in MASK; None where it is left empty."""
-        layer = self.parameterAsLayer(parameters, "MASK", context)
-        given = parameters.get("MASK")
+    def mask(self, parameters, context, name="MASK"):
+        """The file of the layer in MASK, or in another parameter of its kind; None where it is left empty."""
+        layer = self.parameterAsLayer(parameters, name, context)
+        given = parameters.get(name)
         return None if layer is None and not given else truth_path(layer, given)
+
+    def learning(self, parameters, context, more: tuple = ()) -> dict:
+        """What the parameters of `learning_parameters` say, as arguments of a command."""
+        regions = {name: self.mask(parameters, context, name.upper()) for name in ("background", "exclude")}
+        return {**regions, **self.options(("suppress", *more), parameters, context)}
 
     def extent(self, parameters, context, layer):
         """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
@@ -293,6 +298,23 @@ def mask_parameter() -> QgsProcessingParameterMapLayer:
     kinds = [QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon]
     made = QgsProcessingParameterMapLayer("MASK", "Mask", optional=True, types=kinds)
     return with_help(made, argument("detect", "mask")["help"])
+
+
+def learning_parameters(command: str) -> list:
+    """The parameters for what a detector learns from.
+
+    Args:
+        command: The command that takes them.
+    """
+    kinds = [QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon]
+    made = []
+    for name, title in (("background", "Learn from"), ("exclude", "Do not learn from")):
+        layer = QgsProcessingParameterMapLayer(name.upper(), title, optional=True, types=kinds)
+        made.append(with_help(layer, argument(command, name)["help"], advanced=True))
+    made.append(of_argument(command, "suppress", "Suppress surfaces", advanced=True))
+    if "suppress_from" in SCHEMA["commands"][command]["arguments"]:
+        made.append(of_argument(command, "suppress_from", "Leave suppressed surfaces out of", advanced=True))
+    return made
 
 
 def scene_path(layer, given=None) -> str:

@@ -8,7 +8,7 @@ from qgis.core import QgsProcessingOutputString, QgsProcessingParameterFolderDes
 
 from ..parameters import choice, of_argument, with_help
 from ..schema import DETECTORS, argument
-from .base import HadgeoAlgorithm, mask_parameter, scene_parameter, truth_path
+from .base import HadgeoAlgorithm, learning_parameters, mask_parameter, scene_parameter, truth_path
 from .evaluate import plot_parameter, report_parameter, truth_parameter, write_report
 
 
@@ -24,7 +24,14 @@ class Compare(HadgeoAlgorithm):
     GROUP = "Evaluation"
     TAGS = ("roc", "auc", "benchmark", "leaderboard")
     ICON = "compare.svg"
-    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 95)}
+    STAGES = {
+        "start": (0, 1),
+        "select": (1, 2),
+        "statistics": (2, 10),
+        "crops": (10, 15),
+        "fit": (15, 55),
+        "score": (55, 95),
+    }
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -34,6 +41,8 @@ class Compare(HadgeoAlgorithm):
         self.addParameter(with_help(detectors, "The detectors to run, each with its defaults."))
         self.addParameter(of_argument("compare", "bands"))
         self.addParameter(mask_parameter())
+        for parameter in learning_parameters("compare"):
+            self.addParameter(parameter)
         self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))
         self.addParameter(of_argument("compare", "seed", advanced=True))
         self.addParameter(report_parameter())
@@ -56,6 +65,7 @@ class Compare(HadgeoAlgorithm):
             "truth": truth_path(self.parameterAsLayer(parameters, "TRUTH", context), parameters.get("TRUTH")),
             "detector": self.parameterAsEnumStrings(parameters, "DETECTORS", context),
             "mask": self.mask(parameters, context),
+            **self.learning(parameters, context, ("suppress_from",)),
             "plot": plot,
             "output": maps,
         }

@@ -14,7 +14,7 @@ from qgis.core import (
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import DetectorChoice, HadgeoAlgorithm, mask_parameter, scene_parameter
+from .base import DetectorChoice, HadgeoAlgorithm, learning_parameters, mask_parameter, scene_parameter
 from .threshold import polygons_parameter, spectra_parameter
 
 #: Where the stages that follow the scores stand in the progress bar.
@@ -94,17 +94,34 @@ class Detect(DetectorChoice, ScoringAlgorithm):
     )
     TAGS = ("target", "hot spot")
     ICON = "detect.svg"
-    STAGES = {"start": (0, 2), "statistics": (2, 10), "crops": (10, 15), "fit": (15, 55), "score": (55, 90), **DECISION}
+    STAGES = {
+        "start": (0, 1),
+        "select": (1, 2),
+        "statistics": (2, 10),
+        "crops": (10, 15),
+        "fit": (15, 55),
+        "score": (55, 90),
+        **DECISION,
+    }
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         self.addParameter(scene_parameter())
         self.add_detector_parameters()
         self.addParameter(of_argument("detect", "bands"))
+        for parameter in learning_parameters("detect"):
+            self.addParameter(parameter)
+        surfaces = QgsProcessingParameterRasterDestination(
+            "SUPPRESSED_MASK", "Suppressed surfaces", optional=True, createByDefault=False
+        )
+        self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
         self.add_scoring_parameters()
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Detect."""
         chosen = self.detector_arguments(parameters, context)
         chosen.update(self.options(("bands",), parameters, context))
-        return self.detect(parameters, context, feedback, chosen)
+        chosen.update(self.learning(parameters, context, ("suppress_from",)))
+        surfaces = self.parameterAsOutputLayer(parameters, "SUPPRESSED_MASK", context) or None
+        results = self.detect(parameters, context, feedback, {**chosen, "suppressed_mask": surfaces})
+        return {**results, "SUPPRESSED_MASK": surfaces} if results else results

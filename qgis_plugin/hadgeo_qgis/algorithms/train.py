@@ -11,7 +11,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import DetectorChoice, HadgeoAlgorithm, mask_parameter, scene_path
+from .base import DetectorChoice, HadgeoAlgorithm, learning_parameters, mask_parameter, scene_path
 
 
 class Train(DetectorChoice, HadgeoAlgorithm):
@@ -25,7 +25,7 @@ class Train(DetectorChoice, HadgeoAlgorithm):
     )
     TAGS = ("fit", "model", "mission")
     ICON = "train.svg"
-    STAGES = {"start": (0, 3), "statistics": (3, 15), "crops": (15, 20), "fit": (20, 99)}
+    STAGES = {"start": (0, 3), "select": (3, 6), "statistics": (6, 15), "crops": (15, 20), "fit": (20, 99)}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -38,6 +38,8 @@ class Train(DetectorChoice, HadgeoAlgorithm):
         self.add_detector_parameters()
         self.addParameter(of_argument("train", "bands"))
         self.addParameter(mask_parameter())
+        for parameter in learning_parameters("train"):
+            self.addParameter(parameter)
         model = QgsProcessingParameterFileDestination("OUTPUT", "Trained detector", "hadgeo models (*.hadgeo)")
         self.addParameter(with_help(model, argument("train", "output")["help"]))
         self.addOutput(QgsProcessingOutputNumber("BANDS_USED", "Bands used"))
@@ -51,6 +53,7 @@ class Train(DetectorChoice, HadgeoAlgorithm):
             **self.options(("bands",), parameters, context),
             "scenes": [scene_path(layer) for layer in layers],
             "mask": self.mask(parameters, context),
+            **self.learning(parameters, context),
             "output": output,
         }
         results = self.run_backend("train", arguments, feedback)
