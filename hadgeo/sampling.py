@@ -7,7 +7,7 @@ scene, bands and seed give the same fit. A pixel counts where every used band is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from hadgeo.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
+from hadgeo.formats.selected import PixelBits
 from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Holes, Window, pad, tile, window_size
@@ -156,11 +157,14 @@ class Scene:
         source: The cube.
         bands: 0-based indices of the used bands.
         average: Side of the window in pixels, odd, over whose valid pixels each pixel is averaged; 1 for none.
+        chosen: Pixels that are learned from, where the source holds nodata at all others: a sample of a scene is drawn
+            where they are. None for all of them.
     """
 
     source: Source
     bands: Sequence[int]
     average: int = 1
+    chosen: PixelBits | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -190,6 +194,11 @@ class Scene:
     def pieces(self, piece_bytes: int) -> list[Window]:
         """A partition into such pieces."""
         return list(tile(self.shape, self.piece_size(piece_bytes)))
+
+    def holding(self, windows: Iterable[Window]) -> list[Window]:
+        """Of some windows those in which a pixel is learned from."""
+        chosen = self.chosen
+        return [w for w in windows if chosen is None or chosen.get(w.rows, w.cols).any()]
 
 
 T = TypeVar("T")
@@ -329,8 +338,12 @@ class Sample:
         share = math.ceil(pixels / len(self._scenes))
         for scene in self._scenes:
             # At least 32 places, so that a sample is spread over the whole line.
-            windows = scene.pieces(max(1, share // 32) * self.bands * scene.source.dtype.itemsize)
-            wanted = max(1, math.ceil(share / max(window.pixels for window in windows)))
+            windows = scene.holding(scene.pieces(max(1, share // 32) * self.bands * scene.source.dtype.itemsize))
+            if scene.chosen is None:
+                each: float = max(window.pixels for window in windows)
+            else:
+                each = scene.chosen.count / max(len(windows), 1)
+            wanted = max(1, math.ceil(share / each))
             keep = np.unique(np.linspace(0, len(windows) - 1, min(wanted, len(windows))).round().astype(int))
             chosen += [(scene, windows[i]) for i in keep]
         return chosen
@@ -353,7 +366,7 @@ class Sample:
         """
         share = max(1, pixels // len(self._scenes))
         rng = np.random.default_rng(seed)
-        places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene.shape, size, share, rng)]
+        places = [(scene, window) for scene in self._scenes for window in _crop_windows(scene, size, share, rng)]
         crops = [b for b in self._stream(places, Stage.CROPS, lambda block, _: block) if valid_pixels(b).any()]
         if not crops:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
@@ -400,12 +413,19 @@ def _moments(
     return total
 
 
-def _crop_windows(shape: tuple[int, int], size: int, pixels: int, rng: np.random.Generator) -> list[Window]:
+def _crop_windows(scene: Scene, size: int, pixels: int, rng: np.random.Generator) -> list[Window]:
     """Crops of one scene: all of it where it has no more than so many pixels."""
-    rows, cols = shape
+    rows, cols = scene.shape
+    count = max(1, pixels // size**2)
     if rows * cols <= pixels:
-        return list(tile(shape, (_even_part(rows), _even_part(cols))))
-    return list(_grid_crops(shape, size, max(1, pixels // size**2), rng))
+        return list(tile(scene.shape, (_even_part(rows), _even_part(cols))))
+    if scene.chosen is None:
+        return list(_grid_crops(scene.shape, size, count, rng))
+    # As many crops of the whole scene as leave about as many in the part of it that is learned from.
+    everywhere = math.ceil(count * scene.pixels / max(scene.chosen.count, 1))
+    found = scene.holding(_grid_crops(scene.shape, size, everywhere, rng))
+    spread = np.linspace(0, len(found) - 1, min(count, len(found))).round()
+    return [found[int(i)] for i in np.unique(spread)]
 
 
 def _even_part(length: int) -> int:

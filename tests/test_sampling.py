@@ -10,7 +10,8 @@ import torch
 
 from hadgeo import sampling
 from hadgeo.errors import FitError
-from hadgeo.sampling import Sample, Scene, Statistics, survey
+from hadgeo.formats.selected import PixelBits, Selected
+from hadgeo.sampling import Sample, Scene, Statistics, survey, valid_pixels
 from tests.support import background, memory_source
 
 CPU = torch.device("cpu")
@@ -112,3 +113,30 @@ def test_survey_goes_on_until_it_finds_data() -> None:
     seen = survey(memory_source(scene), [0, 1], max_bytes=2 * 4 * 10 * 16)
     assert not seen.empty.any()
     assert not seen.constant.any()
+
+
+def chosen_scene(rows: slice, cols: slice, shape: tuple[int, int] = (900, 700)) -> Scene:
+    """A large scene of which a small part is learned from."""
+    chosen = PixelBits(shape)
+    chosen.put(rows, cols, np.ones((rows.stop - rows.start, cols.stop - cols.start), dtype=bool))
+    values = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    return Scene(Selected(memory_source(values), chosen), range(2), chosen=chosen)
+
+
+@pytest.mark.parametrize("part", [(slice(401, 441), slice(77, 127)), (slice(3, 5), slice(650, 652))])
+def test_a_small_part_that_is_learned_from_is_sampled(readers: Executor, part: tuple[slice, slice]) -> None:
+    scene = chosen_scene(*part)
+    assert scene.chosen is not None
+    sample = Sample(scene, executor=readers, device=torch.device("cpu"))
+    crops = sample.crops(size=32, pixels=50_000, seed=0)
+    assert sum(int(valid_pixels(crop).sum()) for crop in crops) >= 0.8 * scene.chosen.count
+    assert sum(crop[0].numel() for crop in crops) <= 50_000
+    found = sample.statistics(pixels=50_000)
+    assert found.count == scene.chosen.count
+    assert 0 < sample.statistics(pixels=scene.chosen.count // 2).count <= scene.chosen.count
+
+
+def test_crops_of_a_large_part_are_as_many_as_of_a_scene(readers: Executor) -> None:
+    scene = chosen_scene(slice(0, 600), slice(0, 700))
+    crops = Sample(scene, executor=readers, device=torch.device("cpu")).crops(size=32, pixels=50_000, seed=0)
+    assert 30 <= len(crops) <= 50_000 // 32**2

@@ -82,22 +82,25 @@ class Selected(DerivedSource):
     Args:
         source: The cube.
         chosen: The pixels.
+
+    Attributes:
+        chosen: The pixels.
     """
 
     def __init__(self, source: Source, chosen: PixelBits) -> None:
-        self.source, self._chosen = source, chosen
+        self.source, self.chosen = source, chosen
         self.path, self.shape, self.dtype, self.block = source.path, source.shape, source.dtype, source.block
         self.metadata = source.metadata
 
     def keeps(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
         """Which pixels are chosen here, and left by what the source itself chooses; see `Source.keeps`."""
-        return self._chosen.get(rows, cols) & self.source.keeps(rows, cols)
+        return self.chosen.get(rows, cols) & self.source.keeps(rows, cols)
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
     ) -> npt.NDArray[np.floating[Any]]:
         """Read a window, unless no pixel of it is chosen; see `Source.read`."""
-        chosen = self._chosen.get(rows, cols)
+        chosen = self.chosen.get(rows, cols)
         if not chosen.any():
             return np.full((np.arange(self.shape[0])[bands].size, *chosen.shape), np.nan, dtype=self.dtype)
         out = self.source.read(rows, cols, bands)

@@ -265,8 +265,8 @@ def fit(
     if plan.task.model is not None:
         # A detector of its own, since several runs may share a model.
         return type(detector)(detector.params).load_state(detector.state(), device), None
-    learned = plan.task.learned
-    scene = Scene(plan.source if learned is None else learned, plan.selection.indices)
+    learned, bands = plan.task.learned, plan.selection.indices
+    scene = Scene(plan.source, bands) if learned is None else Scene(learned, bands, chosen=learned.chosen)
     sample = Sample(scene, executor=pool, device=device, progress=progress)
     earlier = None if kept is None else kept_fit(kept, detector, device)
     fitted = earlier or detector.fit(sample, device=device, progress=progress)

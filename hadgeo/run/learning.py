@@ -194,7 +194,7 @@ class Look:
 
     learning: Learning
     source: Source
-    learned: Source
+    learned: Selected
     scored: Source
     left: int
     of: int

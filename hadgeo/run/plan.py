@@ -12,6 +12,7 @@ from hadgeo._version import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
 from hadgeo.formats.glt import Glt
+from hadgeo.formats.selected import Selected
 from hadgeo.formats.source import Source
 from hadgeo.run.estimate import Estimate, estimate
 from hadgeo.run.learning import Learning
@@ -46,7 +47,7 @@ class Task:
     north_up: bool = False
     glt: Glt | None = None
     learning: Learning | None = None
-    learned: Source | None = None
+    learned: Selected | None = None
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,10 @@ def train(
     with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
         looks = look_at(sources, learned_from, pool, progress)
         if looks:
-            fitted_on = [replace(one, source=look.learned) for one, look in zip(fitted_on, looks, strict=True)]
+            fitted_on = [
+                replace(one, source=look.learned, chosen=look.learned.chosen)
+                for one, look in zip(fitted_on, looks, strict=True)
+            ]
         with fitting(looks):
             chosen.fit(
                 Sample(*fitted_on, executor=pool, device=torch_device, progress=progress),
