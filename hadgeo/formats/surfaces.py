@@ -124,7 +124,7 @@ def describe_surfaces(thresholds: Mapping[str, float], counts: Mapping[str, int]
 
 def as_text(thresholds: Mapping[str, float]) -> str:
     """What `parse_surfaces` reads as these thresholds."""
-    return ",".join(f"{name}={value:g}" for name, value in thresholds.items())
+    return ",".join(f"{name}={value}" for name, value in thresholds.items())
 
 
 def normalised_difference(

@@ -241,8 +241,7 @@ def learning(
         raise ParameterError("--suppress-from map: nothing is suppressed; add --suppress vegetation,water,shadow")
     if background is None and exclude is None and suppress is None:
         return None
-    # Absolute, because a run may be gone on with from another folder.
-    inside, outside = (None if region is None else Path(region).absolute() for region in (background, exclude))
+    inside, outside = (None if region is None else Path(region) for region in (background, exclude))
     return Learning(inside, outside, {} if suppress is None else parse_surfaces(suppress), suppress_from)
 
 

@@ -145,6 +145,41 @@ def test_a_mask_elsewhere_is_said_in_one_line(run, scene, tmp_path):
         run("detect", INPUT=scene, DETECTOR="rx", MASK=str(far), OUTPUT=str(tmp_path / "x.tif"))
 
 
+@pytest.mark.parametrize("name", ["land.tif", "land.gpkg"])
+def test_a_background_is_learned_from_and_everything_is_scored(run, scene, tmp_path, name):
+    kept, log = land(tmp_path / name, scene, np.s_[:, :40]), Log()
+    out, classes, region = tmp_path / "x.tif", tmp_path / "classes.tif", str(tmp_path / name)
+    results = run(
+        "detect",
+        log,
+        INPUT=scene,
+        DETECTOR="rx",
+        BACKGROUND=region,
+        SUPPRESS="shadow=0.5",
+        SUPPRESSED_MASK=str(classes),
+        OUTPUT=str(out),
+    )
+    assert results["VALID_PIXELS"] == kept.size
+    shadow = pixels(classes) == 3
+    assert results["SUPPRESSED_MASK"] == str(classes)
+    left = int((kept & ~shadow).sum())
+    assert any(f"{left:,} of 4,096 pixels" in line and "left for learning: inside land." in line for line in log.lines)
+    options = {"background": region, "suppress": "shadow=0.5"}
+    twin = worker("detect", scenes=[scene], detector="rx", output=str(tmp_path / "twin.tif"), **options)
+    assert out.read_bytes() == Path(twin["map"]).read_bytes()
+
+
+def test_every_algorithm_that_fits_takes_regions(run, scenes, scene, tmp_path):
+    land(tmp_path / "land.tif", scene, np.s_[20:])
+    region, log = QgsRasterLayer(str(tmp_path / "land.tif"), "land"), Log()
+    run("train", log, INPUT=[scene], DETECTOR="rx", EXCLUDE=region, OUTPUT=str(tmp_path / "m.hadgeo"))
+    assert any("1,280 of 4,096 pixels" in line for line in log.lines)
+    chosen = {"TRUTH": str(scenes / "line_truth.tif"), "DETECTORS": ["rx"], "BOOTSTRAP": 0}
+    log = Log()
+    run("compare", log, INPUT=scene, BACKGROUND=region, OUTPUT=str(tmp_path / "r.html"), **chosen)
+    assert any("2,816 of 4,096 pixels" in line for line in log.lines)
+
+
 def test_train_and_apply(run, scenes, tmp_path):
     both = [str(scenes / "line.tif"), str(scenes / "second.tif")]
     model = tmp_path / "mission.hadgeo"

@@ -43,7 +43,12 @@ PLACED = {"crs": UTM, "transform": PLACE}
 WAVELENGTHS = (480, 560, 670, 740, 800, 860)
 
 QUICK = {"steps": 4, "crop": 24}
-DETECTORS: list[tuple[str, dict[str, Any]]] = [("rx", {}), ("bs3lnet", QUICK), ("scoread", {"steps": 3})]
+DETECTORS: list[tuple[str, dict[str, Any]]] = [
+    ("rx", {}),
+    ("bs3lnet", QUICK),
+    ("scoread", {"steps": 3}),
+    ("ring_predictor", {}),
+]
 
 
 def cube() -> npt.NDArray[np.float32]:
