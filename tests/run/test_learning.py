@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from hadgeo.formats import open_source
 from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.masked import masked
 from hadgeo.formats.source import Source
+from hadgeo.run.learning import learning
 from hadgeo.run.model_file import model_hash
 from tests.evaluation.test_truth import polygons
 from tests.formats.test_raster import tag, write_tiff
@@ -441,6 +444,19 @@ def test_detectors_are_compared_on_one_background(scene: Path, tmp_path: Path) -
     with rasterio.open(next((tmp_path / "maps").glob("*.tif"))) as dataset:
         made = dataset.tags()["HADGEO_MODEL_HASH"]
     assert made == hash_with_nodata_outside(tmp_path, some(), "rx", {})
+
+
+def test_what_is_scored_can_be_sent_to_a_worker(scene: Path, readers: Executor) -> None:
+    chosen = learning(suppress="shadow=0.8", suppress_from="map")
+    assert chosen is not None
+    source = open_source(scene)
+    scored = chosen.look(source, readers).scored
+    whole = (slice(0, ROWS), slice(0, COLS))
+    again = pickle.loads(pickle.dumps(scored))
+    np.testing.assert_array_equal(again.read(*whole), scored.read(*whole))
+    assert np.isnan(again.read(*whole)).any()
+    assert again.variant == scored.variant != source.variant
+    assert again.files == source.files
 
 
 def test_the_source_is_left_as_it_is(scene: Path, tmp_path: Path) -> None:
