@@ -161,7 +161,10 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The spectra drawn and copies of them, and all covariances; see `Detector.fit_bytes`."""
-        return drawn_bytes(self.params, bands, pixels) + 8 * 3 * self.params.clusters * bands**2
+        params = self.params
+        near = 8 * bands * min(pixels, params.sample) if params.robust == "trim" else 0
+        fit = drawn_bytes(params, bands, pixels) + near + 8 * 3 * params.clusters * bands**2
+        return max(super().fit_bytes(bands, pixels), fit)
 
     def state(self) -> dict[str, Tensor]:
         """Means and whitenings; see `Detector.state`."""

@@ -75,6 +75,17 @@ def trim_limit(distances: Tensor, share: float) -> Tensor:
     return ordered[max(kept - 1, 0) : kept + 1].mean()
 
 
+def trim_bytes(params: CovarianceParams, bands: int, pixels: int) -> int:
+    """Bytes that `background_statistics` takes beside what is streamed: crops, and a copy of them.
+
+    Args:
+        params: Whether there is anything to trim.
+        bands: Bands used.
+        pixels: Pixels of the scene.
+    """
+    return 0 if params.robust == "none" else 2 * 4 * bands * min(pixels, _TRIM_PIXELS)
+
+
 def background_statistics(
     sample: Sample, params: CovarianceParams, *, device: torch.device, pixels: int | None = None
 ) -> Statistics:

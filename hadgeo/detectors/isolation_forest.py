@@ -151,7 +151,7 @@ class IsolationForest(ContrastDetector[IsolationForestParams]):
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The spectra drawn and copies of them, and the trees; see `Detector.fit_bytes`."""
         nodes = self.params.trees * 2 * min(self.params.tree_sample, max(pixels, 1))
-        return drawn_bytes(self.params, bands, pixels) + 256 * nodes
+        return max(super().fit_bytes(bands, pixels), drawn_bytes(self.params, bands, pixels) + 256 * nodes)
 
     def state(self) -> dict[str, Tensor]:
         """Components and trees; see `Detector.state`."""

@@ -96,7 +96,7 @@ class KMeans(ContrastDetector[KMeansParams]):
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The spectra drawn, and the copies that k-means makes of them; see `Detector.fit_bytes`."""
-        return drawn_bytes(self.params, bands, pixels)
+        return max(super().fit_bytes(bands, pixels), drawn_bytes(self.params, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """The centres; see `Detector.state`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised
+from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised, trim_bytes
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -86,6 +86,10 @@ class RX(ContrastDetector[RXParams]):
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
         """The distance alone; see `Detector.bytes_per_pixel`."""
         return 8
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What trimming and local contrast take; see `Detector.fit_bytes`."""
+        return max(super().fit_bytes(bands, pixels), trim_bytes(self.params, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """Mean and whitening; see `Detector.state`."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import CovarianceParams, background_statistics
+from hadgeo.detectors.covariance import CovarianceParams, background_statistics, trim_bytes
 from hadgeo.detectors.rx import conditioned
 from hadgeo.detectors.whitening import mahalanobis
 from hadgeo.errors import FitError
@@ -107,6 +107,10 @@ class SubspaceRX(ContrastDetector[SubspaceRXParams]):
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
         """The distance alone; see `Detector.bytes_per_pixel`."""
         return 8
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What trimming and local contrast take; see `Detector.fit_bytes`."""
+        return max(super().fit_bytes(bands, pixels), trim_bytes(self.params, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """Mean and components; see `Detector.state`."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector
-from hadgeo.detectors.covariance import CovarianceParams, background_statistics
+from hadgeo.detectors.covariance import CovarianceParams, background_statistics, trim_bytes
 from hadgeo.detectors.pixelwise import pixelwise
 from hadgeo.detectors.rx import conditioned
 from hadgeo.detectors.whitening import whitening
@@ -94,6 +94,10 @@ class UTD(Detector[UTDParams]):
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
         """The score alone; see `Detector.bytes_per_pixel`."""
         return 8
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What trimming takes; see `Detector.fit_bytes`."""
+        return max(super().fit_bytes(bands, pixels), trim_bytes(self.params, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """Mean, whitening and level; see `Detector.state`."""

@@ -141,3 +141,9 @@ def test_equal_pixels_are_refused_where_the_odd_ones_are_trimmed(readers: Execut
     scene[:, 3, 4] = [2, 5, 3]
     with pytest.raises(FitError, match="valid pixels are equal"):
         rx_scores(scene, readers, robust="trim")
+
+
+@pytest.mark.parametrize("name", ["rx", "utd", "subspace_rx", "cluster_rx"])
+def test_trimming_is_told_to_take_memory(name: str) -> None:
+    plain, trimmed = (make_detector(name, {"robust": robust}).fit_bytes(100, 10**6) for robust in ("none", "trim"))
+    assert trimmed >= plain + 8 * 100 * 2**15
