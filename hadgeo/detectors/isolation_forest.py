@@ -29,7 +29,7 @@ class IsolationForestParams(DrawnParams, ComponentParams, ContrastParams):
 
     basic = ("components", "trees")
 
-    trees: int = Field(default=100, title="Trees", description="Number of trees.", ge=1, le=10_000)
+    trees: int = Field(default=100, title="Trees", description="Number of trees.", ge=1, le=1000)
     tree_sample: int = Field(
         default=1024,
         title="Pixels of a tree",
@@ -44,7 +44,7 @@ class IsolationForest(ContrastDetector[IsolationForestParams]):
 
     E(h) is the mean length of the paths on which a pixel goes down the trees, c(n) (eq. 1) that of an unsuccessful
     search in a tree of n pixels. All trees lie in one table of nodes; the children of a node are neighbours in it, and
-    a leaf is its own child.
+    a leaf is its own child. Indices are int32, by which torch selects more than twice as fast as by int64.
 
     Attributes:
         mean_: Mean spectrum, float64 (band).
@@ -115,10 +115,10 @@ class IsolationForest(ContrastDetector[IsolationForestParams]):
             start += len(order)
             self.depth_ = max(self.depth_, int(depth.max()))
         feature, threshold, child, length = (np.concatenate(column) for column in zip(*tables, strict=True))
-        self.roots_ = torch.tensor(roots)
-        self.feature_ = torch.from_numpy(feature.astype(np.int64))
+        self.roots_ = torch.tensor(roots, dtype=torch.int32)
+        self.feature_ = torch.from_numpy(feature.astype(np.int32))
         self.threshold_ = torch.from_numpy(threshold.astype(np.float32))
-        self.child_ = torch.from_numpy(child.astype(np.int64))
+        self.child_ = torch.from_numpy(child.astype(np.int32))
         self.length_ = torch.from_numpy(length / float(_search_length(np.array([grown_from]))[0]))
 
     def _move(self, device: torch.device) -> None:
@@ -135,14 +135,15 @@ class IsolationForest(ContrastDetector[IsolationForestParams]):
 
     def _isolation(self, spectra: Tensor) -> Tensor:
         components = self._components(spectra)
-        offset = torch.arange(len(components), device=components.device)[:, None] * components.shape[1]
+        pixels, trees = len(components), len(self.roots_)
         # Not even an infinite value, which is invalid, may leave a leaf.
         values = components.flatten().clamp_(max=float(_LARGEST))
-        node = self.roots_.expand(len(components), -1)
+        first = torch.arange(0, len(values), components.shape[1], dtype=torch.int32, device=values.device)
+        first, node = first.repeat_interleave(trees), self.roots_.repeat(pixels)
         for _ in range(self.depth_):
-            value = values.take(offset + self.feature_.take(node))
-            node = self.child_.take(node) + (value > self.threshold_.take(node))
-        return torch.exp2(-self.length_.take(node).mean(dim=1))
+            value = values.index_select(0, first + self.feature_.index_select(0, node))
+            node = self.child_.index_select(0, node) + (value > self.threshold_.index_select(0, node))
+        return torch.exp2(-self.length_.index_select(0, node).reshape(pixels, trees).mean(dim=1))
 
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
         """The score alone; see `Detector.bytes_per_pixel`."""
