@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "matplotlib", "distributed", "xarray", "dask", "rasterio", "scipy", "numpy", "pydantic", "rich")
+HEAVY = (
+    "torch",
+    "matplotlib",
+    "distributed",
+    "xarray",
+    "dask",
+    "rasterio",
+    "scipy",
+    "numpy",
+    "pydantic",
+    "rich",
+    "sklearn",
+)
 
 
 @pytest.mark.parametrize(

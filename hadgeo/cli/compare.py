@@ -26,9 +26,9 @@ def _parse_detectors(
 ) -> list[tuple[str, dict[str, str]]]:
     """Take ``rx,bs3lnet:steps=200,seed=1`` apart; what holds an = belongs to the detector before it."""
     if not values:
-        from hadgeo.detectors.registry import usable_detectors
+        from hadgeo.detectors.registry import fittable_detectors
 
-        return [(name, {}) for name in usable_detectors()]
+        return [(name, {}) for name in fittable_detectors()]
     parsed: list[tuple[str, dict[str, str]]] = []
     for text in ",".join(values).split(","):
         name, colon, setting = text.partition(":")

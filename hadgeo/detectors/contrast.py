@@ -106,6 +106,11 @@ class ContrastDetector(Detector[ContrastParamsT]):
             return statistic
         return local_contrast(statistic, window=self.contrast_window, floor=self.floor_.to(statistic))
 
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """As by default, or the crops that tell what is usual, and a copy of them; see `Detector.fit_bytes`."""
+        crops = 2 * 4 * bands * min(pixels, _USUAL_PIXELS) if self.contrast_window else 0
+        return max(super().fit_bytes(bands, pixels), crops)
+
     @torch.no_grad()
     def _usual(self, sample: Sample, device: torch.device) -> Tensor:
         crops = sample.crops(size=_USUAL_SIDE + 2 * self.reach, pixels=_USUAL_PIXELS, seed=0)

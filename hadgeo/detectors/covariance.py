@@ -61,6 +61,31 @@ def regularised(covariance: Tensor, ridge: float) -> Tensor:
     return covariance
 
 
+def trim_limit(distances: Tensor, share: float) -> Tensor:
+    """The distance beyond which a share of the pixels lies.
+
+    It lies half-way between two of them, so that rounding does not decide what is dropped.
+
+    Args:
+        distances: Finite, (pixel), at least one.
+        share: What is to be dropped, above 0.
+    """
+    ordered = distances.sort().values
+    kept = min(max(1, int((1 - share) * len(ordered))), len(ordered) - 1)
+    return ordered[max(kept - 1, 0) : kept + 1].mean()
+
+
+def trim_bytes(params: CovarianceParams, bands: int, pixels: int) -> int:
+    """Bytes that `background_statistics` takes beside what is streamed: crops, and a copy of them.
+
+    Args:
+        params: Whether there is anything to trim.
+        bands: Bands used.
+        pixels: Pixels of the scene.
+    """
+    return 0 if params.robust == "none" else 2 * 4 * bands * min(pixels, _TRIM_PIXELS)
+
+
 def background_statistics(
     sample: Sample, params: CovarianceParams, *, device: torch.device, pixels: int | None = None
 ) -> Statistics:
@@ -88,8 +113,7 @@ def background_statistics(
             raise FitError("all valid pixels are equal, so there is nothing to detect; check the input and --bands")
         mean, W = total.mean.to(device), whitening(regularised(total.covariance, params.ridge)).to(device)
         distance = torch.cat([mahalanobis(crop.to(device), mean, W).flatten() for crop in crops])
-        distance = distance[distance.isfinite()].sort().values
-        farthest = distance[min(len(distance) - 1, int((1 - params.trim) * len(distance)))]
+        farthest = trim_limit(distance[distance.isfinite()], params.trim)
 
         def near(spectra: Tensor, mean: Tensor = mean, W: Tensor = W, farthest: Tensor = farthest) -> Tensor:
             return ((spectra - mean) @ W.T).square_().sum(dim=1) <= farthest

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hadgeo.errors import DetectorNotFoundError, ParameterError
+from hadgeo.errors import DetectorNotFoundError, ExtensionWarning, ParameterError
 from hadgeo.extensions import Registry
 
 if TYPE_CHECKING:
@@ -20,10 +23,16 @@ DEFAULT_DETECTOR = "bs3lnet"
 #: hadgeo's own.
 BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
+    "cluster_rx": "hadgeo.detectors.cluster_rx:ClusterRX",
     "fusion": "hadgeo.detectors.fusion:Fusion",
+    "isolation_forest": "hadgeo.detectors.isolation_forest:IsolationForest",
+    "kmeans": "hadgeo.detectors.kmeans:KMeans",
     "ring_predictor": "hadgeo.detectors.ring_predictor:RingPredictor",
     "rx": "hadgeo.detectors.rx:RX",
+    "rxd_utd": "hadgeo.detectors.utd:RXDUTD",
     "scoread": "hadgeo.detectors.scoread:ScoreAD",
+    "subspace_rx": "hadgeo.detectors.subspace_rx:SubspaceRX",
+    "utd": "hadgeo.detectors.utd:UTD",
 }
 
 #: JSON schema's limits in words.
@@ -78,6 +87,32 @@ def usable_detectors() -> dict[str, type[Detector[Any]]]:
     One of another package that cannot be used is left out, with an `ExtensionWarning` that says why.
     """
     return dict(sorted(_REGISTRY.usable()))
+
+
+def fittable_detectors() -> list[str]:
+    """Names of the usable detectors that can be fitted here, in alphabetical order.
+
+    Those that lack an optional package are left out, with an `ExtensionWarning` that says how to install it.
+    """
+    usable = usable_detectors()
+    lacking: dict[str, list[str]] = {}
+    for name, cls in usable.items():
+        if cls.fitted_by and not _is_installed(cls.fitted_by):
+            lacking.setdefault(cls.fitted_by, []).append(name)
+    for package, names in lacking.items():
+        warnings.warn(
+            f"{', '.join(names)}: left out, because to fit them needs {package}; install it with "
+            f'pip install "hadgeo[{package}]"',
+            ExtensionWarning,
+            stacklevel=2,
+        )
+    return [name for name in usable if not any(name in names for names in lacking.values())]
+
+
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return find_spec(package) is not None
 
 
 def detector_class(name: str) -> type[Detector[Any]]:

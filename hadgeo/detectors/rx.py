@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised
+from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised, trim_bytes
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -67,24 +67,11 @@ class RX(ContrastDetector[RXParams]):
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:
         """Learn mean and covariance in one streamed pass; see `Detector.fit`."""
         statistics = background_statistics(sample, self.params, device=device, pixels=self.params.sample)
-        bands = sample.bands
-        self.shrinkage_ = self.params.shrinkage or 0.0
-        if self.params.shrinkage is None and not self.params.ridge and statistics.count <= bands:
-            self.shrinkage_ = rao_blackwell_ledoit_wolf(statistics)
-            progress.message(
-                f"{self.name}: {statistics.count} valid pixels do not determine the covariance of {bands} bands; "
-                f"shrunk by {self.shrinkage_:.3f}"
-            )
-        covariance = statistics.covariance
-        sphere = covariance.diagonal().mean()
-        if not sphere > 0:
-            raise FitError(
-                f"{self.name}: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
-            )
-        covariance = (1 - self.shrinkage_) * covariance
-        covariance.diagonal().add_(self.shrinkage_ * sphere)
+        covariance, self.shrinkage_ = conditioned(
+            statistics, ridge=self.params.ridge, shrinkage=self.params.shrinkage, name=self.name, progress=progress
+        )
         self.mean_ = statistics.mean.to(double_device(device))
-        self.whitening_ = whitening(regularised(covariance, self.params.ridge)).to(double_device(device))
+        self.whitening_ = whitening(covariance).to(double_device(device))
 
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance; see `Detector.score`."""
@@ -100,6 +87,10 @@ class RX(ContrastDetector[RXParams]):
         """The distance alone; see `Detector.bytes_per_pixel`."""
         return 8
 
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What trimming and local contrast take; see `Detector.fit_bytes`."""
+        return max(super().fit_bytes(bands, pixels), trim_bytes(self.params, bands, pixels))
+
     def state(self) -> dict[str, Tensor]:
         """Mean and whitening; see `Detector.state`."""
         learned = {"mean": self.mean_, "whitening": self.whitening_, "shrinkage": torch.tensor(self.shrinkage_)}
@@ -112,6 +103,44 @@ class RX(ContrastDetector[RXParams]):
         self.shrinkage_ = float(state["shrinkage"])
         self.load_contrast_state(state, double_device(device))
         return self
+
+
+def conditioned(
+    statistics: Statistics, *, ridge: float, shrinkage: float | None = None, name: str, progress: Progress = SILENT
+) -> tuple[Tensor, float]:
+    """A covariance that can be inverted: shrunk, and with a ridge.
+
+    Args:
+        statistics: Moments of the scene.
+        ridge: As in `CovarianceParams`.
+        shrinkage: Weight of the spherical target, (1 - a) C + a tr(C)/B I; None: 0 while there is a ridge or there are
+            more valid pixels than bands, else the Rao-Blackwell Ledoit-Wolf estimate.
+        name: The detector, for messages.
+        progress: Is told if the covariance had to be shrunk.
+
+    Returns:
+        The covariance, float64 (band, band), and the shrinkage that was used.
+
+    Raises:
+        FitError: All pixels are equal.
+    """
+    covariance = statistics.covariance
+    bands = len(covariance)
+    weight = shrinkage or 0.0
+    if shrinkage is None and not ridge and statistics.count <= bands:
+        weight = rao_blackwell_ledoit_wolf(statistics)
+        progress.message(
+            f"{name}: {statistics.count} valid pixels do not determine the covariance of {bands} bands; "
+            f"shrunk by {weight:.3f}"
+        )
+    sphere = covariance.diagonal().mean()
+    if not sphere > 0:
+        raise FitError(
+            f"{name}: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
+        )
+    covariance = (1 - weight) * covariance
+    covariance.diagonal().add_(weight * sphere)
+    return regularised(covariance, ridge), weight
 
 
 def rao_blackwell_ledoit_wolf(statistics: Statistics) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
-from hadgeo.detectors.registry import make_detector, usable_detectors
+from hadgeo.detectors.registry import fittable_detectors, make_detector
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
 from hadgeo.evaluation.truth import TARGET, open_truth
@@ -96,7 +96,7 @@ def compare(
         scene: A file, a cube (band, y, x) or an open source.
         truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
         contenders: The detectors, no two alike; a name alone stands for that detector with its defaults. By default
-            all that there are.
+            all that there are and that can be fitted here.
         folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
         bands: As for `hadgeo.detect`.
         background: As for `hadgeo.detect`.
@@ -163,9 +163,9 @@ def compare(
 
 
 def _contenders(named: Sequence[Contender | str] | None) -> list[Contender]:
-    """Detectors as they shall run, all that there are where none is named."""
+    """Detectors as they shall run, all that can be fitted here where none is named."""
     if named is None:
-        named = list(usable_detectors())
+        named = fittable_detectors()
     elif isinstance(named, str):
         # A text is a sequence too, of letters.
         named = [named]

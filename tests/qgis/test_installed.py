@@ -45,7 +45,7 @@ def test_the_backends_own_detectors_are_offered(provider, run, scene, backend_wi
     try:
         provider.look_for_detectors()
         wait_for(provider, "local-angle")
-        assert list(DETECTORS) == ["bs3lnet", "local-angle", "rx", "scoread"]
+        assert {"bs3lnet", "local-angle", "rx", "scoread"} <= set(DETECTORS)
         for name in ("detect", "train", "compare"):
             choice = provider.algorithm(name).parameterDefinition("DETECTORS" if name == "compare" else "DETECTOR")
             assert "local-angle" in choice.options()
