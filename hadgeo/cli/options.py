@@ -1,4 +1,4 @@
-"""Options that several commands share; what detect and threshold share of a decision is in `decision_options`."""
+"""Options that several commands share; what they share of a decision, a scene or a target is in modules of its own."""
 
 from __future__ import annotations
 
@@ -61,6 +61,30 @@ mask = click.option(
     metavar="FILE",
     help="Neither learn from nor score pixels where this raster is 0, nodata or absent, or outside these polygons; "
     "either is resampled to the grid of the scene.",
+)
+extent = click.option(
+    "--extent",
+    type=float,
+    nargs=4,
+    metavar="XMIN YMIN XMAX YMAX",
+    help="Process only this part of the scene, given in its own coordinates.",
+)
+window = click.option(
+    "--window", type=click.IntRange(1), help="Side of square windows in pixels; by default chosen to fit --memory."
+)
+resume = click.option(
+    "--resume", is_flag=True, help="Continue an interrupted run with the same settings, keeping what it had finished."
+)
+north_up = click.option(
+    "--north-up",
+    is_flag=True,
+    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches.",
+)
+repeats = click.option(
+    "--from",
+    "repeats",
+    metavar="FILE",
+    help="Repeat a run from its .json manifest; options given here override those of the run.",
 )
 bootstrap = click.option(
     "--bootstrap",

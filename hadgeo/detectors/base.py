@@ -55,6 +55,7 @@ class Detector(ABC, Generic[ParamsT]):
         explained_by: What `explain` gives, in a few words; empty if it gives nothing.
         relative_cost: Seconds per pixel of a whole run with defaults on a CPU, in units of those of RX; None if nobody
             has measured it.
+        score_name: What a score is called in a map's description.
         params: The hyper-parameters, never changed by `fit`.
         loss_: Training loss of each step of the last fit; empty where there are none, or before it.
     """
@@ -68,6 +69,7 @@ class Detector(ABC, Generic[ParamsT]):
     best_at: ClassVar[str] = ""
     explained_by: ClassVar[str] = ""
     relative_cost: ClassVar[float | None] = None
+    score_name: ClassVar[str] = "anomaly score"
 
     loss_: Sequence[float] = ()
 

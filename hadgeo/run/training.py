@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hadgeo.bands import BandSelection
 from hadgeo.compute.device import resolve_device
 from hadgeo.compute.executors import reading_threads
 from hadgeo.cube import SceneLike, as_source
@@ -31,7 +32,7 @@ def train(
     *,
     out: str | os.PathLike[str],
     parameters: dict[str, Any] | None = None,
-    bands: str | Sequence[int] | None = None,
+    bands: str | Sequence[int] | BandSelection | None = None,
     device: str = "auto",
     overwrite: bool = False,
     executor: Executor | None = None,
