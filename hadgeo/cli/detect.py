@@ -146,10 +146,11 @@ def score_scenes(
         needed: Files beside the scenes that each run reads.
         kind: What a map without a name of its own is called, behind its scene's name.
     """
-    from hadgeo.files import check_no_input
+    from hadgeo.files import check_no_input, check_output
     from hadgeo.formats.cropped import crop
     from hadgeo.run.engine import detect, output_path
     from hadgeo.run.model_file import Model
+    from hadgeo.run.score_job import was_completed
 
     given = context.params
     named = [*map(Path, given["scenes"]), *needed]
@@ -170,6 +171,8 @@ def score_scenes(
             glt = geometry_options.table_of(source, given)
             inputs = list(dict.fromkeys([*whole.files, *needed, *([] if glt is None else glt.files)]))
             wanted = _checked(request, inputs, target, resume=given["resume"])
+            # Before anything is said of how the scene will be scored.
+            check_output(target, overwrite=given["overwrite"] or (given["resume"] and was_completed(target)))
             chosen = choose(source, report)
             detect(
                 source,

@@ -9,7 +9,7 @@ import click
 
 from hadgeo.cli import DEBUG_KEY
 from hadgeo.detectors.registry import DEFAULT_DETECTOR
-from hadgeo.errors import CubeWarning, ExtensionWarning
+from hadgeo.errors import CubeWarning, ExtensionWarning, ParameterError
 
 
 def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -159,8 +159,14 @@ preset = click.option(
 
 
 def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[str, str]:
-    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random."""
-    from hadgeo.detectors.registry import detector_class
+    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random.
 
+    Raises:
+        ParameterError: It looks for a known spectrum, which is another command's.
+    """
+    from hadgeo.detectors.registry import MATCHERS, detector_class
+
+    if detector in MATCHERS:
+        raise ParameterError(f"{detector} needs a target spectrum; use `hadgeo match --spectrum FILE`")
     name = detector_class(detector).seed_parameter
     return values if seed is None or name is None else {name: str(seed), **values}

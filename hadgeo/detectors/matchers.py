@@ -141,7 +141,7 @@ class Matcher(Detector[TargetParamsT]):
             ParameterError: The target has another number of bands.
             FitError: Nothing distinguishes the target from the background.
         """
-        self.mean_ = state["mean"].to(double_device(device))
+        self.mean_ = _own(state["mean"], device)
         bands, given = len(self.mean_), len(self.params.target)
         if given != bands:
             raise ParameterError(
@@ -193,7 +193,7 @@ class BackgroundMatcher(Matcher[TargetParamsT]):
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Matcher.load_state`."""
-        self.whitening_ = state["whitening"].to(double_device(device))
+        self.whitening_ = _own(state["whitening"], device)
         return super().load_state(state, device)
 
     def whitened(self, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -383,6 +383,11 @@ def narrowed(background: dict[str, Tensor], keep: list[int]) -> dict[str, Tensor
     index = torch.tensor(keep, device=mean.device)
     covariance = torch.linalg.pinv(W.T @ W, hermitian=True)
     return {"mean": mean[index], "whitening": whitening(covariance[index][:, index])}
+
+
+def _own(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy that lies in memory as every other: products of what a model file holds would be rounded otherwise."""
+    return tensor.to(double_device(device)).clone(memory_format=torch.contiguous_format)
 
 
 def _each_spectrum(block: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

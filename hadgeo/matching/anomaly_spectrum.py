@@ -7,6 +7,7 @@ name; where a run wrote no evidence, the pixels of the polygon are read from the
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -83,13 +84,14 @@ def _number(path: Path, chosen: str | None, ids: Sequence[int] | None) -> int:
 def _of_evidence(path: Path, chosen: str | None, asked: Path) -> Target:
     """A spectrum from evidence, for whoever asked for it or for the polygons beside it."""
     try:
-        with xr.open_dataset(path, engine="scipy") as opened:
+        # From memory: a file that is cut short while it is mapped kills the process.
+        with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as opened:
             evidence = opened.load()
         ids = [int(number) for number in evidence["id"].values]
         spectra = evidence["spectrum"].transpose("anomaly", "band").values.astype(np.float64)
         expected = evidence["expected"].transpose("anomaly", "band").values.astype(np.float64)
         bands = evidence["band"].values.astype(np.intp)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise TargetError(
             f"{path}: not the evidence of anomalies ({reason}); give what --evidence has written"

@@ -16,7 +16,7 @@ from hadgeo.matching.target import Values
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 #: How far a response reaches, in standard deviations, and the points at which it is taken.
-_REACH, _POINTS = 3.0, 241
+_REACH, _POINTS = 4.0, 321
 
 #: How wide samples of unknown width are, in units of their spacing: no spectrometer resolves all that it samples.
 _OVERLAP = 1.5
