@@ -22,7 +22,7 @@ _REACH, _POINTS = 4.0, 321
 _OVERLAP = 1.5
 
 #: Neighbouring samples that are farther apart than so many usual distances, and so many widths of a band, leave a gap.
-_GAP_SPACINGS, _GAP_WIDTHS = 3.0, 2.0
+_GAP_SPACINGS, _GAP_WIDTHS = 5.0, 2.0
 
 
 def resample(values: Values, wavelength: Values, fwhm: Values | None, centres: Values, widths: Values | None) -> Values:

@@ -140,7 +140,7 @@ def test_the_background_of_a_model_is_that_of_its_scene(cube: xr.DataArray, fold
 def test_a_model_without_a_covariance_is_no_background(cube: xr.DataArray, folder: Path, tmp_path: Path) -> None:
     quick: dict[str, Any] = {"steps": 1, "crop": 16}
     model = hadgeo.train(cube, "bs3lnet", parameters=quick, out=tmp_path / "m.hadgeo")
-    with pytest.raises(ModelError, match="a model of bs3lnet has no mean and covariance.*train one with -d rx"):
+    with pytest.raises(ModelError, match=r"a model of bs3lnet has no mean and covariance.*train one with -d rx"):
         hadgeo.match(cube, folder / "target.txt", model=model, out=tmp_path / "x.tif")
 
 

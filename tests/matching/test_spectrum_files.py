@@ -70,8 +70,9 @@ def test_two_columns_in_any_manner(text: str, tmp_path: Path) -> None:
 
 def test_ecostress_says_name_and_units(tmp_path: Path) -> None:
     text = (
-        "Name: Kaolinite Al2Si2O5(OH)4\nType: mineral\nParticle Size: fine, 0-45 um\nX Units: Wavelength (micrometers)\n"
-        "Y Units: Reflectance (percentage)\nFirst X Value: 0.6\n\n0.6\t20\n0.5\t30\n0.4\t10\n"
+        "Name: Kaolinite Al2Si2O5(OH)4\nType: mineral\nParticle Size: fine, 0-45 um\n"
+        "X Units: Wavelength (micrometers)\nY Units: Reflectance (percentage)\n"
+        "First X Value: 0.6\n\n0.6\t20\n0.5\t30\n0.4\t10\n"
     )
     target = read_spectrum(written(tmp_path, text))
     assert target.name == "Kaolinite Al2Si2O5(OH)4"

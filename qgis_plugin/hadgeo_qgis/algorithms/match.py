@@ -23,11 +23,11 @@ class Match(ScoringAlgorithm):
     ID = "match"
     TITLE = "Find more like this"
     SUMMARY = (
-        "Scores how much each pixel of a hyperspectral scene is like a known spectrum: one from a file, or the measured "
-        "spectrum of an anomaly that was found before. Give one of the two."
+        "Scores how much each pixel of a hyperspectral scene is like a known spectrum: one from a file, or the "
+        "measured spectrum of an anomaly that was found before. Give one of the two."
     )
     TAGS = ("target", "spectrum", "library", "ACE", "matched filter", "SAM", "CEM")
-    ICON = "detect_with_model.svg"
+    ICON = "match.svg"
     STAGES = {"start": (0, 5), "statistics": (5, 40), "score": (40, 90), **DECISION}
     COMMAND, SCORE, FOUND = "match", "match score", "matches"
 
