@@ -35,6 +35,7 @@ from .maps.mosaic import Mosaic as Mosaic
 from .maps.mosaic import make_mosaic as make_mosaic
 from .maps.reader import ScoreMap as ScoreMap
 from .maps.reader import open_scores as open_scores
+from .matching.search import match as match
 from .mission.batch import Batch as Batch
 from .mission.batch import Outcome as Outcome
 from .mission.batch import run_batch as run_batch

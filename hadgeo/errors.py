@@ -115,5 +115,13 @@ class GeometryError(HadgeoError, ValueError):
     """A lookup table, or coordinates of pixels, cannot be used, or do not fit a flight line."""
 
 
+class TargetError(HadgeoError, ValueError):
+    """A target spectrum cannot be read, or does not fit a scene."""
+
+
+class TargetNotFoundError(TargetError, FileNotFoundError):
+    """The file of a target spectrum does not exist."""
+
+
 class TruthError(HadgeoError, ValueError):
     """A truth cannot be read, does not fit a score map, or holds only one class."""

@@ -34,6 +34,7 @@ _COMMANDS = {
     "detectors": "List the detectors, or the parameters of one.",
     "evaluate": "Evaluate score maps against ground truth.",
     "info": "Show the metadata of a cube, and the time and memory `detect` would need.",
+    "match": "Score how much each pixel of a scene is like a known spectrum.",
     "model": "Inspect a model file.",
     "quicklook": "Draw a scene and its anomalies as a picture.",
     "simulate": "Simulate a realistic flight line with implanted targets.",

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, geometry_options, learning_options, options, scene_options
+from hadgeo.cli import cluster_options, geometry_options, learning_options, match_options, options, scene_options
 from hadgeo.cli.reporting import JsonLines, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
+    from hadgeo.matching.search import Search
     from hadgeo.mission.batch import Batch
     from hadgeo.mission.flight_lines import FlightLine
+
+
+#: Options that are something else by the time a batch begins.
+_RESOLVED = (*scene_options.NAMES, *match_options.NAMES, "glt", "igm")
 
 
 @click.command("batch")
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--resample-bands", is_flag=True, help="Interpolate flight lines to the wavelengths of the model.")
 @click.option("--mosaic", metavar="FILE", help="Write a virtual raster (.vrt) of all maps, without resampling.")
 @options.detector
+@match_options.target
 @options.parameters
 @options.preset
 @options.bands
@@ -73,6 +79,7 @@ def command(
 
     A LINE that fails does not stop the others. Running the same command again does only what is missing, and continues
     where it was interrupted. A flight line with its own detector, bands or parameters in --table is fitted on itself.
+    With --spectrum or --like, what is like a known spectrum is looked for instead of anomalies, as `hadgeo match` does.
 
     DIR receives one map per flight line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with
     thumbnails.
@@ -84,15 +91,20 @@ def command(
       hadgeo batch --table lines.csv -o maps --model mission.hadgeo
       hadgeo batch lines/*_img -o maps --glt {flight}_ort_glt
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
+      hadgeo batch lines/*.img -o maps --like anomalies.gpkg#3 --method mf
     """  # noqa: D301
     from hadgeo.mission.batch import run_batch
 
     _check_model(context, model)
-    parameters = options.with_seed(detector, parameters, seed)
+    search = _search(context, parameters, model)
+    if search is not None:
+        detector, model, kind = search.method, None, "match"
+    else:
+        parameters, kind = options.with_seed(detector, parameters, seed), "anomaly"
     if manifest is not None:
         click.echo("--manifest is now called --table; the old name will be removed", err=True)
         table = table or manifest
-    lines = _with_geometry(_lines(scenes, table, Path(output), detector, parameters), settings)
+    lines = _with_geometry(_lines(scenes, table, Path(output), detector, parameters, kind), settings)
     with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
         batch = run_batch(
             lines,
@@ -101,9 +113,10 @@ def command(
             parameters=parameters,
             model=model,
             cluster=workers,
+            search=search,
             watch=watch,
             reading=scene_options.reading_of(settings),
-            **{name: value for name, value in settings.items() if name not in (*scene_options.NAMES, "glt", "igm")},
+            **{name: value for name, value in settings.items() if name not in _RESOLVED},
         )
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))
@@ -124,18 +137,38 @@ def _check_model(context: click.Context, model: str | None) -> None:
             )
 
 
+def _search(context: click.Context, parameters: dict[str, str], model: str | None) -> Search | None:
+    """The spectrum that is looked for; None where anomalies are."""
+    given = context.params
+    asked = {
+        name
+        for name in (*match_options.NAMES, "detector", "seed")
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if not asked & {"spectrum", "like"}:
+        for name in ("method", "target_scale"):
+            if name in asked:
+                option = f"--{name.replace('_', '-')}"
+                raise ParameterError(f"{option} is of a spectrum to be found; add --spectrum or --like, or omit it")
+        return None
+    for name in ("detector", "seed"):
+        if name in asked:
+            raise ParameterError(f"--{name} is of a search for anomalies; omit it, and choose a --method")
+    return match_options.search_of(given, parameters, model)
+
+
 def _lines(
-    scenes: Sequence[str], table: str | None, folder: Path, detector: str, parameters: dict[str, str]
+    scenes: Sequence[str], table: str | None, folder: Path, detector: str, parameters: dict[str, str], kind: str
 ) -> list[FlightLine]:
     from hadgeo.mission.flight_lines import flight_lines, read_flight_lines
 
     if table is None:
-        return flight_lines(scenes, folder)
+        return flight_lines(scenes, folder, kind=kind)
     if scenes:
         raise ParameterError(
             f"{scenes[0]} and --table {table}: name the flight lines either as arguments or in the table, not both"
         )
-    return read_flight_lines(table, folder, detector=detector, parameters=parameters)
+    return read_flight_lines(table, folder, detector=detector, parameters=parameters, kind=kind)
 
 
 def _with_geometry(lines: list[FlightLine], given: dict[str, Any]) -> list[FlightLine]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
+    from hadgeo.bands import BandSelection
     from hadgeo.decisions.decision import Decision
+    from hadgeo.detectors.base import Detector
     from hadgeo.formats.source import Source
     from hadgeo.progress import Progress
     from hadgeo.run.engine import Detection
@@ -46,36 +48,17 @@ if TYPE_CHECKING:
 @learning_options.learning
 @learning_options.suppressed_mask
 @geometry_options.geometry
-@click.option(
-    "--extent",
-    type=float,
-    nargs=4,
-    metavar="XMIN YMIN XMAX YMAX",
-    help="Process only this part of the scene, given in its own coordinates.",
-)
+@options.extent
 @options.device
 @options.memory
-@click.option(
-    "--window", type=click.IntRange(1), help="Side of square windows in pixels; by default chosen to fit --memory."
-)
+@options.window
 @cluster_options.cluster
 @options.seed
 @decision_options.decision
 @options.overwrite
-@click.option(
-    "--resume", is_flag=True, help="Continue an interrupted run with the same settings, keeping what it had finished."
-)
-@click.option(
-    "--north-up",
-    is_flag=True,
-    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches.",
-)
-@click.option(
-    "--from",
-    "repeats",
-    metavar="FILE",
-    help="Repeat a run from its .json manifest; options given here override those of the run.",
-)
+@options.resume
+@options.north_up
+@options.repeats
 @options.quiet
 @options.progress
 @options.debug
@@ -105,31 +88,49 @@ def _detect(
     context: click.Context,
     earlier: Manifest | None,
     *,
-    scenes: tuple[str, ...],
-    output: str | None,
     model: str | None,
     resample_bands: bool,
     detector: str,
     parameters: dict[str, str],
     bands: str | None,
-    extent: tuple[float, float, float, float] | None,
-    device: str,
-    memory: int | None,
-    window: int | None,
-    cluster: str | None,
     seed: int | None,
-    overwrite: bool,
-    resume: bool,
-    north_up: bool,
-    quiet: bool,
-    progress: str,
     **_: Any,
 ) -> None:
-    from hadgeo.files import check_no_input
-    from hadgeo.formats.cropped import crop
-    from hadgeo.run.engine import detect, output_path
-    from hadgeo.run.manifest import manifest_path
+    check_scenes(context)
+    chosen: Any = detector
+    if model is not None:
+        chosen = _load(model, context, detector)
+        parameters = {}
+    elif resample_bands:
+        raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
+    else:
+        parameters = options.with_seed(detector, parameters, seed)
+    score_scenes(
+        context,
+        earlier,
+        lambda _source, _report: Choice(chosen, parameters, bands),
+        needed=[] if model is None else [Path(model)],
+    )
 
+
+@dataclass(frozen=True)
+class Choice:
+    """What scores a scene, as `hadgeo.detect` takes it.
+
+    Attributes:
+        detector: A detector's name, an unfitted detector or a model.
+        parameters: Hyper-parameters by name, where it is a name.
+        bands: The bands used; None for those of a model, or the good ones.
+    """
+
+    detector: str | Detector[Any] | Model
+    parameters: dict[str, str] | None = None
+    bands: str | BandSelection | None = None
+
+
+def check_scenes(context: click.Context) -> None:
+    """Refuse scenes that are not there or get into each other's way, before anything is read."""
+    scenes, output = context.params["scenes"], context.params["output"]
     if not scenes:
         raise ParameterError("no SCENE given; name one, or a run to repeat with --from")
     if output is not None and len(scenes) > 1:
@@ -141,53 +142,72 @@ def _detect(
         )
     _check_distinct(scenes)
     geometry_options.check(context.params, len(scenes))
-    named = [Path(name) for name in (*scenes, model) if name is not None]
-    request = _request(context, scenes, north_up=north_up, overwrite=overwrite)
-    chosen: Any = detector
-    if model is not None:
-        chosen = _load(model, context, detector)
-        parameters = {}
-    elif resample_bands:
-        raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
-    else:
-        parameters = options.with_seed(detector, parameters, seed)
-    with reporter(progress, quiet=quiet) as report, cluster_options.connected(cluster) as workers:
-        for name in scenes:
-            whole = scene_options.open_scene(name, context.params, report)
-            target = output_path(whole, output)
+
+
+def score_scenes(
+    context: click.Context,
+    earlier: Manifest | None,
+    choose: Callable[[Source, Progress], Choice],
+    *,
+    needed: Sequence[Path],
+    kind: str = "anomaly",
+) -> None:
+    """Score one scene after the other, decide on each map, and write down what was done.
+
+    Args:
+        context: The command's, of `detect` or one with the same options.
+        earlier: The run that is repeated.
+        choose: What scores a scene; called once it is clear that it must be scored.
+        needed: Files beside the scenes that each run reads.
+        kind: What a map without a name of its own is called, behind its scene's name.
+    """
+    from hadgeo.files import check_no_input, check_output
+    from hadgeo.formats.cropped import crop
+    from hadgeo.run.engine import detect, output_path
+    from hadgeo.run.manifest import manifest_path
+    from hadgeo.run.model_file import Model
+    from hadgeo.run.score_job import was_completed
+
+    given = context.params
+    named = [*map(Path, given["scenes"]), *needed]
+    request = _request(context, given["scenes"], north_up=given["north_up"], overwrite=given["overwrite"])
+    with (
+        reporter(given["progress"], quiet=given["quiet"]) as report,
+        cluster_options.connected(given["cluster"]) as workers,
+    ):
+        for name in given["scenes"]:
+            whole = scene_options.open_scene(name, given, report)
+            target = output_path(whole, given["output"], kind)
             check_no_input(target, named)
             manifests.check(target)
-            if resume and _is_finished(context, name, target):
+            if given["resume"] and _is_finished(context, name, target):
                 report.message(f"{target}: already finished by an earlier run; skipped")
                 continue
-            source = whole if extent is None else crop(whole, extent)
-            glt = geometry_options.table_of(source, context.params)
-            learned_from = learning_options.files(context.params)
-            inputs = [
-                *whole.files,
-                *learned_from,
-                *([] if model is None else [Path(model)]),
-                *([] if glt is None else glt.files),
-            ]
-            inputs = list(dict.fromkeys(inputs))
-            beside = [] if surfaces is None else [Path(surfaces)]
+            source = whole if given["extent"] is None else crop(whole, given["extent"])
+            glt = geometry_options.table_of(source, given)
+            learned_from = learning_options.files(given)
+            inputs = list(dict.fromkeys([*whole.files, *learned_from, *needed, *([] if glt is None else glt.files)]))
+            beside = [] if given["suppressed_mask"] is None else [Path(given["suppressed_mask"])]
             for path in beside:
                 check_no_input(path, [manifest_path(target), *named], option="--suppressed-mask")
-            wanted = _checked(request, [*inputs, *beside], target, resume=resume)
+            wanted = _checked(request, [*inputs, *beside], target, resume=given["resume"])
+            # Before anything is said of how the scene will be scored.
+            check_output(target, overwrite=given["overwrite"] or (given["resume"] and was_completed(target)))
+            chosen = choose(source, report)
             detect(
                 source,
-                chosen,
+                chosen.detector,
                 out=target,
-                parameters=parameters,
-                bands=bands,
-                **learning_options.given(context.params),
-                device=device,
-                memory=memory,
-                window=window,
-                resample_bands=resample_bands,
-                overwrite=overwrite,
-                resume=resume,
-                north_up=north_up,
+                parameters=chosen.parameters,
+                bands=chosen.bands,
+                **learning_options.given(given),
+                device=given["device"],
+                memory=given["memory"],
+                window=given["window"],
+                resample_bands=given["resample_bands"],
+                overwrite=given["overwrite"],
+                resume=given["resume"],
+                north_up=given["north_up"],
                 glt=glt,
                 cluster=workers,
                 progress=report,
@@ -197,7 +217,7 @@ def _detect(
                     scene=name,
                     inputs=inputs,
                     source=source,
-                    model=None if model is None else chosen,
+                    model=chosen.detector if isinstance(chosen.detector, Model) else None,
                     request=wanted,
                     earlier=earlier,
                     report=report,

@@ -1,4 +1,4 @@
-"""What `detect`, `train` and `threshold` write down of a run, and how `detect --from` repeats one."""
+"""What `detect`, `match`, `train` and `threshold` write down of a run, and how `detect --from` repeats one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "c
 
 #: Options that name files, which are written down in full.
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask", "glt", "igm"}
-_FILES |= {"background", "exclude", "suppressed_mask"}
+_FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like"}
 
 
 def check(output: Path, option: str = "-o") -> None:

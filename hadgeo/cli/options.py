@@ -1,4 +1,4 @@
-"""Options that several commands share; what detect and threshold share of a decision is in `decision_options`."""
+"""Options that several commands share; what they share of a decision, a scene or a target is in modules of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from hadgeo.cli import DEBUG_KEY
 from hadgeo.detectors.registry import DEFAULT_DETECTOR
-from hadgeo.errors import CubeWarning, ExtensionWarning
+from hadgeo.errors import CubeWarning, ExtensionWarning, ParameterError
 
 
 def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -62,6 +63,30 @@ mask = click.option(
     help="Neither learn from nor score pixels where this raster is 0, nodata or absent, or outside these polygons; "
     "either is resampled to the grid of the scene.",
 )
+extent = click.option(
+    "--extent",
+    type=float,
+    nargs=4,
+    metavar="XMIN YMIN XMAX YMAX",
+    help="Process only this part of the scene, given in its own coordinates.",
+)
+window = click.option(
+    "--window", type=click.IntRange(1), help="Side of square windows in pixels; by default chosen to fit --memory."
+)
+resume = click.option(
+    "--resume", is_flag=True, help="Continue an interrupted run with the same settings, keeping what it had finished."
+)
+north_up = click.option(
+    "--north-up",
+    is_flag=True,
+    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches.",
+)
+repeats = click.option(
+    "--from",
+    "repeats",
+    metavar="FILE",
+    help="Repeat a run from its .json manifest; options given here override those of the run.",
+)
 bootstrap = click.option(
     "--bootstrap",
     type=click.IntRange(0, 1_000_000),
@@ -111,7 +136,10 @@ def _parse_parameters(ctx: click.Context, param: click.Parameter, values: tuple[
         parsed[key.strip().replace("-", "_")] = value.strip()
     # What `preset` is short for; commands know parameters alone.
     preset = ctx.params.pop("preset", None)
-    return parsed if preset is None else {"preset": preset, **parsed}
+    if preset is None:
+        return parsed
+    ctx.set_parameter_source("parameters", ParameterSource.COMMANDLINE)
+    return {"preset": preset, **parsed}
 
 
 parameters = click.option(
@@ -135,8 +163,14 @@ preset = click.option(
 
 
 def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[str, str]:
-    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random."""
-    from hadgeo.detectors.registry import detector_class
+    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random.
 
+    Raises:
+        ParameterError: It looks for a known spectrum, which is another command's.
+    """
+    from hadgeo.detectors.registry import MATCHERS, detector_class
+
+    if detector in MATCHERS:
+        raise ParameterError(f"{detector} needs a target spectrum; use `hadgeo match --spectrum FILE`")
     name = detector_class(detector).seed_parameter
     return values if seed is None or name is None else {name: str(seed), **values}

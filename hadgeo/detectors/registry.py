@@ -35,6 +35,16 @@ BUILT_IN = {
     "utd": "hadgeo.detectors.utd:UTD",
 }
 
+#: Those that look for a known spectrum; `hadgeo.match` hands them one. Models know them by name as all others.
+MATCHERS = {
+    "ace": "hadgeo.detectors.matchers:ACE",
+    "cem": "hadgeo.detectors.matchers:CEM",
+    "mf": "hadgeo.detectors.matchers:MatchedFilter",
+    "sam": "hadgeo.detectors.matchers:SAM",
+}
+
+DEFAULT_MATCHER = "ace"
+
 #: JSON schema's limits in words.
 _LIMITS = (
     ("minimum", "at least"),
@@ -73,12 +83,15 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
             yield f"its {role} {key!r} is not one of its parameters"
 
 
-_REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN, _flaw)
+_REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN | MATCHERS, _flaw)
 
 
 def list_detectors() -> list[str]:
-    """Names of all detectors, hadgeo's own and other packages', in alphabetical order. Loads none of them."""
-    return sorted(_REGISTRY.names())
+    """Names of all detectors, hadgeo's own and other packages', in alphabetical order. Loads none of them.
+
+    Those that look for a known spectrum are left out: they are methods of `hadgeo.match`.
+    """
+    return sorted(set(_REGISTRY.names()) - set(MATCHERS))
 
 
 def usable_detectors() -> dict[str, type[Detector[Any]]]:
@@ -86,7 +99,7 @@ def usable_detectors() -> dict[str, type[Detector[Any]]]:
 
     One of another package that cannot be used is left out, with an `ExtensionWarning` that says why.
     """
-    return dict(sorted(_REGISTRY.usable()))
+    return {name: cls for name, cls in sorted(_REGISTRY.usable()) if name not in MATCHERS}
 
 
 def fittable_detectors() -> list[str]:

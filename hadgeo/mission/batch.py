@@ -11,14 +11,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hadgeo._version import __version__
+from hadgeo.bands import BandSelection
 from hadgeo.cube import as_source
+from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import (
     Cancelled,
@@ -39,6 +41,7 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder
+from hadgeo.matching.search import Search
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
 from hadgeo.mission.summary import Row, write_csv, write_html
@@ -156,6 +159,7 @@ class _Settings:
     resample_bands: bool
     overwrite: bool
     cluster: Cluster | None
+    search: Search | None
 
 
 def run_batch(
@@ -180,6 +184,7 @@ def run_batch(
     mosaic: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     cluster: Cluster | None = None,
+    search: Search | None = None,
     watch: Watch | None = None,
 ) -> Batch:
     """Detect on flight lines, with one model for all of them: one after the other, or on a cluster two at a time.
@@ -211,6 +216,8 @@ def run_batch(
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
         cluster: As for `hadgeo.detect`.
+        search: A spectrum to be found, instead of anomalies: a `hadgeo.matching.search.Search`. Its method and
+            parameters are those of all lines then, and its model holds their background.
         watch: Follows the batch.
 
     Returns:
@@ -231,6 +238,10 @@ def run_batch(
     """
     if not lines:
         raise ParameterError("no flight line given; name some, or give a table with --table")
+    if search is not None:
+        if model is not None:
+            raise ParameterError(f"{model}: a model looks for what it was trained for; give it to the search instead")
+        detector, parameters = search.method, {name: str(value) for name, value in search.parameters.items()}
     make_detector(detector, dict(parameters or {}))
     learned_from = learning(background, exclude, suppress, suppress_from)
     given = None if model is None else load_model(model)
@@ -251,6 +262,7 @@ def run_batch(
         resample_bands,
         overwrite,
         cluster,
+        search,
     )
     with _folder_made(home), PartFolder(home / "batch"):
         if mosaic is not None:
@@ -272,7 +284,8 @@ class _Run:
 
     def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
         shared = [line for line in lines if not line.apart]
-        if model is None and fit_on != "each" and shared:
+        held = self._settings.search is not None and self._settings.search.model is not None
+        if model is None and not held and fit_on != "each" and shared:
             model = self._fit(shared, fit_on)
         models = [None if line.apart else model for line in lines]
         outcomes: list[Outcome] = []
@@ -335,6 +348,7 @@ class _Run:
             "bands": common.bands,
             "scenes": [_known_of(scene) for scene in scenes],
             **_learned_from(common.learning),
+            **({} if common.search is None else common.search.settings),
         }
         path = self._folder / MODEL
         if path.exists() and self._record.is_fitted(wanted):
@@ -345,16 +359,21 @@ class _Run:
                 "--overwrite to fit it again and replace the maps too, or -o for another folder"
             )
         self._watch.message(f"the model is fitted on {len(scenes)} of {len(lines)} flight lines")
+        progress = self._watch.fitting()
+        detector: str | Detector[Any] = common.detector
+        bands: str | BandSelection | None = common.bands
+        if common.search is not None:
+            detector, bands = common.search.unfitted_for(scenes[0], bands=common.bands, progress=progress)
         fitted = train(
             scenes,
-            common.detector,
+            detector,
             out=path,
             parameters=dict(common.parameters),
-            bands=common.bands,
+            bands=bands,
             **self._learning(scenes),
             device=common.device,
             overwrite=True,
-            progress=self._watch.fitting(),
+            progress=progress,
         )
         self._record.fitted(wanted)
         return fitted
@@ -393,18 +412,24 @@ class _Run:
                 f"{line.map} exists, made with other settings ({told}); use --overwrite to replace it"
             )
         self._record.begin(name, begun)
-        detector = line.detector or common.detector
+        detector: str | Detector[Any] | Model = model or line.detector or common.detector
+        bands: str | BandSelection | None = None if model else line.bands or common.bands
+        search = self._search(line)
+        if search is not None and model is None:
+            detector, bands = search.detector_for(
+                scene, bands=line.bands or common.bands, resample_bands=common.resample_bands, progress=progress
+            )
         detect(
             scene,
-            detector if model is None else model,
+            detector,
             out=line.map,
             parameters=None if model else line.parameters_with(common.detector, common.parameters),
-            bands=None if model else line.bands or common.bands,
+            bands=bands,
             **self._learning([scene], model),
             suppress_from="learning" if common.learning is None else common.learning.suppress_from,
             device=common.device,
             memory=common.memory,
-            resample_bands=common.resample_bands and model is not None,
+            resample_bands=common.resample_bands and isinstance(detector, Model),
             overwrite=common.overwrite or unfinished,
             # Otherwise what other settings have left would be refused, although it may be replaced.
             resume=unfinished or not common.overwrite,
@@ -444,6 +469,14 @@ class _Run:
                 excluded = None
         return {"background": common.background, "exclude": excluded, "suppress": common.suppress or None}
 
+    def _search(self, line: FlightLine) -> Search | None:
+        """What is looked for in a line: with a method of its own, it learns its background itself."""
+        common = self._settings
+        if common.search is None or not line.apart:
+            return common.search
+        parameters = line.parameters_with(common.detector, common.parameters)
+        return replace(common.search, method=line.detector or common.detector, parameters=parameters, model=None)
+
     def _table(self, line: FlightLine, scene: Source) -> Glt | None:
         """What leads from a line in the sensor's geometry to a map."""
         if line.glt is None and line.igm is None and self._settings.sensor_geometry:
@@ -464,6 +497,7 @@ class _Run:
                 "resample_bands": common.resample_bands,
                 **_learned_from(of_map),
             }
+        search = self._search(line)
         detector = line.detector or common.detector
         parameters = line.parameters_with(common.detector, common.parameters)
         return {
@@ -472,6 +506,7 @@ class _Run:
             "parameters": _complete(detector, parameters),
             "bands": line.bands or common.bands,
             **_learned_from(common.learning),
+            **({} if search is None else search.settings),
         }
 
     def _outcome(

@@ -58,12 +58,15 @@ class FlightLine:
         return {**shared, **self.parameters}
 
 
-def flight_lines(scenes: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[FlightLine]:
+def flight_lines(
+    scenes: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str], *, kind: str = "anomaly"
+) -> list[FlightLine]:
     """Lines without settings of their own.
 
     Args:
         scenes: Their files.
         folder: Where their maps go, as ``<scene>_anomaly.tif``.
+        kind: What stands in the place of ``anomaly`` there.
 
     Returns:
         One line for each scene, in order.
@@ -76,7 +79,7 @@ def flight_lines(scenes: Sequence[str | os.PathLike[str]], folder: str | os.Path
         >>> batch = run_batch(lines, "maps")
     """
     folder = Path(folder)
-    lines = [FlightLine(os.fspath(scene), _default_map(os.fspath(scene), folder)) for scene in scenes]
+    lines = [FlightLine(os.fspath(scene), _default_map(os.fspath(scene), folder, kind)) for scene in scenes]
     _check_distinct(lines, [line.scene for line in lines])
     return lines
 
@@ -87,6 +90,7 @@ def read_flight_lines(
     *,
     detector: str = DEFAULT_DETECTOR,
     parameters: Mapping[str, str] | None = None,
+    kind: str = "anomaly",
 ) -> list[FlightLine]:
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row per flight line.
 
@@ -100,6 +104,7 @@ def read_flight_lines(
         folder: Where maps go.
         detector: The detector of lines that name none.
         parameters: The parameters of all lines.
+        kind: As for `flight_lines`.
 
     Returns:
         One line for each row, in order.
@@ -111,7 +116,7 @@ def read_flight_lines(
     lines, origins = [], []
     for number, row in _rows(table):
         origin = f"{table}: row {number}"
-        lines.append(_line(row, origin, table.parent, folder))
+        lines.append(_line(row, origin, table.parent, folder, kind))
         _check_detector(lines[-1], origin, detector, parameters or {})
         origins.append(origin)
     if not lines:
@@ -156,7 +161,7 @@ def _check_headings(headings: Sequence[str], table: Path) -> None:
         raise ParameterError(f"{table}: row 1: no heading 'scene'; the first row names the columns")
 
 
-def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> FlightLine:
+def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path, kind: str) -> FlightLine:
     if not row["scene"]:
         raise ParameterError(f"{origin}: no scene; name its file")
     scene = row["scene"] if "://" in row["scene"] or row["scene"].startswith("/vsi") else str(beside / row["scene"])
@@ -167,7 +172,7 @@ def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path) -> Fl
         raise ParameterError(f"{origin}: a map is a GeoTIFF; the output {output} must end in .tif")
     return FlightLine(
         scene,
-        folder / output if output else _default_map(scene, folder),
+        folder / output if output else _default_map(scene, folder, kind),
         row.get("detector") or None,
         row.get("bands") or None,
         {
@@ -186,8 +191,8 @@ def _check_detector(line: FlightLine, origin: str, detector: str, parameters: Ma
         raise type(error)(f"{origin}: {error}") from None
 
 
-def _default_map(scene: str, folder: Path) -> Path:
-    return folder / f"{Path(scene).stem}_anomaly.tif"
+def _default_map(scene: str, folder: Path, kind: str) -> Path:
+    return folder / f"{Path(scene).stem}_{kind}.tif"
 
 
 def _check_distinct(lines: Sequence[FlightLine], origins: Sequence[str]) -> None:

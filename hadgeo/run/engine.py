@@ -100,7 +100,7 @@ def detect(
     *,
     out: str | os.PathLike[str] | None = None,
     parameters: dict[str, Any] | None = None,
-    bands: str | Sequence[int] | None = None,
+    bands: str | Sequence[int] | BandSelection | None = None,
     background: str | os.PathLike[str] | None = None,
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,
@@ -127,7 +127,8 @@ def detect(
         out: The map to write; by default ``<scene>_anomaly.tif`` next to the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
-            good bands outside water-vapour absorption that are neither constant nor entirely nodata.
+            good bands outside water-vapour absorption that are neither constant nor entirely nodata. A `BandSelection`
+            of this scene is taken as it is.
         background: A raster (nonzero) or polygons of what the detector is fitted on, on any grid; every valid pixel is
             scored. All of the scene by default.
         exclude: A raster or polygons of what it is not fitted on; both may be given.
@@ -392,7 +393,7 @@ def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder)
     return ScoreWriter(
         target if glt is None else sensor_path(target),
         grid=plan.source.metadata.grid,
-        description=f"anomaly score ({fitted.name})",
+        description=f"{fitted.score_name} ({fitted.name})",
         tags=_tags(plan, fitted),
         north_up=plan.task.north_up and glt is None,
         folder=folder,
@@ -405,8 +406,8 @@ def announce(progress: Progress, device: torch.device, bands: str) -> None:
     progress.message(f"bands: {bands}")
 
 
-def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
-    """Where the map goes: as asked, else ``<scene>_anomaly.tif`` beside the scene.
+def output_path(source: Source, out: str | os.PathLike[str] | None, kind: str = "anomaly") -> Path:
+    """Where the map goes: as asked, else ``<scene>_<kind>.tif`` beside the scene, such as ``<scene>_anomaly.tif``.
 
     Raises:
         OutputError: The map would replace the scene itself, has no natural place, or a name that no file can have.
@@ -415,7 +416,7 @@ def output_path(source: Source, out: str | os.PathLike[str] | None) -> Path:
     if out is None:
         if not scene.is_file():
             raise OutputError(f"{source.path or 'a cube in memory'} has no folder to write to; name the output with -o")
-        return scene.with_name(f"{scene.stem}_anomaly.tif")
+        return scene.with_name(f"{scene.stem}_{kind}.tif")
     if not os.fspath(out):
         raise OutputError("the output's name is empty; give the name of a file with -o")
     target = Path(out)

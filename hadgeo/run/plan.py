@@ -76,7 +76,7 @@ class Plan:
 
 def prepare(
     task: Task,
-    bands: str | Sequence[int] | None = None,
+    bands: str | Sequence[int] | BandSelection | None = None,
     *,
     resample_bands: bool = False,
     memory: int | None = None,

@@ -22,14 +22,17 @@ OTHER_SCALE = 5.0
 MIN_BANDS = 2
 
 
-def usable_bands(source: Source, bands: str | Sequence[int] | None) -> BandSelection:
+def usable_bands(source: Source, bands: str | Sequence[int] | BandSelection | None) -> BandSelection:
     """Choose bands by the header and the user, then leave out those that the data show to be useless.
 
     Constant bands stay where the user named bands; bands without any data never do, since every pixel would be invalid.
+    A selection that was made before is taken as it is.
 
     Raises:
         BandError: The selection is malformed, or fewer than two bands are left.
     """
+    if isinstance(bands, BandSelection):
+        return bands
     metadata = source.metadata
     try:
         selection = select_bands(bands, source.shape[0], metadata.wavelength, metadata.good)

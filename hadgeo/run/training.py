@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hadgeo.bands import BandSelection
 from hadgeo.compute.device import resolve_device
 from hadgeo.compute.executors import reading_threads
 from hadgeo.cube import SceneLike, as_source
@@ -33,7 +34,7 @@ def train(
     *,
     out: str | os.PathLike[str],
     parameters: dict[str, Any] | None = None,
-    bands: str | Sequence[int] | None = None,
+    bands: str | Sequence[int] | BandSelection | None = None,
     background: str | os.PathLike[str] | None = None,
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,

@@ -5,6 +5,7 @@ from .detect import Detect
 from .detect_with_model import DetectWithModel
 from .evaluate import Evaluate
 from .information import Information
+from .match import Match
 from .quicklook import Quicklook
 from .setup_backend import SetUpBackend
 from .simulate import Simulate
@@ -15,6 +16,7 @@ ALGORITHMS = (
     Detect,
     Train,
     DetectWithModel,
+    Match,
     Threshold,
     Evaluate,
     Compare,

@@ -22,7 +22,17 @@ DECISION = {"range": (90, 92), "calibrate": (92, 95), "count": (95, 97), "groups
 
 
 class ScoringAlgorithm(HadgeoAlgorithm):
-    """What the algorithms that write a score map have in common."""
+    """What the algorithms that write a score map have in common.
+
+    Attributes:
+        COMMAND: The backend's command.
+        SCORE: What its scores are called.
+        FOUND: What its polygons are called.
+    """
+
+    COMMAND = "detect"
+    SCORE = "anomaly score"
+    FOUND = "anomalies"
 
     def add_scoring_parameters(self) -> None:
         """Add the mask, the extent, the windows, and the outputs."""
@@ -48,7 +58,7 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
 
     def detect(self, parameters, context, feedback, arguments: dict) -> dict:
-        """Run `detect` on one scene and hand over its map."""
+        """Run the command on one scene and hand over its map."""
         layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
         scene = self.scene(parameters, "INPUT", context)
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
@@ -65,16 +75,16 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             "mask": self.mask(parameters, context),
         }
         results = self.run_backend(
-            "detect", arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]
+            self.COMMAND, arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]
         )
         if not results:
             return {}
         name = f"{Path(scene).stem} {results[0]['detector']}"
         styles.save_score_style(output)
-        self.name_layer(context, output, f"{name} anomaly score")
+        self.name_layer(context, output, f"{name} {self.SCORE}")
         if polygons:
             polygon_style.save_polygon_style(polygons)
-            self.name_layer(context, polygons, f"{name} anomalies")
+            self.name_layer(context, polygons, f"{name} {self.FOUND}")
         return {
             "OUTPUT": output,
             "POLYGONS": polygons,

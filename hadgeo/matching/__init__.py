@@ -1,0 +1,1 @@
+"""Finding more like a known spectrum; see `hadgeo.matching.search`."""

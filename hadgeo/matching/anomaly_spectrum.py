@@ -1,0 +1,243 @@
+"""The measured spectrum of an anomaly that an earlier run has found.
+
+It stands in the evidence that ``--evidence`` wrote. Polygons lead there through the manifest of their run, or by their
+name; where a run wrote no evidence, the pixels of the polygon are read from the scene that its manifest names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from rasterio.features import rasterize
+
+from hadgeo.cube import as_source
+from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
+from hadgeo.formats.reading import Reading
+from hadgeo.formats.source import Source
+from hadgeo.grid import Grid
+from hadgeo.matching.target import Target, Values, make_target, split_choice
+from hadgeo.run.manifest import Manifest, read_manifest
+from hadgeo.sampling import survey
+
+#: What files of polygons end in.
+_POLYGONS = (".gpkg", ".geojson", ".parquet")
+
+#: What classic NetCDF begins with.
+_NETCDF = b"CDF"
+
+#: Larger files are no manifests.
+_MOST_BYTES = 2**24
+
+
+def read_anomaly(name: str | os.PathLike[str]) -> Target:
+    """Read the measured spectrum of an anomaly.
+
+    Args:
+        name: ``FILE#ID``: the polygons or the evidence of a run, and the number of the anomaly.
+
+    Raises:
+        TargetNotFoundError: There is no such file.
+        TargetError: It contains no such anomaly, or nothing is known of its spectrum; the message says what to do.
+        MissingExtraError: Polygons need pyogrio and shapely.
+    """
+    path, chosen = split_choice(name)
+    try:
+        with path.open("rb") as file:
+            evidence = file.read(len(_NETCDF)) == _NETCDF
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if evidence:
+        return _of_evidence(path, chosen, path)
+    if path.suffix.lower() not in _POLYGONS:
+        raise TargetError(
+            f"{path}: neither polygons ({', '.join(_POLYGONS)}) nor evidence (.nc) of an earlier run; for a spectrum "
+            "from a file, use --spectrum"
+        )
+    run = _run_of(path)
+    beside = next((file for file in _evidence_of(path, run) if file.is_file()), None)
+    if beside is not None:
+        return _of_evidence(beside, chosen, path)
+    return _of_scene(path, _number(path, chosen, None), run)
+
+
+def _number(path: Path, chosen: str | None, ids: Sequence[int] | None) -> int:
+    """The number of an anomaly as it was typed, one of those that there are where they are known."""
+    hint = f"name one as {path.name}#3"
+    if ids is not None:
+        hint = f"it contains {len(ids)}, from {min(ids)} to {max(ids)}; {hint}" if ids else "it contains none"
+    if not chosen:
+        raise TargetError(f"{path}: which anomaly? {hint}")
+    if not chosen.isdecimal() or (ids is not None and int(chosen) not in ids):
+        raise TargetError(f"{path}: no anomaly {chosen!r}; {hint}")
+    return int(chosen)
+
+
+def _of_evidence(path: Path, chosen: str | None, asked: Path) -> Target:
+    """A spectrum from evidence, for whoever asked for it or for the polygons beside it."""
+    try:
+        # From memory: a file that is cut short while it is mapped kills the process.
+        with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as opened:
+            evidence = opened.load()
+        ids = [int(number) for number in evidence["id"].values]
+        spectra = evidence["spectrum"].transpose("anomaly", "band").values.astype(np.float64)
+        expected = evidence["expected"].transpose("anomaly", "band").values.astype(np.float64)
+        bands = evidence["band"].values.astype(np.intp)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise TargetError(
+            f"{path}: not the evidence of anomalies ({reason}); give what --evidence has written"
+        ) from None
+    number = _number(asked, chosen, ids)
+    known = {name: evidence[name].values.astype(np.float64) for name in ("wavelength", "fwhm") if name in evidence}
+    return make_target(
+        f"anomaly {number} of {evidence.attrs.get('scene') or asked.name}",
+        f"{path}#{number}",
+        spectra[ids.index(number)],
+        known.get("wavelength"),
+        known.get("fwhm"),
+        bands=bands,
+        level=_level(np.concatenate([spectra, expected])),
+        files=[asked] if path == asked else [asked, path],
+    )
+
+
+def _level(spectra: Values) -> float:
+    """Median over the bands of the largest of some spectra."""
+    finite = spectra[np.isfinite(spectra).all(axis=1)]
+    return float(np.median(finite.max(axis=0))) if finite.size else 0.0
+
+
+def _run_of(path: Path) -> Manifest | None:
+    """The run that wrote a file, as a manifest in the file's folder or one beside its map tells it."""
+    for candidate in sorted(path.parent.glob("*.json")):
+        try:
+            manifest = read_manifest(candidate) if candidate.stat().st_size < _MOST_BYTES else None
+        except (CubeError, OSError):
+            continue
+        if manifest is not None and _wrote(manifest, path):
+            return manifest
+    return None
+
+
+def _wrote(manifest: Manifest, path: Path) -> bool:
+    """Whether a file is an output of a run, by its place or, where a folder was moved, by its content."""
+    for record in manifest.outputs:
+        if Path(record.path).name != path.name:
+            continue
+        if Path(record.path) == path.absolute():
+            return True
+        if record.bytes == path.stat().st_size and record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest():
+            return True
+    return False
+
+
+def _evidence_of(path: Path, run: Manifest | None) -> Iterator[Path]:
+    """Where the evidence of polygons may be, likeliest first."""
+    if run is not None:
+        written = [Path(record.path) for record in run.outputs if Path(record.path).suffix == ".nc"]
+        yield from written
+        yield from (path.with_name(file.name) for file in written)
+    else:
+        yield path.with_suffix(".nc")
+
+
+def _of_scene(path: Path, number: int, run: Manifest | None) -> Target:
+    """The mean spectrum of a polygon's pixels, from the scene of its run."""
+    how = f"write their spectra with `hadgeo threshold MAP --scene SCENE --polygons {path.name} --evidence spectra.nc`"
+    if run is None:
+        raise TargetError(f"{path}: nothing tells the spectra of its anomalies, and no manifest their scene; {how}")
+    if run.facts.get("sensor_map"):
+        raise TargetError(f"{path}: its map is orthorectified and its run wrote no spectra; {how}")
+    name = next(iter(run.options.get("scenes") or [run.options.get("scene")]), None)
+    if not name:
+        raise TargetError(f"{path}: its run wrote no spectra, and its manifest names no scene; {how}")
+    try:
+        source = as_source(str(name), reading=_reading(run.options))
+        outlines = _outlines(path, number, source.metadata.grid)
+        spectrum = _mean(source, outlines)
+    except MissingExtraError:
+        raise
+    except TargetError as error:
+        raise TargetError(f"{path}#{number}: {error}; {how}") from None
+    except HadgeoError as error:
+        raise TargetError(f"{path}: its scene cannot be read ({error}); {how}") from None
+    bands = np.arange(source.shape[0], dtype=np.intp)
+    metadata = source.metadata
+    if metadata.good is not None:
+        spectrum[~metadata.good] = np.nan
+    return make_target(
+        f"anomaly {number} of {Path(source.path).name}",
+        f"{path}#{number}",
+        spectrum,
+        metadata.wavelength,
+        metadata.fwhm,
+        bands=bands + 1,
+        level=survey(source, bands.tolist()).level,
+        files=(path, *source.files),
+        notes=(f"the mean of its pixels in {source.path}",),
+    )
+
+
+def _reading(options: dict[str, Any]) -> Reading:
+    given = {name: options[name] for name in ("variable", "band_axis", "place", "fill", "quality") if name in options}
+    return Reading(**{**given, "quality": tuple(given.get("quality", ()))})
+
+
+def _outlines(path: Path, number: int, grid: Grid) -> npt.NDArray[Any]:
+    """The polygons of an anomaly, in the coordinates of a grid."""
+    try:
+        import pyogrio
+        import shapely
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{path}: polygons need pyogrio and shapely; install them with pip install "hadgeo[vector]"'
+        ) from error
+    if path.suffix.lower() == ".parquet":
+        raise TargetError("GeoParquet is not read")
+    try:
+        with warnings.catch_warnings():
+            # Of polygons without a coordinate system.
+            warnings.simplefilter("ignore", UserWarning)
+            meta, _, wkb, _ = pyogrio.raw.read(path, where=f'"id" = {number}', columns=["id"])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+        raise TargetError(f"not polygons of a run ({' '.join(str(error).split())})") from None
+    shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
+    if not len(shapes):
+        raise TargetError("there is no such anomaly")
+    crs = meta["crs"]
+    if crs is None or grid.crs is None:
+        return np.asarray(shapes)
+    moved = shapely.transform(shapes, lambda at: np.column_stack(grid.from_system(crs, *at.T)))
+    return np.asarray(moved)
+
+
+def _mean(source: Source, outlines: npt.NDArray[Any]) -> Values:
+    """Mean spectrum of the pixels whose centre lies in polygons."""
+    import shapely
+
+    grid = source.metadata.grid
+    x, y = shapely.get_coordinates(outlines).T
+    cols, rows = grid.to_pixels(x, y)
+    limits = []
+    for at, length in ((rows, grid.shape[0]), (cols, grid.shape[1])):
+        if not np.isfinite(at).all() or at.max() <= 0 or at.min() >= length:
+            raise TargetError(f"it lies outside of {source.path}")
+        limits.append(slice(max(0, int(np.floor(at.min()))), min(length, int(np.ceil(at.max())))))
+    part = grid.window(*limits)
+    inside = rasterize(((outline, 1) for outline in outlines), out_shape=part.shape, transform=part.affine) == 1
+    block = source.read(*limits)[:, inside].astype(np.float64)
+    finite = np.isfinite(block)
+    counted = finite.sum(axis=1)
+    if not counted.any():
+        raise TargetError(f"none of its pixels in {source.path} has data")
+    mean: Values = np.where(finite, block, 0.0).sum(axis=1) / np.where(counted > 0, counted, np.nan)
+    return mean
