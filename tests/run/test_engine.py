@@ -92,7 +92,8 @@ def test_the_map_is_a_georeferenced_cog_that_says_how_it_was_made(line: Path, tm
         tags = scores.tags()
         nodata = (scene.read(1) == scene.nodata).sum()
     assert tags["HADGEO_DETECTOR"] == "rx"
-    assert json.loads(tags["HADGEO_PARAMETERS"]) == {"shrinkage": None, "sample": None}
+    parameters = {"shrinkage": None, "sample": None, "ridge": 0.0, "robust": "none", "trim": 0.01, "cfar_window": None}
+    assert json.loads(tags["HADGEO_PARAMETERS"]) == parameters
     assert tags["HADGEO_VERSION"] == hadgeo.__version__
     assert tags["HADGEO_SOURCE"] == "line.img"
     assert tags["HADGEO_BANDS"] == "1-30"
