@@ -23,7 +23,7 @@ DEFAULT_PFA = 1e-3
 NAMES = (
     *("pfa", "percentile", "value", "top"),
     *("polygons", "p_values", "evidence", "spectra"),
-    *("connectivity", "min_pixels", "merge_distance"),
+    *("connectivity", "min_pixels", "merge_distance", "grow_pfa"),
 )
 _RULE_NAMES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
@@ -59,6 +59,14 @@ _OUTPUTS = (
         show_default=True,
         metavar="METRES",
         help="Join polygons that are at most this far apart.",
+    ),
+    click.option(
+        "--grow-pfa",
+        type=float,
+        default=0.01,
+        show_default=True,
+        metavar="RATE",
+        help="Grow anomalies through neighbouring pixels up to this false-alarm rate; 0 for flagged pixels alone.",
     ),
 )
 
@@ -130,7 +138,7 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
         raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
     return Request(
         Rule(**rules or {"pfa": DEFAULT_PFA}),
-        Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"]),
+        Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"], given["grow_pfa"]),
         Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES}),
         overwrite,
     )
@@ -151,6 +159,7 @@ def describe(decision: Decision) -> list[str]:
         f"{decision.expected_false_alarms:.3g} false alarms are expected",
         "tail": _tail(decision),
         "groups": groups,
+        "grown to": None if decision.grown_to is None else f"{decision.grown_to:.6g}",
         **{name.replace("_", "-"): path for name, path in decision.outputs.wanted.items()},
     }
     return [f"{name:>10}  {text}" for name, text in rows.items() if text is not None]

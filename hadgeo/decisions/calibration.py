@@ -288,8 +288,24 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
             valid = piece[np.isfinite(piece)]
             histogram.add(valid)
             largest = _keep(largest, valid)
-    size = min(tail_size(count) + 1, len(largest))
-    return Calibration(count, lowest, largest, fit_tail(largest[-size:], count), histogram)
+    return Calibration(count, lowest, largest, _tail(largest, count), histogram)
+
+
+def calibrate_values(values: Scores, tail: Tail | None = None) -> Calibration:
+    """Calibrate values that are in memory, at least one and none of them NaN.
+
+    Args:
+        values: They, (value,).
+        tail: Their tail, where they are too few to fit one.
+    """
+    histogram = _Histogram(float(values.min()), float(values.max()))
+    histogram.add(values)
+    largest = np.sort(values)[-_KEPT:]
+    return Calibration(len(values), float(values.min()), largest, _tail(largest, len(values)) or tail, histogram)
+
+
+def _tail(largest: Scores, count: int) -> Tail | None:
+    return fit_tail(largest[-min(tail_size(count) + 1, len(largest)) :], count)
 
 
 def _keep(largest: Scores, more: Scores) -> Scores:

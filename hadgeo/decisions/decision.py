@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
-from hadgeo.decisions.groups import MAX_PIXELS, gather, label, pixels_above
+from hadgeo.decisions.groups import MAX_PIXELS
+from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError
 from hadgeo.evidence.gather import Anomaly, top_bands, write_evidence
@@ -40,6 +41,7 @@ class Grouping:
         min_pixels: Smaller anomalies are left out, after merging.
         merge_distance: Groups whose outlines are at most so far apart are one anomaly, in metres; in the units of the
             grid where the map has no coordinate system. For polygons only.
+        grow_pfa: Anomalies grow from flagged pixels through neighbours whose p-value is at most this; 0 for no growth.
 
     Raises:
         ParameterError: One of them is out of bounds.
@@ -48,6 +50,7 @@ class Grouping:
     connectivity: int = 8
     min_pixels: int = 1
     merge_distance: float = 0.0
+    grow_pfa: float = GROW_PFA
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
@@ -56,6 +59,7 @@ class Grouping:
             raise ParameterError(f"min_pixels must be at least 1, not {self.min_pixels}")
         if not 0 <= self.merge_distance < np.inf:
             raise ParameterError(f"merge_distance must be at least 0, not {self.merge_distance:g}")
+        check_grow_pfa(self.grow_pfa)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Decision:
         expected_false_alarms: Expected number of background pixels among them.
         tail: The tail that was fitted, or None.
         groups: How many anomalies they form; None if there are too many to group.
+        grown_to: The lowest score of a pixel that anomalies could grow into; None where they did not grow.
         outputs: What was written.
     """
 
@@ -113,6 +118,7 @@ class Decision:
     expected_false_alarms: float
     tail: Tail | None
     groups: int | None
+    grown_to: float | None
     outputs: Outputs
 
     def facts(self) -> dict[str, Any]:
@@ -127,6 +133,7 @@ class Decision:
             "expected_false_alarms": self.expected_false_alarms,
             "tail": tail,
             "groups": self.groups,
+            "grown_to": self.grown_to,
             **{name: None if path is None else str(path) for name, path in vars(self.outputs).items()},
         }
 
@@ -178,12 +185,22 @@ def decide(
     calibration = calibrate(once, progress=progress)
     threshold = calibration.threshold(rule)
     pixels = _count(once, threshold, progress)
+    groups, grown_to = None, None
     if outputs.anomalies:
         found = _polygons().find_anomalies(source, threshold, calibration, progress=progress, **asdict(grouping))
         _write_anomalies(found, outputs, explain, overwrite=overwrite)
-        groups: int | None = len(found)
-    else:
-        groups = _count_groups(source, threshold, grouping, progress) if pixels <= MAX_PIXELS else None
+        groups, grown_to = len(found), found.grown_to
+    elif pixels <= MAX_PIXELS:
+        counted = find_objects(
+            source,
+            threshold,
+            calibration,
+            connectivity=grouping.connectivity,
+            min_pixels=grouping.min_pixels,
+            grow_pfa=grouping.grow_pfa,
+            progress=progress,
+        )
+        groups, grown_to = len(counted.groups), counted.grown_to
     if outputs.p_values is not None:
         _write_p_values(outputs.p_values, source, calibration, overwrite=overwrite, progress=progress)
     return Decision(
@@ -195,6 +212,7 @@ def decide(
         calibration.expected_false_alarms(threshold),
         calibration.tail,
         groups,
+        grown_to,
         outputs,
     )
 
@@ -265,11 +283,6 @@ def _spectra() -> ModuleType:
 
 def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
     return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, Stage.COUNT))
-
-
-def _count_groups(scores: ScoreMap, threshold: float, grouping: Grouping, progress: Progress) -> int:
-    pixels = pixels_above(scores, threshold, progress=progress)
-    return len(gather(pixels, label(pixels, grouping.connectivity), min_pixels=grouping.min_pixels))
 
 
 def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +49,14 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitem__(self, chosen: npt.NDArray[Any]) -> Pixels:
+        """Some of them, by their numbers or by a mask."""
+        return Pixels(self.rows[chosen], self.cols[chosen], self.scores[chosen], self.shifts[chosen], self.width)
+
 
 @dataclass(frozen=True)
 class Group(Anomaly):
-    """One anomaly's pixels, whose number is its rank by the largest score, from 1.
+    """One anomaly's pixels, whose number is its rank, from 1.
 
     Attributes:
         scores: Score of each pixel.
@@ -62,10 +67,11 @@ class Group(Anomaly):
 
 @dataclass(frozen=True)
 class Groups:
-    """All anomalies of a map, those with the largest score first.
+    """All anomalies of a map, the strongest first.
 
     Attributes:
         pixels: Their pixels, group by group.
+        strengths: What the groups are ordered by.
         starts: Where each group begins in `pixels`.
         sizes: Number of pixels of each.
         max_scores: Largest score of each.
@@ -74,6 +80,7 @@ class Groups:
     """
 
     pixels: Pixels
+    strengths: npt.NDArray[np.float64]
     starts: Integers
     sizes: Integers
     max_scores: npt.NDArray[np.float32]
@@ -97,6 +104,17 @@ def pixels_above(scores: ScoreMap, threshold: float, *, progress: Progress = SIL
         ReadError: The file is damaged.
         Cancelled: `progress` asked for it.
     """
+    pixels = pixels_above_if_few(scores, threshold, progress=progress)
+    if pixels is None:
+        raise ParameterError(
+            f"{scores.path}: more than {MAX_PIXELS:,} pixels reach {threshold:g}, too many to group; "
+            "ask for fewer, with a lower pfa or a higher percentile"
+        )
+    return pixels
+
+
+def pixels_above_if_few(scores: ScoreMap, threshold: float, *, progress: Progress = SILENT) -> Pixels | None:
+    """Collect the pixels that reach a threshold, unless they are more than `MAX_PIXELS`; see `pixels_above`."""
     found: list[tuple[Integers, Integers, npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
     count = 0
     for rows, values in followed(scores, progress, Stage.GROUPS, margin=1):
@@ -104,10 +122,7 @@ def pixels_above(scores: ScoreMap, threshold: float, *, progress: Progress = SIL
         row, col = np.nonzero(values[first : first + rows.stop - rows.start] >= threshold)
         count += len(row)
         if count > MAX_PIXELS:
-            raise ParameterError(
-                f"{scores.path}: more than {MAX_PIXELS:,} pixels reach {threshold:g}, too many to group; "
-                "ask for fewer, with a lower pfa or a higher percentile"
-            )
+            return None
         shifts = _shifts(values, row + first, col)
         found.append((row + rows.start, col, values[row + first, col], shifts))
     row, col, score, shifts = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -158,16 +173,19 @@ def joined(count: int, pairs: Integers) -> Integers:
     return sets
 
 
-def gather(pixels: Pixels, labels: Integers, *, min_pixels: int = 1) -> Groups:
+def gather(
+    pixels: Pixels, labels: Integers, *, strengths: npt.NDArray[np.float64] | None = None, min_pixels: int = 1
+) -> Groups:
     """Put the pixels of each group together, and the groups in order.
 
     Args:
         pixels: The pixels.
         labels: The group of each.
+        strengths: (group,) what to order the groups by; their largest score by default.
         min_pixels: Smaller groups are left out.
 
     Returns:
-        The groups by largest score, falling; where two have the same, by their place from the top of the map.
+        The groups by strength, falling; where two have the same, by their place from the top of the map.
 
     Raises:
         ParameterError: `min_pixels` is below 1.
@@ -180,12 +198,13 @@ def gather(pixels: Pixels, labels: Integers, *, min_pixels: int = 1) -> Groups:
     first = np.full(number, len(pixels))
     np.minimum.at(first, labels, np.arange(len(pixels)))
     kept = np.flatnonzero(np.bincount(labels, minlength=number) >= min_pixels)
-    ranked = kept[np.lexsort((first[kept], -best[kept]))]
+    strong = best.astype(np.float64) if strengths is None else strengths
+    ranked = kept[np.lexsort((first[kept], -strong[kept]))]
     rank = np.full(number, len(ranked))
     rank[ranked] = np.arange(len(ranked))
     order = np.argsort(rank[labels], kind="stable")
     order = order[rank[labels[order]] < len(ranked)]
-    own = Pixels(pixels.rows[order], pixels.cols[order], pixels.scores[order], pixels.shifts[order], pixels.width)
+    own = pixels[order]
     groups = rank[labels[order]]
     sizes = np.bincount(groups, minlength=len(ranked))
     means = np.bincount(groups, weights=own.scores, minlength=len(ranked)) / sizes
@@ -193,7 +212,7 @@ def gather(pixels: Pixels, labels: Integers, *, min_pixels: int = 1) -> Groups:
     _, peak = np.unique(groups[(by_score := np.lexsort((-own.scores, groups)))], return_index=True)
     at = by_score[peak]
     centres = np.stack([own.rows[at], own.cols[at]], axis=1).astype(np.float64)
-    return Groups(own, np.cumsum(sizes) - sizes, sizes, best[ranked], means, centres + own.shifts[at])
+    return Groups(own, strong[ranked], np.cumsum(sizes) - sizes, sizes, best[ranked], means, centres + own.shifts[at])
 
 
 def _shifts(values: npt.NDArray[np.float32], row: Integers, col: Integers) -> npt.NDArray[np.float32]:

@@ -19,7 +19,8 @@ import pyproj
 import shapely
 
 from hadgeo.decisions.calibration import Calibration
-from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, gather, joined, label, pixels_above
+from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, joined
+from hadgeo.decisions.objects import GROW_PFA, Merge, find_objects
 from hadgeo.errors import CubeWarning, MissingExtraError, ParameterError
 from hadgeo.files import write_whole
 from hadgeo.grid import Grid, Values
@@ -37,16 +38,19 @@ _DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 
 @dataclass(frozen=True)
 class Anomalies:
-    """What stands out in a map, the largest score first.
+    """What stands out in a map, the most significant first.
 
     Attributes:
         groups: The pixels of each.
         outlines: (group,) multi-polygons along the edges of the pixels, in the map's coordinate system; in columns and
             rows where it has none.
         grid: The map's.
-        p_values: The share of background pixels that reach each one's largest score.
-        expected_false_alarms: How many background pixels of such a scene do.
+        p_values: The share of background groups that are as strong as each; without growth, of background pixels that
+            reach its largest score.
+        expected_false_alarms: How many background groups of such a scene are; without growth, background pixels.
+        peak_p_values: The share of background pixels that reach each one's largest score.
         detector: The detector's name, or an empty text.
+        grown_to: The lowest score of a pixel that they could grow into; None without growth.
     """
 
     groups: Groups
@@ -54,7 +58,9 @@ class Anomalies:
     grid: Grid
     p_values: npt.NDArray[np.float64]
     expected_false_alarms: npt.NDArray[np.float64]
+    peak_p_values: npt.NDArray[np.float64]
     detector: str
+    grown_to: float | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -71,9 +77,10 @@ def find_anomalies(
     connectivity: int = 8,
     min_pixels: int = 1,
     merge_distance: float = 0.0,
+    grow_pfa: float = GROW_PFA,
     progress: Progress = SILENT,
 ) -> Anomalies:
-    """Find the connected groups of the pixels that reach a threshold.
+    """Find the connected groups around the pixels that reach a threshold; see `hadgeo.decisions.objects`.
 
     Args:
         scores: The map.
@@ -83,10 +90,11 @@ def find_anomalies(
         min_pixels: Smaller anomalies are left out, after merging.
         merge_distance: Groups whose outlines are at most so far apart are one anomaly: metres, or the units of the grid
             where the map has no coordinate system.
+        grow_pfa: They grow through neighbouring pixels whose p-value is at most this; 0 for no growth.
         progress: Follows the reading and may cancel it.
 
     Returns:
-        The groups, their outlines and their p-values, the largest score first.
+        The groups, their outlines and their p-values, the most significant first; without growth, the largest score.
 
     Raises:
         ParameterError: An option is out of bounds, or more than `hadgeo.decisions.groups.MAX_PIXELS` stand out.
@@ -102,15 +110,27 @@ def find_anomalies(
     """
     if not 0 <= merge_distance < np.inf:
         raise ParameterError(f"merge_distance must be at least 0, not {merge_distance:g}")
-    pixels = pixels_above(scores, threshold, progress=progress)
-    labels = label(pixels, connectivity)
-    if merge_distance and len(pixels):
-        labels = _merge(pixels, labels, scores.grid, merge_distance)
-    groups = gather(pixels, labels, min_pixels=min_pixels)
-    members = np.repeat(np.arange(len(groups)), groups.sizes)
-    p_values = calibration.p_values(groups.max_scores)
-    outlines = _outlines(groups.pixels, members, scores.grid)
-    return Anomalies(groups, outlines, scores.grid, p_values, calibration.count * p_values, scores.detector)
+    found = find_objects(
+        scores,
+        threshold,
+        calibration,
+        connectivity=connectivity,
+        min_pixels=min_pixels,
+        grow_pfa=grow_pfa,
+        merge=_merger(scores.grid, merge_distance) if merge_distance else None,
+        progress=progress,
+    )
+    members = np.repeat(np.arange(len(found.groups)), found.groups.sizes)
+    return Anomalies(
+        found.groups,
+        _outlines(found.groups.pixels, members, scores.grid),
+        scores.grid,
+        found.p_values,
+        found.expected_false_alarms,
+        calibration.p_values(found.groups.max_scores),
+        scores.detector,
+        found.grown_to,
+    )
 
 
 def check_suffix(out: Path) -> str:
@@ -181,15 +201,18 @@ def _own_areas(grid: Grid) -> bool:
     return grid.crs is not None and grid.unit is None and not grid.on_earth
 
 
-def _merge(pixels: Pixels, labels: Integers, grid: Grid, distance: float) -> Integers:
-    """Number the groups anew, those alike whose outlines are near each other."""
-    order = np.argsort(labels, kind="stable")
-    sorted_pixels = Pixels(
-        pixels.rows[order], pixels.cols[order], pixels.scores[order], pixels.shifts[order], pixels.width
-    )
-    outlines = _moved(_outlines(sorted_pixels, labels[order], grid), grid.to_metres)
-    pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=distance)
-    return joined(len(outlines), pairs)[labels]
+def _merger(grid: Grid, distance: float) -> Merge:
+    """What numbers groups anew, those alike whose outlines are near each other."""
+
+    def merge(pixels: Pixels, labels: Integers) -> Integers:
+        if not len(pixels):
+            return labels
+        order = np.argsort(labels, kind="stable")
+        outlines = _moved(_outlines(pixels[order], labels[order], grid), grid.to_metres)
+        pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=distance)
+        return joined(len(outlines), pairs)[labels]
+
+    return merge
 
 
 def _moved(outlines: Geometries, move: Callable[[Values, Values], tuple[Values, Values]]) -> Geometries:
@@ -242,6 +265,7 @@ def _table(anomalies: Anomalies) -> dict[str, npt.NDArray[Any]]:
         "mean_score": groups.mean_scores,
         "p_value": anomalies.p_values,
         "expected_false_alarms": anomalies.expected_false_alarms,
+        "peak_p_value": anomalies.peak_p_values,
         "lon": longitude,
         "lat": latitude,
         "peak_x": peak_x,

@@ -1,14 +1,18 @@
-"""The tail of a scene's background: a generalised Pareto distribution over the largest scores.
+"""The tail of a scene's background: generalised Pareto distributions over its largest scores.
 
 Anomalies lie in that tail too, so the fit has to bear some scores that are none of the background's. It minimises the
 density power divergence, which weighs each score by a power of its own density; the maximum of the likelihood, where
 each counts alike, follows a handful of targets far out.
+
+Where the tail begins matters more than how it is fitted, and no rule finds the right place for every detector. So it is
+fitted from several starts, each with half the scores of the one before, and what they say of rates beyond the outermost
+start is averaged.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +24,21 @@ Floats = npt.NDArray[np.floating]
 #: tail where there are none.
 _ALPHA = 0.3
 
-#: Fewer excesses say nothing of a tail, and fewer than these nothing against a poor fit to more of them.
-MIN_EXCESSES, _MIN_RETRIED = 50, 500
+#: Fewer excesses say nothing of a tail, and fewer than these nothing beside a fit to more of them.
+MIN_EXCESSES, _MIN_FURTHER = 50, 100
+
+#: How many starts are tried.
+_STARTS = 7
 
 #: Evenly spread order statistics stand for more excesses than this: the fit is no better for more.
-_MAX_FITTED = 20_000
+_MAX_FITTED = 10_000
 
-#: An end to the tail would call the brightest pixels impossible, and beyond 1 there is no mean excess.
-_SHAPES = (0.0, 1.0)
+#: Below, the end of the tail would be nearer than scores that are in it; beyond 1 there is no mean excess.
+_SHAPES = (-0.5, 1.0)
+
+#: An end to the tail would call brighter pixels impossible: where less than this of one pixel is left, the tail goes on
+#: as an exponential.
+_LEFT = 0.1
 
 #: The Kolmogorov-Smirnov distance that one sample in twenty exceeds is this over the root of its size.
 _KS_CHANCE = 1.36
@@ -37,13 +48,16 @@ _KS_CHANCE = 1.36
 class Tail:
     """Share of the background above a score x > `start`: ``fraction * (1 + shape (x - start) / scale)**(-1 / shape)``.
 
+    Beyond the start of the last of `further`, the share falls as the geometric mean of what all of them say.
+
     Attributes:
         start: Where the tail begins.
         fraction: Share of all scores that lie above `start`.
-        shape: 0 for an exponential tail, more for a heavier one, at most 1.
+        shape: 0 for an exponential tail, more for a heavier one, less for a lighter one.
         scale: In the units of the scores.
         excesses: How many scores lie above `start`.
         distance: Kolmogorov-Smirnov distance between them and the model: the largest difference of the two shares.
+        further: Fits that begin further out, in the order of their starts.
     """
 
     start: float
@@ -52,16 +66,26 @@ class Tail:
     scale: float
     excesses: int
     distance: float
+    further: tuple[Tail, ...] = ()
 
     def survival(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Share of the background at or above each score, in (0, `fraction`]."""
-        beyond = np.maximum(np.asarray(scores, dtype=np.float64) - self.start, 0)
-        shares: npt.NDArray[np.float64] = self.fraction * stats.genpareto.sf(beyond, self.shape, scale=self.scale)
-        return shares
+        return np.exp(self._log_survival(np.asarray(scores, dtype=np.float64)))
 
     def score_at(self, share: float) -> float:
         """The score that this share of the background, below `fraction`, reaches."""
-        return self.start + float(stats.genpareto.isf(share / self.fraction, self.shape, scale=self.scale))
+        joint = self._joint
+        decline = math.log(share) - float(self._log_alone(np.array(joint)))
+        if not self.further or decline >= 0:
+            return self._score_alone(math.log(share))
+        # The mean of all lies between the least and the most.
+        alone = [fit._score_alone(float(fit._log_alone(np.array(joint))) + decline) for fit in (self, *self.further)]
+
+        def left(score: float) -> float:
+            return float(self._log_survival(np.array(score))) - math.log(share)
+
+        low, high = min(alone), max(alone)
+        return float(optimize.brentq(left, low, high)) if left(low) > 0 > left(high) else low
 
     @property
     def quality(self) -> str:
@@ -69,35 +93,81 @@ class Tail:
         beyond = self.distance - _KS_CHANCE / math.sqrt(self.excesses)
         return "good" if beyond <= 0.01 else "fair" if beyond <= 0.05 else "poor"
 
+    @property
+    def _joint(self) -> float:
+        """From where on all fits count."""
+        return self.further[-1].start if self.further else math.inf
+
+    def _log_survival(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        alone = self._log_alone(scores)
+        if not self.further:
+            return alone
+        joint = np.array(self._joint)
+        fits = (self, *self.further)
+        declines = sum(fit._log_alone(np.maximum(scores, joint)) - fit._log_alone(joint) for fit in fits) / len(fits)
+        return np.where(scores > joint, self._log_alone(joint) + declines, alone)
+
+    def _log_alone(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What this fit by itself says."""
+        beyond = np.maximum(scores - self.start, 0)
+        shares = _log_pareto(np.minimum(beyond, self._bend), self.shape, self.scale)
+        past = np.maximum(beyond - self._bend, 0) / (self.scale + self.shape * self._bend) if self.shape < 0 else 0.0
+        result: npt.NDArray[np.float64] = math.log(self.fraction) + shares - past
+        return result
+
+    def _score_alone(self, log_share: float) -> float:
+        decline = log_share - math.log(self.fraction)
+        if self.shape < 0 and decline < self._last:
+            return self.start + self._bend + (self._last - decline) * (self.scale + self.shape * self._bend)
+        return self.start + _score_of_log_pareto(decline, self.shape, self.scale)
+
+    @property
+    def _last(self) -> float:
+        """Logarithm of the share of the excesses at which a tail with an end turns into an exponential."""
+        return math.log(_LEFT / self.excesses)
+
+    @property
+    def _bend(self) -> float:
+        """The excess at which it does."""
+        return _score_of_log_pareto(self._last, self.shape, self.scale) if self.shape < 0 else math.inf
+
 
 def tail_size(count: int) -> int:
-    """How many of the largest scores make the tail: N^(2/3).
+    """How many of the largest scores make the longest tail: 4 N^(2/3), at most a tenth.
 
-    One of the rules of thumb in C. Scarrott and A. MacDonald, "A review of extreme value threshold estimation and
-    uncertainty quantification", REVSTAT 10(1), 2012, less its slow divisor log log N.
+    The starts lie on both sides of N^(2/3), one of the rules of thumb in C. Scarrott and A. MacDonald, "A review of
+    extreme value threshold estimation and uncertainty quantification", REVSTAT 10(1), 2012, less its slow divisor
+    log log N.
     """
-    return int(count ** (2 / 3))
+    return int(min(4 * count ** (2 / 3), count / 10))
 
 
 def fit_tail(largest: Floats, count: int) -> Tail | None:
     """Fit the tail of a scene by peaks over threshold.
 
-    Where the fit is poor, because the tail of the scene begins further out, the upper quarter is tried.
+    P. J. Northrop et al., "Cross-validatory extreme value threshold selection and uncertainty with application to ocean
+    storm severity", Journal of the Royal Statistical Society C 66(1), 2017, average over starts too, by weights that
+    the data give; here those that fit count alike. A start whose fit is poor does not count.
 
     Args:
-        largest: The largest scores in rising order. The first of them is where the tail begins.
+        largest: The largest scores in rising order. The first of them is the lowest start.
         count: Number of scores in the scene.
 
     Returns:
-        The tail, or None where too few different scores lie above the first.
+        The tail, a poor one if none fits better, or None where too few different scores lie above the first.
     """
-    tail = _fit(largest, count)
-    while tail is not None and tail.quality == "poor" and tail.excesses >= 4 * _MIN_RETRIED:
-        shorter = _fit(largest[-tail.excesses // 4 :], count)
-        if shorter is None:
+    fits: list[Tail] = []
+    for halvings in range(_STARTS):
+        kept = len(largest) >> halvings
+        if halvings and kept <= _MIN_FURTHER:
             break
-        tail = shorter
-    return tail
+        tail = _fit(largest[len(largest) - kept :], count)
+        if tail is not None and (not fits or tail.start > fits[-1].start):
+            fits.append(tail)
+    chosen = [tail for tail in fits if tail.quality != "poor"]
+    if not chosen:
+        return fits[-1] if fits else None
+    return replace(chosen[0], further=tuple(chosen[1:]))
 
 
 def _fit(largest: Floats, count: int) -> Tail | None:
@@ -124,10 +194,24 @@ def _minimum_divergence(excesses: npt.NDArray[np.float64]) -> tuple[float, float
     def divergence(parameters: npt.NDArray[np.float64]) -> float:
         shape, scale = float(parameters[0]), math.exp(parameters[1])
         integral = scale**-_ALPHA / (1 + _ALPHA * (1 + shape))
-        powers = np.exp(_ALPHA * stats.genpareto.logpdf(excesses, shape, scale=scale))
+        # The density is the survival to the power of 1 + shape, over the scale.
+        powers = np.exp(_ALPHA * ((1 + shape) * _log_pareto(excesses, shape, scale) - parameters[1]))
         return float(integral - (1 + 1 / _ALPHA) * powers.mean())
 
     # The divergence is flat where the start is far from the data: begin at the median's own exponential tail.
     start = np.array([0.1, math.log(1 / math.log(2))])
     found = optimize.minimize(divergence, start, method="Nelder-Mead", bounds=[_SHAPES, (-20, 20)])
     return float(found.x[0]), math.exp(found.x[1])
+
+
+def _log_pareto(excesses: npt.NDArray[np.float64], shape: float, scale: float) -> npt.NDArray[np.float64]:
+    """Logarithm of the survival of a generalised Pareto distribution."""
+    if abs(shape) < 1e-9:
+        return -excesses / scale
+    with np.errstate(divide="ignore"):
+        return -np.log1p(np.maximum(shape * excesses / scale, -1)) / shape
+
+
+def _score_of_log_pareto(log_share: float, shape: float, scale: float) -> float:
+    """The excess that this share, by its logarithm, reaches."""
+    return -scale * log_share if abs(shape) < 1e-9 else scale * math.expm1(-shape * log_share) / shape

@@ -20,7 +20,12 @@ from ..schema import argument
 from .base import HadgeoAlgorithm, scene_path
 
 _RULES = {"pfa": "False-alarm rate", "percentile": "Percentile", "value": "Score", "top": "Number of pixels"}
-_GROUPING = {"connectivity": "Connectivity", "min_pixels": "Smallest anomaly", "merge_distance": "Merge distance"}
+_GROUPING = {
+    "connectivity": "Connectivity",
+    "min_pixels": "Smallest anomaly",
+    "merge_distance": "Merge distance",
+    "grow_pfa": "False-alarm rate to grow to",
+}
 
 
 def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParameterVectorDestination:
