@@ -1,8 +1,8 @@
 """Calibrate a score map: which score has which false-alarm rate, over the whole scene and in constant memory.
 
-The rate of a score is the share of the scene's pixels that reach it, as counted, or as a generalised Pareto tail of the
-background says where that is less. Targets can only raise the count, so it bounds the background's rate from above;
-and beyond the last few pixels, where counting ends, the tail goes on.
+The rate of a score is the share of the scene's pixels that reach it, as counted, or at most a quarter more than a
+generalised Pareto tail of the background says. Targets can only raise the count, so it bounds the background's rate
+from above; and beyond the last few pixels, where counting ends, the tail goes on.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _PIECE = 2**20
 
 #: A share counted from fewer pixels than this is left to the tail.
 _COUNTED = 10
+
+#: What a tail says of a share is not known any better than to this factor, so only a count beyond it speaks of targets.
+_DOUBT = 1.25
 
 #: No p-value is smaller, so that none is 0 in a float32 band.
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -182,7 +185,7 @@ class Calibration:
             return np.maximum(shares, 1 / self.count)
         rare = scores > tail.start
         modelled = tail.survival(scores[rare])
-        within = np.minimum(shares[rare], modelled)
+        within = np.minimum(shares[rare], _DOUBT * modelled)
         shares[rare] = np.where(scores[rare] > self._last_counted, self._continuation(tail) * modelled, within)
         return np.maximum(shares, _SMALLEST)
 
@@ -203,9 +206,9 @@ class Calibration:
         return None if self.tail is None or self.tail.quality == "poor" else self.tail
 
     def _continuation(self, tail: Tail) -> float:
-        """By what the tail is lowered where counting ends, so that it goes on from the count if that is less."""
+        """By what the tail is multiplied where counting ends, so that it goes on from there."""
         counted = int(self._counts(np.array([self._last_counted], dtype=np.float32))[0]) / self.count
-        return min(1.0, counted / float(tail.survival(self._last_counted)))
+        return min(_DOUBT, counted / float(tail.survival(self._last_counted)))
 
     def _score_of_rank(self, rank: int) -> float:
         if rank <= len(self.largest):
@@ -232,7 +235,7 @@ class Calibration:
             return counted
         if counted > self._last_counted:
             counted = math.inf
-        modelled = _at_or_above(tail.score_at(rate))
+        modelled = _at_or_above(tail.score_at(rate / _DOUBT))
         if modelled > self._last_counted:
             continued = tail.score_at(min(tail.fraction, rate / self._continuation(tail)))
             modelled = max(_next_float(self._last_counted), _at_or_above(continued))

@@ -199,8 +199,8 @@ def _grown(
     """The pixels that objects may consist of, and the lowest score that is one."""
     rate, most = grow_pfa, grouping.MAX_PIXELS
     while True:
-        # At least one pixel's share, which can be counted where there is no tail.
-        lower = calibration.threshold(Rule(pfa=min(max(rate, 1 / calibration.count), 0.5)))
+        # Less than a pixel cannot be counted, and there may be no tail.
+        lower = calibration.threshold(Rule(pfa=rate)) if rate * calibration.count >= 1 else threshold
         pixels = None
         if lower >= threshold:
             lower, pixels = threshold, pixels_above(scores, threshold, progress=progress)

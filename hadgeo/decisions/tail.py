@@ -37,7 +37,7 @@ _MAX_FITTED = 10_000
 _SHAPES = (-0.5, 1.0)
 
 #: An end to the tail would call brighter pixels impossible: where less than this of one pixel is left, the tail goes on
-#: as an exponential.
+#: as an exponential, as steep as it was on the whole.
 _LEFT = 0.1
 
 #: The Kolmogorov-Smirnov distance that one sample in twenty exceeds is this over the root of its size.
@@ -111,14 +111,14 @@ class Tail:
         """What this fit by itself says."""
         beyond = np.maximum(scores - self.start, 0)
         shares = _log_pareto(np.minimum(beyond, self._bend), self.shape, self.scale)
-        past = np.maximum(beyond - self._bend, 0) / (self.scale + self.shape * self._bend) if self.shape < 0 else 0.0
+        past = np.maximum(beyond - self._bend, 0) * (-self._last / self._bend) if self.shape < 0 else 0.0
         result: npt.NDArray[np.float64] = math.log(self.fraction) + shares - past
         return result
 
     def _score_alone(self, log_share: float) -> float:
         decline = log_share - math.log(self.fraction)
         if self.shape < 0 and decline < self._last:
-            return self.start + self._bend + (self._last - decline) * (self.scale + self.shape * self._bend)
+            return self.start + self._bend * decline / self._last
         return self.start + _score_of_log_pareto(decline, self.shape, self.scale)
 
     @property

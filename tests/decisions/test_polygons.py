@@ -23,8 +23,8 @@ from hadgeo.maps.reader import ScoreMap
 from tests.maps.made import GRID, write_map
 
 ROTATED = Affine.translation(5e5, 4.5e6) * Affine.rotation(25) * Affine.shear(8) * Affine.scale(3, -2)
-FIELDS = ["id", "pixels", "area_m2", "max_score", "mean_score", "p_value", "expected_false_alarms", "lon", "lat"]
-FIELDS += ["peak_x", "peak_y", "peak_row", "peak_col", "detector", "bands"]
+FIELDS = ["id", "pixels", "area_m2", "max_score", "mean_score", "p_value", "expected_false_alarms", "peak_p_value"]
+FIELDS += ["lon", "lat", "peak_x", "peak_y", "peak_row", "peak_col", "detector", "bands"]
 
 
 def scene(shape: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:
@@ -65,10 +65,12 @@ def test_attributes_say_where_and_how_much(tmp_path: Path) -> None:
     assert list(layer) == [*FIELDS, "geometry"]
     count = len(anomalies)
     np.testing.assert_array_equal(layer["id"], np.arange(1, count + 1))
-    assert (np.diff(layer["max_score"]) <= 0).all()
     np.testing.assert_allclose(layer["area_m2"], shapely.area(layer["geometry"]))
-    np.testing.assert_allclose(layer["p_value"], calibration.p_values(layer["max_score"]))
-    np.testing.assert_allclose(layer["expected_false_alarms"], 4800 * layer["p_value"])
+    np.testing.assert_allclose(layer["p_value"], anomalies.p_values)
+    assert (np.diff(layer["p_value"]) >= 0).all()
+    # The threshold is so low that nothing can grow, and all groups are anomalies.
+    np.testing.assert_allclose(layer["expected_false_alarms"], count * layer["p_value"])
+    np.testing.assert_allclose(layer["peak_p_value"], calibration.p_values(layer["max_score"]))
     centroids = shapely.centroid(layer["geometry"])
     to_wgs84 = pyproj.Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
     lon, lat = to_wgs84.transform(shapely.get_x(centroids), shapely.get_y(centroids))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -54,10 +56,42 @@ def test_units_do_not_matter() -> None:
 
 
 def test_a_tail_of_another_form_is_called_poor() -> None:
-    two_heaps = np.sort(np.concatenate([np.linspace(0, 1, 2000), np.linspace(50, 51, 2000)]))
+    # However far out it begins, both are in it.
+    two_heaps = np.concatenate([np.linspace(0, 1, 2000), np.linspace(50, 51, 100)])
     tail = fit_tail(two_heaps, 10**6)
     assert tail is not None
     assert tail.quality == "poor"
+
+
+def test_starts_further_out_have_their_say_beyond_the_last_of_them() -> None:
+    sample = np.sort(stats.norm.rvs(size=100_000, random_state=3))
+    tail = fit_tail(sample[-8000:], len(sample))
+    assert tail is not None
+    assert len(tail.further) > 3
+    assert (np.diff([tail.start, *(fit.start for fit in tail.further)]) > 0).all()
+    last = tail.further[-1].start
+    scores = np.linspace(tail.start, 9, 4000)
+    shares = tail.survival(scores)
+    assert (np.diff(shares) < 0).all()
+    first = replace(tail, further=())
+    np.testing.assert_allclose(shares[scores < last], first.survival(scores[scores < last]))
+    np.testing.assert_allclose(tail.survival(last + 1e-9), first.survival(last), rtol=1e-6)
+    declines = [fit.survival(4.0) / fit.survival(last) for fit in (first, *tail.further)]
+    assert tail.survival(4.0) / first.survival(last) == pytest.approx(stats.gmean(declines))
+    np.testing.assert_allclose([tail.score_at(share) for share in shares[1::100]], scores[1::100], rtol=1e-6)
+    # Nearer to the normal distribution than the first of them by itself.
+    truth = -stats.norm.ppf(1e-5)
+    assert abs(tail.score_at(1e-5) - truth) < abs(first.score_at(1e-5) - truth)
+
+
+def test_a_tail_with_an_end_calls_nothing_impossible() -> None:
+    tail = Tail(start=1.0, fraction=0.01, shape=-0.25, scale=1.0, excesses=1000, distance=0.0)
+    scores = np.linspace(1, 50, 5000)
+    shares = tail.survival(scores)
+    assert (np.diff(shares) < 0).all()
+    inside = scores < 4
+    np.testing.assert_allclose(shares[inside], 0.01 * stats.genpareto(-0.25, loc=1, scale=1).sf(scores[inside]))
+    np.testing.assert_allclose([tail.score_at(share) for share in shares[::50]], scores[::50], rtol=1e-9)
 
 
 def test_a_tail_that_begins_further_out_is_found_there() -> None:
