@@ -18,8 +18,8 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-#: Upper limits of p-values, among groups of background, and the colour of each class: seen on the dark ramp of scores as
-#: on a picture of the scene.
+#: Upper limits of p-values, among groups of background, and the colour of each class: seen on the dark ramp of scores
+#: as on a picture of the scene.
 CLASSES = ((1e-4, "#ffff33"), (1e-3, "#66ff66"), (1e-2, "#33e0ff"), (1e-1, "#5c9dff"), (1.0, "#b9b3ff"))
 
 #: One row of the map tip: what it says, and the expression of its value.
