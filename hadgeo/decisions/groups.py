@@ -23,7 +23,7 @@ from hadgeo.progress import SILENT, Progress, Stage
 
 Integers = npt.NDArray[np.int64]
 
-#: More pixels than this are no anomalies, and would take more than about 1 GB.
+#: More pixels than this are no anomalies, and would take more than about 1.5 GB.
 MAX_PIXELS = 5_000_000
 
 

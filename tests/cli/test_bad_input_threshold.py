@@ -62,6 +62,7 @@ BAD = [
     Bad("few.tif --pfa 1e-3", ("pfa 0.001", "20 pixels cannot show a rate below 0.05", "ask for a higher rate")),
     Bad("scores.tif --connectivity 6", ("--connectivity", "'6' is not one of", "'4', '8'")),
     Bad("scores.tif --min-pixels 0", ("min_pixels must be at least 1", "not 0")),
+    Bad("scores.tif --grow-pfa 1", ("grow_pfa must be at least 0 (no growth) and below 1", "not 1")),
     Bad("scores.tif --merge-distance -1", ("merge_distance must be at least 0", "not -1")),
     Bad("scores.tif --merge-distance 5", ("groups are only merged for polygons", "add --polygons")),
     Bad("scores.tif --polygons x.shp", ("x.shp", ".gpkg, .geojson, .parquet", "one of these suffixes")),

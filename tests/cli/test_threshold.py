@@ -51,6 +51,7 @@ def test_the_default_is_a_rate_of_one_in_a_thousand(scores: Path) -> None:
     assert facts["valid_pixels"] == np.isfinite(values).sum()
     assert facts["pixels"] == (values >= facts["threshold"]).sum()
     assert facts["expected_false_alarms"] == pytest.approx(1e-3 * facts["valid_pixels"], rel=0.1)
+    assert facts["grown_to"] < facts["threshold"]
     assert facts["tail"]["quality"] in ("good", "fair", "poor")
     assert 0 < facts["groups"] <= facts["pixels"]
 
