@@ -19,6 +19,7 @@ from torch import Tensor
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
+from hadgeo.detectors.covariance import regularised
 from hadgeo.detectors.rings import SQUARE, ring_means, squares
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
@@ -59,6 +60,15 @@ class RingPredictorParams(ContrastParams):
         title="Ridge",
         description="Ridge of the regression, in units of the mean variance of the rings' means; it steadies the "
         "prediction from rings that hold almost the same.",
+        ge=0,
+        le=1000,
+    )
+    residual_ridge: float = Field(
+        default=0.0,
+        title="Residual ridge",
+        description="What is added to each eigenvalue of the residual's covariance, in units of their mean. 0 is right "
+        "where noise is the same everywhere, as in a simulation; such as 0.01 suits real sensors, whose quietest "
+        "directions hold stripes and calibration.",
         ge=0,
         le=1000,
     )
@@ -142,7 +152,8 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
         # Of these very residuals, whatever the ridge: C - A Xᵀ - X Aᵀ + A R Aᵀ.
         residual = own - weights @ cross.T - cross @ weights.T + weights @ rings @ weights.T
         self.mean_, self.rings_mean_ = total.mean[:bands].to(device), total.mean[bands:].to(device)
-        self.whitening_ = whitening((residual + residual.T) / 2).to(device)
+        residual = regularised((residual + residual.T) / 2, self.params.residual_ridge)
+        self.whitening_ = whitening(residual).to(device)
 
     def _joint_moments(self, block: Tensor, window: Window) -> Statistics | None:
         """Moments of a pixel and both rings together, (3 band), over a piece; None where nothing is valid."""

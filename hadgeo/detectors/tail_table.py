@@ -74,11 +74,11 @@ class TailTable:
         below, above = self.knots[upper - 1], self.knots[upper]
         share = ((s - below) / (above - below)).clamp(0.0, 1.0)
         # Two knots are alike where a table has more of them than there were scores.
-        share = torch.where(above > below, share, 1.0)
+        share = torch.where(above > below, share, (s >= above).to(share))
         width = -math.log(_TOP) / last
         inside = (upper - 1 + share) * width
         top = self.knots[-1].clamp(min=torch.finfo(torch.float64).tiny)
-        beyond = last * width + self.exponent * (s / top).log()
+        beyond = last * width + self.exponent * (s.log() - top.log())
         return torch.where(s > top, beyond, torch.where(s.isnan(), torch.nan, inside))
 
     def state(self) -> dict[str, Tensor]:

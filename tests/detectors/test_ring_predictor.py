@@ -53,6 +53,16 @@ def test_is_the_least_squares_prediction(readers: Executor, shape: tuple[int, in
     np.testing.assert_allclose(explained.reshape(shape[0], -1).T, own - residual, rtol=1e-5)
 
 
+def test_the_residual_may_be_whitened_with_a_ridge(readers: Executor) -> None:
+    scene = background((4, 30, 30))
+    plain = fit(scene, readers, cfar_window=None)
+    ridged = fit(scene, readers, cfar_window=None, residual_ridge=1e6)
+    residual = torch.from_numpy(scene).double() - plain.explain(torch.from_numpy(scene)).double()
+    # So large a ridge leaves the sum of squares.
+    squares, found = residual.square().sum(dim=0), ridged.score(torch.from_numpy(scene))
+    np.testing.assert_allclose(found / found.mean(), squares / squares.mean(), rtol=1e-4)
+
+
 def test_finds_what_the_surroundings_do_not_predict(readers: Executor) -> None:
     # A spectrum that is common in the scene, but not here.
     scene = background((6, 60, 60))

@@ -1,0 +1,155 @@
+"""Fusion: evidence is added, alternatives compete, and each part is what it would be alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+import hadgeo
+from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
+from hadgeo.detectors.fusion import Fusion
+from hadgeo.detectors.registry import make_detector
+from hadgeo.detectors.tail_table import TailTable
+from hadgeo.errors import ParameterError
+from hadgeo.run.model_file import load_model
+from hadgeo.sampling import Sample, Scene
+from hadgeo.testing import DetectorContract
+from tests.support import Recorder, background, memory_source
+
+CPU = torch.device("cpu")
+
+
+def fit(scene: np.ndarray, readers: Executor, parts: str, progress: object = None) -> Fusion:
+    sample = Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
+    detector = make_detector("fusion", {"parts": parts})
+    return detector.fit(sample, device=CPU, **({} if progress is None else {"progress": progress}))
+
+
+def alone(scene: np.ndarray, readers: Executor, name: str, **parameters: object) -> torch.Tensor:
+    sample = Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
+    return make_detector(name, parameters).fit(sample, device=CPU).score(torch.from_numpy(scene))
+
+
+class TestThorough(DetectorContract):
+    @pytest.fixture
+    def detector(self) -> Fusion:
+        return make_detector("fusion", {"parts": "bs3lnet + 0.5*rx(ridge=0.01) | rx@3 + ring_predictor"})
+
+
+def test_is_the_weighted_sum_of_the_evidence_of_its_parts(readers: Executor) -> None:
+    scene = background((5, 40, 50))
+    found = fit(scene, readers, "2*rx(ridge=0.01) + ring_predictor").score(torch.from_numpy(scene))
+    scores = [alone(scene, readers, "rx", ridge=0.01), alone(scene, readers, "ring_predictor")]
+    expected = sum(w * TailTable.of(s).evidence(s) for w, s in zip((2, 1), scores, strict=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_of_alternatives_the_strongest_counts(readers: Executor) -> None:
+    scene = background((5, 40, 50))
+    scene[:, 10:14, 10:14] += 0.15  # faint, but large
+    scene[::2, 30, 40] += 1  # a single pixel
+    both = fit(scene, readers, "rx | rx@3")
+    counted = both.contributions(torch.from_numpy(scene))
+    assert counted.shape == (2, 40, 50)
+    assert (counted.amin(dim=0) == 0).all(), "only one of them counts"
+    assert counted[0, 30, 40] > 0
+    assert counted[1, 12, 12] > 0
+    one = torch.stack([fit(scene, readers, part).score(torch.from_numpy(scene)) for part in ("rx", "rx@3")])
+    np.testing.assert_allclose(both.score(torch.from_numpy(scene)), one.amax(dim=0), rtol=1e-9)
+
+
+def test_the_parts_share_one_pass_over_the_scene(readers: Executor) -> None:
+    scene = background((5, 40, 50))
+    source = memory_source(scene)
+    reads = 0
+    read = source.read
+
+    def counting(*window: object) -> np.ndarray:
+        nonlocal reads
+        reads += 1
+        return read(*window)
+
+    source.read = counting  # type: ignore[method-assign]
+    make_detector("fusion", {"parts": "rx + subspace_rx + rxd_utd"}).fit(
+        Sample(Scene(source, range(5)), executor=readers, device=CPU), device=CPU
+    )
+    assert reads == 2, "moments, and evidence"
+
+
+def test_a_seed_goes_to_every_part_that_draws(readers: Executor) -> None:
+    detector = make_detector("fusion", {"parts": "bs3lnet + scoread(seed=7) + rx", "seed": 3})
+    assert [getattr(part.params, "seed", None) for part in detector.detectors_] == [3, 7, None]
+    assert detector.training_steps == 500
+
+
+def test_training_of_all_parts_is_one_stage(readers: Executor) -> None:
+    log = Recorder()
+    parts = "bs3lnet(steps=3) + rx + scoread(steps=4)"
+    detector = fit(background((5, 30, 30)), readers, parts, log)
+    assert len(detector.loss_) == 7
+    assert log.stages["fit"] == [7, 7]
+
+
+def test_a_model_gives_the_same_scores(tmp_path: Path) -> None:
+    hadgeo.simulate(tmp_path / "line.img", rows=60, cols=50, bands=20, targets=2)
+    parameters = {"parts": "bs3lnet(steps=3) + rx | rx@3"}
+    hadgeo.train([tmp_path / "line.img"], "fusion", out=tmp_path / "m.hadgeo", parameters=parameters)
+    fresh = hadgeo.detect(tmp_path / "line.img", "fusion", parameters=parameters, out=tmp_path / "fresh.tif")
+    model = load_model(tmp_path / "m.hadgeo")
+    assert model.detector.part_names == ("bs3lnet(steps=3)", "rx", "rx@3")
+    kept = hadgeo.detect(tmp_path / "line.img", model, out=tmp_path / "kept.tif")
+    with rasterio.open(fresh.path) as one, rasterio.open(kept.path) as other:
+        assert one.read(1).tobytes() == other.read(1).tobytes()
+        assert one.tags()["HADGEO_MODEL_HASH"] == other.tags()["HADGEO_MODEL_HASH"]
+
+
+def test_compositions_are_read_as_they_are_written() -> None:
+    assert parse("bs3lnet+0.5 * rx(ridge = 1e-2,cfar_window=15) | rx @ 3") == (
+        Term(1.0, (Part("bs3lnet"),)),
+        Term(0.5, (Part("rx", (("ridge", "1e-2"), ("cfar_window", "15"))), Part("rx", average=3))),
+    )
+    for text in COMPOSITIONS.values():
+        assert " + ".join(map(str, parse(text))) == text
+        make_detector("fusion", {"parts": text})
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ("", "no part of a fusion"),
+        ("rx +", "no part of a fusion"),
+        ("rx + | rx", "no part of a fusion"),
+        ("rx | 2*rx@3", "no part of a fusion"),
+        ("rx@2", "must be odd"),
+        ("-1*rx", "above 0"),
+        ("nan*rx", "no part of a fusion"),
+        ("rx(ridge)", "name=value"),
+        ("rx(ridge=-1)", "ridge must be a number, at least 0"),
+        ("rx(nothing=1)", "no parameter 'nothing'"),
+        ("nothinglikeit", "no detector 'nothinglikeit'"),
+        ("fusion", "cannot be part of a fusion"),
+    ],
+)
+def test_bad_compositions_are_one_clear_line(parts: str, words: str) -> None:
+    with pytest.raises(ParameterError, match=words) as caught:
+        make_detector("fusion", {"parts": parts})
+    assert "\n" not in str(caught.value)
+
+
+def test_presets_are_parameters_under_one_name() -> None:
+    assert make_detector("fusion", {"preset": "fast"}).params.parts == COMPOSITIONS["fast"]
+    assert make_detector("bs3lnet", {"preset": "paper", "steps": 7}).params.model_dump(exclude_defaults=True) == {
+        "statistic": "mse",
+        "steps": 7,
+    }
+    paper = make_detector("scoread", {"preset": "paper"}).params
+    assert (paper.noise, paper.evaluations, paper.normalisation, paper.scaling) == ("independent", 100, "none", "cube")
+    with pytest.raises(ParameterError, match="preset must be fast or standard or thorough, not 'paper'"):
+        make_detector("fusion", {"preset": "paper"})
+    with pytest.raises(ParameterError, match="no parameter 'preset'"):
+        make_detector("rx", {"preset": "paper"})
