@@ -49,7 +49,7 @@ class CRDParams(DualWindowParams, ContrastParams):
     outer_window: int = Field(
         default=11,
         title="Outer window",
-        description="Side in pixels of the window whose pixels, less those of the inner window, make up the pixel in its "
+        description="Side in pixels of the window whose pixels, less those of the inner window, make up the one in its "
         "middle; odd, and larger than inner_window. Time grows with the square of the number of these pixels, or more.",
         ge=3,
         le=51,
@@ -57,7 +57,7 @@ class CRDParams(DualWindowParams, ContrastParams):
     regularization: float = Field(
         default=0.1,
         title="Regularization",
-        description="λ of the paper, there 1e-6: how much weights of neighbours unlike the pixel are kept small. Near 0, "
+        description="λ of the paper, there 1e-6: how much neighbours unlike the pixel are kept out of it. Near 0, "
         "rings with more pixels than bands make up anything, anomalies too.",
         gt=0,
         le=1000,
