@@ -24,8 +24,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from hadgeo.boxes import box_sum
 from hadgeo.compute.cores import map_cores
-from hadgeo.detectors.rings import box_sum
 
 #: Rows of tiles that slide side by side, elsewhere and on a CPU, where their matrices then stay in its cache.
 _TILE_ROWS = (128, 16)
@@ -174,12 +174,21 @@ class Rings:
             if col:
                 first = first + 2
                 come, gone = self._gather(first, tile.come), self._gather(first, tile.gone)
-                scatter.baddbmm_(come.mT, come).baddbmm_(gone.mT, gone, alpha=-1)
+                _add(scatter, come, 1)
+                _add(scatter, gone, -1)
             involved = self._gather(first, tile.involved)
             # The four pixels of each tile, in the order of `_Tile`.
             n = count[:, col : col + 2].reshape(-1, 4)
-            forms, sound = _shared(scatter, involved, tile)
-            for which, again in enumerate(((~sound) | (n < complete)).T):
+            whole = n >= complete
+            shares = whole.any(dim=1)
+            forms = n.new_zeros(*n.shape, len(tile.block[0]), len(tile.block[0]))
+            if bool(shares.all()):
+                forms, sound = _shared(scatter, involved, tile)
+                whole &= sound
+            elif bool(shares.any()):
+                forms[shares], sound = _shared(scatter[shares], involved[shares], tile)
+                whole[shares] &= sound
+            for which, again in enumerate(~whole.T):
                 if bool(again.any()):
                     weight = (complete - n[again, which]).clamp(min=1)
                     forms[again, which] = self._alone(
@@ -201,6 +210,18 @@ class Rings:
         half = torch.linalg.solve_triangular(torch.linalg.cholesky_ex(own)[0], involved[:, block].mT, upper=False)
         forms: Tensor = half.mT @ half
         return forms
+
+
+def _add(scatter: Tensor, spectra: Tensor, sign: int) -> None:
+    """Add products of spectra (tile, pixel, band) to the part of scatter matrices that a decomposition reads.
+
+    That is the lower triangle of (tile, band, band): of its four quarters, one is left out.
+    """
+    middle = spectra.shape[2] // 2
+    left, right = spectra[..., :middle], spectra[..., middle:]
+    scatter[:, :middle, :middle].baddbmm_(left.mT, left, alpha=sign)
+    scatter[:, middle:, :middle].baddbmm_(right.mT, left, alpha=sign)
+    scatter[:, middle:, middle:].baddbmm_(right.mT, right, alpha=sign)
 
 
 def _shared(scatter: Tensor, involved: Tensor, tile: _Tile) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from hadgeo.detectors.dual_window import (
     whitened,
 )
 from hadgeo.detectors.ring_covariance import Rings
+from hadgeo.detectors.rx import rao_blackwell_ledoit_wolf
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -65,16 +66,26 @@ class RingDetector(ContrastDetector[RingParamsT]):
         """Half the outer window."""
         return self.params.outer_window // 2
 
-    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:  # noqa: ARG002 - passes tell
+    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:
         """Learn the covariance of pixels less the mean of their ring, in streamed passes; see `Detector.fit`."""
         params, double = self.params, double_device(device)
         mean = sample.statistics(covariance=False).mean
-        covariance = self._trimmed(sample, mean).covariance
+        statistics = self._trimmed(sample, mean)
+        covariance = statistics.covariance
         if not covariance.diagonal().max() > 0:
             raise FitError(
                 f"{self.name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
                 "and --bands"
             )
+        if not params.ridge and statistics.count <= sample.bands:
+            weight = rao_blackwell_ledoit_wolf(statistics)
+            progress.message(
+                f"{self.name}: {statistics.count} valid pixels do not determine the covariance of {sample.bands} "
+                f"bands; shrunk by {weight:.3f}"
+            )
+            sphere = weight * covariance.diagonal().mean()
+            covariance = (1 - weight) * covariance
+            covariance.diagonal().add_(sphere)
         local = params.covariance == "local"
         self.mean_ = mean.to(double)
         self.ridge_ = (params.ridge * covariance.diagonal().mean()).to(double)

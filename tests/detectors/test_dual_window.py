@@ -12,7 +12,7 @@ from hadgeo.detectors.local_rx import LocalRX, LocalRXParams
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import FitError, ParameterError
 from hadgeo.testing import Cube, fitted
-from tests.support import background
+from tests.support import Recorder, background
 
 DETECTORS = ["crd", "glrt2s", "local_rx"]
 
@@ -103,3 +103,11 @@ def test_a_scene_without_contrast_is_refused() -> None:
     scene[:, :, 8:32] = np.nan
     with pytest.raises(FitError, match="local_rx: no pixel differs from its surroundings"):
         fitted(LocalRX(LocalRXParams(inner_window=1, outer_window=5)), scene)
+
+
+@pytest.mark.parametrize("name", ["local_rx", "glrt2s"])
+def test_fewer_pixels_than_bands_shrink_and_say_so(name: str) -> None:
+    log, scene = Recorder(), background((40, 5, 6))
+    detector = fitted(make_detector(name, {"outer_window": 7}), scene, log)
+    assert f"{name}: 30 valid pixels do not determine the covariance of 40 bands; shrunk by 0." in log.messages[0]
+    assert detector.score(torch.from_numpy(scene)).isfinite().all()
