@@ -24,9 +24,12 @@ DEFAULT_DETECTOR = "bs3lnet"
 BUILT_IN = {
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
     "cluster_rx": "hadgeo.detectors.cluster_rx:ClusterRX",
+    "crd": "hadgeo.detectors.crd:CRD",
     "fusion": "hadgeo.detectors.fusion:Fusion",
+    "glrt2s": "hadgeo.detectors.glrt2s:GLRT2S",
     "isolation_forest": "hadgeo.detectors.isolation_forest:IsolationForest",
     "kmeans": "hadgeo.detectors.kmeans:KMeans",
+    "local_rx": "hadgeo.detectors.local_rx:LocalRX",
     "ring_predictor": "hadgeo.detectors.ring_predictor:RingPredictor",
     "rx": "hadgeo.detectors.rx:RX",
     "rxd_utd": "hadgeo.detectors.utd:RXDUTD",

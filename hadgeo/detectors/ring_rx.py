@@ -1,0 +1,152 @@
+"""What detectors share that whiten pixels, less the mean of their ring, with a covariance."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hadgeo.compute.device import double_device
+from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
+from hadgeo.detectors.covariance import CovarianceParams, regularised
+from hadgeo.detectors.dual_window import (
+    DualWindowParams,
+    difference_statistics,
+    expected_by_ring,
+    ring_differences,
+    whitened,
+)
+from hadgeo.detectors.ring_covariance import Rings
+from hadgeo.detectors.rx import rao_blackwell_ledoit_wolf
+from hadgeo.detectors.whitening import whitening
+from hadgeo.errors import FitError
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import Sample, Statistics, valid_pixels
+
+#: As in `hadgeo.detectors.covariance`: how often the farthest are dropped, and where their distance is measured.
+_TRIMS = 2
+_TRIM_PIXELS, _TRIM_CROP = 2**16, 64
+
+
+class RingParams(CovarianceParams, DualWindowParams, ContrastParams):
+    """Hyper-parameters of a detector that whitens pixels less the mean of their ring."""
+
+    basic = ("inner_window", "outer_window", "covariance", "ridge")
+
+    covariance: Literal["global", "local"] = Field(
+        default="global",
+        title="Covariance",
+        description="'global': one for the scene, of pixels less the mean of their ring; 'local': that of each ring, "
+        "which must have more pixels than there are bands.",
+    )
+
+
+RingParamsT = TypeVar("RingParamsT", bound=RingParams)
+
+
+class RingDetector(ContrastDetector[RingParamsT]):
+    """A detector that whitens pixels less the mean of their ring, with the covariance of the scene or of the ring.
+
+    Attributes:
+        mean_: Mean spectrum of the scene, float64 (band).
+        whitening_: Matrix W with WᵀW = C⁻¹, float64 (rank, band), where C is the covariance of pixels less the mean of
+            their ring; with the ridge where covariance is 'global', without it where it is 'local'.
+        ridge_: What the ridge adds to each eigenvalue of a covariance, in squared units of the input, a scalar.
+        floor_: See `ContrastDetector`.
+    """
+
+    mean_: Tensor
+    whitening_: Tensor
+    ridge_: Tensor
+
+    @property
+    def reach(self) -> int:
+        """Half the outer window."""
+        return self.params.outer_window // 2
+
+    def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:
+        """Learn the covariance of pixels less the mean of their ring, in streamed passes; see `Detector.fit`."""
+        params, double = self.params, double_device(device)
+        mean = sample.statistics(covariance=False).mean
+        statistics = self._trimmed(sample, mean)
+        covariance = statistics.covariance
+        if not covariance.diagonal().max() > 0:
+            raise FitError(
+                f"{self.name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
+                "and --bands"
+            )
+        if not params.ridge and statistics.count <= sample.bands:
+            weight = rao_blackwell_ledoit_wolf(statistics)
+            progress.message(
+                f"{self.name}: {statistics.count} valid pixels do not determine the covariance of {sample.bands} "
+                f"bands; shrunk by {weight:.3f}"
+            )
+            sphere = weight * covariance.diagonal().mean()
+            covariance = (1 - weight) * covariance
+            covariance.diagonal().add_(sphere)
+        local = params.covariance == "local"
+        self.mean_ = mean.to(double)
+        self.ridge_ = (params.ridge * covariance.diagonal().mean()).to(double)
+        self.whitening_ = whitening(covariance if local else regularised(covariance, params.ridge)).to(double)
+        rank = len(self.whitening_)
+        if local and not params.ridge and params.neighbours <= rank:
+            outer = params.outer_window
+            while outer**2 - params.inner_window**2 <= rank:
+                outer += 2
+            raise FitError(
+                f"{self.name}: the {params.neighbours} pixels between inner_window {params.inner_window} and "
+                f"outer_window {params.outer_window} do not determine a covariance of {rank} bands; raise outer_window "
+                f"to {outer}, set a ridge, or set covariance to global"
+            )
+
+    def _trimmed(self, sample: Sample, mean: Tensor) -> Statistics:
+        """Moments of differences, without the farthest ones if that was asked for."""
+        params = self.params
+        total = difference_statistics(sample, params, mean)
+        if params.robust == "none" or not total.covariance.diagonal().max() > 0:
+            return total
+        crops = sample.crops(size=_TRIM_CROP + 2 * self.reach, pixels=_TRIM_PIXELS, seed=0)
+        for _ in range(_TRIMS):
+            W = whitening(regularised(total.covariance, params.ridge))
+            found = [ring_differences(whitened(crop, mean, W), params.sides).square().sum(dim=0) for crop in crops]
+            distance = torch.cat([part[part.isfinite()] for part in found]).sort().values
+            farthest = distance[min(len(distance) - 1, int((1 - params.trim) * len(distance)))]
+
+            def near(differences: Tensor, W: Tensor = W, farthest: Tensor = farthest) -> Tensor:
+                return (differences @ W.T).square_().sum(dim=1) <= farthest
+
+            total = difference_statistics(sample, params, mean, keep=near)
+        return total
+
+    def rings(self, block: Tensor) -> Rings:
+        """The neighbourhood of each pixel of a window (band, y, x), whitened, for a covariance of each ring."""
+        spectra = whitened(block, self.mean_, self.whitening_).permute(1, 2, 0)
+        ridge = None
+        if self.params.ridge:
+            W = self.whitening_
+            ridge = (self.params.neighbours - 1) * self.ridge_ * (W @ W.T)
+        return Rings(
+            spectra, valid_pixels(block), inner=self.params.inner_window, outer=self.params.outer_window, ridge=ridge
+        )
+
+    def explain(self, block: Tensor) -> Tensor:
+        """The mean of the ring around each pixel; see `Detector.explain`."""
+        return expected_by_ring(block, self.params.sides, self.mean_.to(block))
+
+    def bytes_per_pixel(self, bands: int) -> int:
+        """With covariance 'local', whitened spectra twice; else scores. Tiles come and go; see `Detector`."""
+        return 16 + (16 * bands if self.params.covariance == "local" else 0)
+
+    def state(self) -> dict[str, Tensor]:
+        """Mean, whitening and ridge; see `Detector.state`."""
+        learned = {"mean": self.mean_, "whitening": self.whitening_, "ridge": self.ridge_}
+        return {**learned, **self.contrast_state()}
+
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take them back; see `Detector.load_state`."""
+        double = double_device(device)
+        self.mean_, self.whitening_, self.ridge_ = (state[key].to(double) for key in ("mean", "whitening", "ridge"))
+        self.load_contrast_state(state, double)
+        return self
