@@ -79,8 +79,6 @@ def _spectral(file: MatlabFile, cube: MatlabArray, bands: int) -> Spectral:
         vectors = [array for array in _beside(file, cube, _is_vector) if is_called(array.base)]
         # Of several, one that fits; else whoever reads the list says why it is set aside.
         fitting = [array for array in vectors if max(array.shape) == bands]
-        if key != "wavelength":
-            vectors = fitting
         if vectors:
             found = (fitting or vectors)[0]
             fields[key] = [repr(float(value)) for value in file.load(found.name).ravel()]

@@ -111,9 +111,8 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
         bands: Number of bands of the cube.
         where: The file, for messages.
 
-    Raises:
-        CubeError: The list of good bands has another length than the cube has bands, or holds something that is no
-            number.
+    Returns:
+        What they say. A list of another length, or of something that is no number, is set aside with a warning.
     """
     fields = _usual_keys(fields)
     notes: list[str] = []
@@ -126,7 +125,7 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
     else:
         wavelength, factor = _wavelength(fields, bands, unit_factor(unit), notes, mended)
         fwhm = _fwhm(fields, bands, factor, wavelength, notes, mended)
-    return Spectral(wavelength, fwhm, _good(fields, bands, where), tuple(notes), tuple(mended))
+    return Spectral(wavelength, fwhm, _good(fields, bands, where, notes), tuple(notes), tuple(mended))
 
 
 def _usual_keys(fields: Fields) -> dict[str, str | Sequence[str]]:
@@ -205,13 +204,18 @@ def _fwhm(
     return fwhm
 
 
-def _good(fields: Fields, bands: int, where: str) -> npt.NDArray[np.bool_] | None:
+def _good(fields: Fields, bands: int, where: str, notes: list[str]) -> npt.NDArray[np.bool_] | None:
     text = fields.get("bbl")
     if text is None:
         return None
-    values = numbers(text, "bbl", where)
+    try:
+        values = numbers(text, "bbl", where)
+    except CubeError:
+        notes.append("bbl contains something that is not a number: ignored")
+        return None
     if values.size != bands:
-        raise CubeError(f"{where}: {values.size} values of bbl for {bands} bands; correct the list or the band count")
+        notes.append(f"{values.size} values of bbl for {bands} bands: ignored; correct the list or the band count")
+        return None
     good: npt.NDArray[np.bool_] = values >= 0.5
     return good
 

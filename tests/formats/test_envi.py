@@ -104,12 +104,25 @@ def test_bad_bands_are_numbers(bbl: str, good: list[bool]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bbl", "note"),
+    [
+        ("{1, 1, 1, 0}", "4 values of bbl for 3 bands: ignored"),
+        ("{1, 0}", "2 values of bbl for 3 bands: ignored"),
+        ("{a, b, c}", "bbl contains something that is not a number: ignored"),
+    ],
+)
+def test_a_wrong_list_of_bad_bands_is_set_aside(bbl: str, note: str) -> None:
+    known = parse_header(f"{HEADER}wavelength = {{400, 500, 600}}\nbbl = {bbl}", "x.hdr").spectral
+    assert known.good is None
+    assert known.wavelength is not None
+    assert any(note in line for line in known.warnings)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("SAMPLES = 1", "not an ENVI header"),
         ("ENVI\nsamples = 1\nbands = 1\ndata type = 2", "no 'lines'"),
-        (HEADER + "bbl = {1, 1, 1, 0}", "4 values of bbl for 3 bands"),
-        (HEADER + "bbl = {a, b, c}", "not a number"),
         (HEADER.replace("samples = 2", "samples = " + "9" * 4400), "'9{40}…', of 4400 digits"),
         (HEADER + "file type = ENVI Spectral Library", "a spectral library, not an image"),
         (HEADER + "file type = envi virtual mosaic", "a list of other files, not an image"),
