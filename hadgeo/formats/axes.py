@@ -171,10 +171,11 @@ def _has_wavelengths(container: Container, variable: Variable, axis: int) -> boo
         if any(is_wavelength(key) and _count(value) == length for key, value in attrs.items()):
             return True
     for other in container.near(variable):
-        along = len(other.shape) == 1 and other.shape[0] == length and length > 1
+        at = other.list_axis
+        along = at is not None and other.shape[at] == length and length > 1
         if along and (is_wavelength(other.base) or is_wavelength(other.text("standard_name"))):
-            known = dim.key and other.dims[0].key
-            if not known or dim.key == other.dims[0].key:
+            key = other.dims[at or 0].key
+            if not (dim.key and key) or dim.key == key:
                 return True
     return False
 

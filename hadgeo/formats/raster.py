@@ -42,7 +42,7 @@ from hadgeo.formats.number_lists import split_list
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.stac import stac_bands
-from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral, unknown_wavelengths
+from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral, unknown_wavelengths, usual_key
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -392,6 +392,7 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
         lambda: _of_enmap(name, dataset.count),
         lambda: _of_esri(dataset),
         lambda: from_names(dataset.descriptions),
+        lambda: _of_band_tags(dataset),
         lambda: _of_bands(dataset, name, "IMAGERY"),
     ]
     for read in readers:
@@ -433,9 +434,18 @@ def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | N
     return replace(described, warnings=(*described.warnings, *notes))
 
 
+def _of_band_tags(dataset: DatasetReader | _SomeBands) -> Spectral:
+    """Wavelengths from tags ``Band_1``, ``Band_2``, ..., to which GDAL turns the band names of ENVI headers."""
+    tags = {normal_key(key): value for key, value in dataset.tags().items()}
+    numbers = dataset.numbers if isinstance(dataset, _SomeBands) else dataset.indexes
+    return from_names([tags.get(f"band {number}") for number in numbers])
+
+
 def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str | None) -> dict[str, str]:
     tags = dataset.tags(band, ns=namespace) if namespace else dataset.tags(band)
     fields = {normal_key(key): value for key, value in tags.items()}
+    # A key that is the usual one goes before others for the same.
+    fields = {**{usual_key(key): value for key, value in fields.items()}, **fields}
     if namespace != "IMAGERY":
         return fields
     renamed = {"wavelength": "central wavelength um", "fwhm": "fwhm um"}
