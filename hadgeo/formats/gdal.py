@@ -194,9 +194,24 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
             f"coordinates such as {x:.10g}, {y:.10g} are not degrees, but {grid.crs} is in degrees: the file "
             "contradicts itself, and the results will be misplaced"
         )
+    elif _beyond_utm(grid):
+        x, y = grid.to_map(0.0, 0.0)
+        notes.append(
+            f"coordinates such as {x:.10g}, {y:.10g} lie far outside of any UTM zone: are they exchanged, or "
+            "in another coordinate reference system? The results will be misplaced"
+        )
     if grid.crs is None:
         notes.append(NO_CRS)
     return tuple(notes)
+
+
+def _beyond_utm(grid: Grid) -> bool:
+    """Whether a grid in UTM lies where no zone reaches, by the width of a zone or more."""
+    if grid.crs is None or not grid.crs.is_projected or grid.crs.to_dict().get("proj") != "utm":
+        return False
+    x, y = (values * grid.crs.linear_units_factor[1] for values in grid.corners)
+    low, high, highest = _UTM
+    return bool((x < low).any() or (x > high).any() or (np.abs(y) > highest).any())
 
 
 def _beyond_degrees(grid: Grid) -> bool:
@@ -210,6 +225,9 @@ def _beyond_degrees(grid: Grid) -> bool:
     x, y = grid.corners
     return bool((np.abs(x) > limit_x).any() or (np.abs(y) > limit_y).any())
 
+
+#: Eastings, and northings of either sign, that UTM's zones have, with one zone more to each side, in metres.
+_UTM = (-500_000.0, 1_500_000.0, 20_000_000.0)
 
 #: Said of every cube without a coordinate reference system.
 NO_CRS = "no coordinate reference system: the results will have none; set one with cube.rio.write_crs(...)"

@@ -83,6 +83,11 @@ def coordinate_system(
     return crs, (*notes, *more), assumed
 
 
+def is_geographic(projection: str) -> bool:
+    """Whether the name of a projection is that of longitudes and latitudes."""
+    return _GEOGRAPHIC.search(projection) is not None
+
+
 def _from_esri(text: str) -> CRS | None:
     # Within an environment GDAL does not print what it thinks of a broken string.
     with rasterio.Env():
