@@ -9,6 +9,9 @@ along the border, in stored values. What is found there becomes nodata by one of
 - Any other (0, -50, 65535) may well be measured in one band, so a pixel is nodata only where all bands of the file hold
   it. Reading some of the bands finds the same pixels as reading all: where the wanted bands hold the fill, the others
   are asked.
+
+A fill value that the file names is believed where it occurs in a corner. Where it does not (-9999 in the header and 0
+around the line), the corners are looked at in the same way.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ COUNTED_BYTES = 2**24
 LOWEST_MEASURED, HIGHEST_MEASURED = -999.0, 1e10
 
 #: What is written as fill besides negative values; the largest value of the stored type is another.
-USUAL = (0.0, 9999.0, 32767.0, 65535.0, 2147483647.0, 4294967295.0)
+#: 55537 is what becomes of -9999 in 16 bits without sign.
+USUAL = (0.0, 9999.0, 32767.0, 55537.0, 65535.0, 2147483647.0, 4294967295.0)
 
 
 def with_fill(source: Source, fill: float | Literal["find", "none"]) -> Source:
@@ -62,13 +66,17 @@ def with_fill(source: Source, fill: float | Literal["find", "none"]) -> Source:
         The same source, or one around it. What was found stands in `Metadata.nodata` or `Metadata.band_nodata`, and in
         `Metadata.assumed`.
     """
-    if fill == "none" or (fill == "find" and _names_fill(source.metadata)):
+    if fill == "none":
         return source
     if fill != "find":
         _believe(source, float(fill))
         return source
+    named = _names_fill(source.metadata)
+    if named and not source.files:
+        # Not worth waiting for something far away.
+        return source
     try:
-        found = _find(source)
+        found = _find(source, named=named)
         return source if found is None else _apply(source, found)
     except ReadError:
         # Whoever reads all samples will say which of them are damaged.
@@ -89,17 +97,23 @@ def _apply(source: Source, fill: Fill) -> Source:
         # An image that is the same everywhere has no border at which it could end.
         return source
     known = source.metadata
-    # A value that NetCDF alone names stays one.
-    alone = known.nodata is None or not can_hold(known.nodata, known.stored_dtype)
-    where = "" if fill.by_sample and alone else " where all bands hold it"
+    # A value that the file, or NetCDF alone, names stays one.
+    alone = known.band_nodata is None and (known.nodata is None or not can_hold(known.nodata, known.stored_dtype))
+    where = "" if fill.by_sample else " where all bands hold it"
     how_many = f"{count} of {looked} {'' if _counts_all(source) else 'sampled '}pixels"
-    note = f"{fill}: treated as nodata{where} ({how_many}); --fill none keeps it"
+    named = _names_fill(known)
+    although = f", besides {_told(known)} that the file names and no corner holds" if named else ""
+    note = f"{fill}: treated as nodata{where} ({how_many}){although}; --fill none keeps it"
     if fill.by_sample and alone:
         source.take_for_nodata(fill.nodata)
     else:
         source = FillPixels(source, fill)
-    source.metadata = replace(known.with_nodata(fill.nodata), assumed=(*known.assumed, note))
+    source.metadata = replace(known if named else known.with_nodata(fill.nodata), assumed=(*known.assumed, note))
     return source
+
+
+def _told(known: Metadata) -> str:
+    return "the values" if known.nodata is None else f"{known.nodata:.7g}"
 
 
 def _names_fill(known: Metadata) -> bool:
@@ -111,15 +125,17 @@ def _names_fill(known: Metadata) -> bool:
     return known.nodata is not None and can_hold(known.nodata, known.stored_dtype) and not by_default
 
 
-def _find(source: Source) -> Fill | None:
-    """Fill at one of the places along the border, the corners first."""
+def _find(source: Source, *, named: bool) -> Fill | None:
+    """Fill at one of the places along the border, the corners first; in corners alone where the file names some."""
     bands, height, width = source.shape
     if bands < 2:
         # Without a second band nothing tells fill from a measurement.
         return None
     few = spread(bands, PROBES)
-    for row, col in _border(height, width):
+    for row, col in _border(height, width)[: 4 if named else None]:
         probe = source.read(slice(row, row + 1), slice(col, col + 1), few)
+        if named and not np.isfinite(probe).all():
+            return None
         if not _suspicious(_to_stored(probe[:, 0, 0], source.metadata.take(few)), source.metadata.stored_dtype):
             continue
         rows, cols = _around(row, height), _around(col, width)
