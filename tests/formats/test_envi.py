@@ -385,3 +385,54 @@ def test_a_cube_that_gdal_cannot_place_is_read_all_the_same(tmp_path: Path, monk
     source = open_source(path)
     assert any("no such driver" in line for line in source.metadata.warnings)
     np.testing.assert_array_equal(read_all(source), numbered())
+
+
+@pytest.mark.parametrize("key", ["bands", "interleave", "data type", "byte order", "reflectance scale factor"])
+def test_a_header_that_contradicts_itself_about_the_samples_is_asked_about(tmp_path: Path, key: str) -> None:
+    value = {"interleave": "bip"}.get(key, "3")
+    path = write_envi(tmp_path / "x.img", numbered(), reflectance_scale_factor=10)
+    header = tmp_path / "x.img.hdr"
+    header.write_text(header.read_text() + f"{key} = {value}\n")
+    with pytest.raises(CubeError, match=rf"two different values of {key}; delete the wrong one"):
+        open_source(path)
+
+
+def test_a_header_that_says_the_rest_twice_is_read_to_its_end_and_told(tmp_path: Path) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), data_ignore_value=-1)
+    header = tmp_path / "x.img.hdr"
+    header.write_text(header.read_text() + "data ignore value = 40\nInterleave = BSQ\nsamples =  6\n")
+    source = open_source(path)
+    assert np.isnan(read_all(source)[0, 6, 4])
+    assert "two different values of data ignore value in the header: the last is used" in source.metadata.warnings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_header_is_text_however_it_was_saved(tmp_path: Path, encoding: str, ends: str) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), description="{Äcker, 5 µm}")
+    header = tmp_path / "x.img.hdr"
+    header.write_bytes(ends.join(header.read_text("utf-8").splitlines()).encode(encoding))
+    np.testing.assert_array_equal(read_all(open_source(path)), numbered())
+
+
+def test_a_list_may_begin_on_the_line_below_its_key() -> None:
+    known = parse_header(HEADER + "wavelength =\n  {400, 500,\n 600}\nfwhm = \n\n{9, 9, 9}\n", "x.hdr").spectral
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [400, 500, 600]
+    assert known.fwhm is not None
+
+
+@pytest.mark.parametrize(
+    ("factor", "divisor", "note"),
+    [
+        (10000, 10000, ""),
+        (0.0001, 10000, "less than 1: multiplied by it"),
+        (0, 1, "cannot be one: ignored"),
+        (-5, 1, "cannot be one: ignored"),
+        ("nan", 1, "cannot be one: ignored"),
+    ],
+)
+def test_a_scale_factor_that_can_be_none_is_told(tmp_path: Path, factor: object, divisor: float, note: str) -> None:
+    source = open_source(write_envi(tmp_path / "x.img", numbered(dtype="f4"), reflectance_scale_factor=factor))
+    np.testing.assert_allclose(read_all(source), numbered(dtype="f4") / divisor, rtol=1e-6)
+    assert any("reflectance scale factor" in line and note in line for line in source.metadata.warnings) == bool(note)
