@@ -344,17 +344,26 @@ def find_data(path: str | os.PathLike[str], header: Header | None = None) -> Pat
 
     Raises:
         CubeNotFoundError: There is none of the usual names, and not exactly one other that is as large as promised.
+        CubeError: There are several that are.
     """
     stem = Path(path).with_suffix("")
     names = [Path(f"{stem}{suffix}") for lower in RAW_SUFFIXES for suffix in dict.fromkeys((lower, lower.upper()))]
     found = [name for name in names if name.is_file()]
     fitting = [name for name in found if header is None or may_be_data(name, header)]
+    equal = [] if header is None else _distinct([name for name in fitting if _as_promised(name, header)])
+    if len(equal) > 1:
+        raise CubeError(f"{path}: {_why_none(stem, [], equal)}")
     if fitting:
         return next((name for name in fitting if header is not None and _as_promised(name, header)), fitting[0])
     others = [] if header is None else [name for name in _beside(stem) if _as_promised(name, header)]
     if len(others) == 1:
         return others[0]
     raise CubeNotFoundError(f"{path}: {_why_none(stem, found, others)}")
+
+
+def _distinct(names: Sequence[Path]) -> list[Path]:
+    """Names of different files: where capitals do not count, two may be of the same one."""
+    return [name for at, name in enumerate(names) if not any(name.samefile(other) for other in names[:at])]
 
 
 def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:

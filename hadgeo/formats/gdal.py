@@ -251,17 +251,25 @@ def exists(name: str | os.PathLike[str]) -> bool:
         return False
 
 
-def cut_short(dataset: DatasetReader) -> str:
-    """What tells that a TIFF was cut short; an empty text where nothing does.
+#: Formats of raw samples beside a header. GDAL reads 0 where such a file ends too early.
+_RAW = {"EHdr", "GenBin", "ISCE", "ROI_PAC"}
 
-    Its last blocks stand, or should stand, at the end of the file.
+
+def cut_short(dataset: DatasetReader) -> str:
+    """What tells that a TIFF or a raw file was cut short; an empty text where nothing does.
+
+    The last blocks of a TIFF stand, or should stand, at its end.
 
     Args:
         dataset: Any open dataset.
     """
-    if dataset.driver != "GTiff" or not exists(dataset.name):
+    if dataset.driver not in ("GTiff", *_RAW) or not exists(dataset.name):
         return ""
     size = Path(dataset.name).stat().st_size
+    if dataset.driver in _RAW:
+        bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        promised = dataset.count * dataset.height * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
+        return f"{size} bytes, but its header specifies {promised}" if promised > size and bits is None else ""
     height, width = dataset.block_shapes[0]
     last_row = (dataset.height - 1) // height
     promised = 0

@@ -277,3 +277,21 @@ def test_sizes_of_many_digits_are_one_short_line(tmp_path: Path, digits: int, ke
     with pytest.raises(CubeError, match=f"of {digits} digits") as caught:
         open_source(path)
     assert len(str(caught.value)) < 300
+
+
+def test_of_two_files_that_a_header_fits_equally_none_is_taken(tmp_path: Path) -> None:
+    for suffix in ("img", "bsq"):
+        write_envi(tmp_path / f"x.{suffix}", CUBE, header="x.hdr")
+    with pytest.raises(CubeError, match=r"x\.hdr: several files could be its data \(x\.img, x\.bsq\)"):
+        open_source(tmp_path / "x.hdr")
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "x.bsq")), CUBE)
+
+
+def test_a_raw_file_that_is_shorter_than_its_esri_header_promises_is_refused(tmp_path: Path) -> None:
+    path = write_as(tmp_path / "x.bil", "EHdr", CUBE)
+    header = tmp_path / "x.hdr"
+    np.testing.assert_array_equal(read_all(open_source(path)), CUBE)
+    lines = header.read_text().splitlines()
+    header.write_text("\n".join("NBANDS 6" if line.startswith("NBANDS") else line for line in lines))
+    with pytest.raises(CubeError, match=r"x\.bil: 1600 bytes, but its header specifies 1920: it was cut short"):
+        open_source(path)

@@ -421,3 +421,26 @@ def test_no_pixel_of_a_real_scene_is_lost_but_fill(data_dir: Path, name: str) ->
     assert int(kept.sum()) == valid
     assert int((believed & ~kept).sum()) == fill
     assert bool(fill) == any("--fill none" in line for line in source.metadata.assumed)
+
+
+@pytest.mark.parametrize("write", [envi, tiff])
+def test_a_second_kind_of_fill_is_found_too(tmp_path: Path, write: Callable[..., Path]) -> None:
+    cube = filled(-9999)
+    cube[:, -5:, -5:] = 0
+    source = open_source(write(tmp_path, cube))
+    expected = CORNER.copy()
+    expected[-5:, -5:] = True
+    np.testing.assert_array_equal(nodata(source), expected)
+    np.testing.assert_array_equal(np.isnan(read_all(source, [2])[0]), expected)
+    assert source.metadata.nodata == -9999
+    assert [line.split(" ")[0] for line in source.metadata.assumed if "treated as nodata" in line] == ["-9999", "0"]
+
+
+@pytest.mark.parametrize("value", [1, 4095])
+def test_any_other_value_in_all_bands_is_kept_and_told(tmp_path: Path, value: int) -> None:
+    cube = filled(value)
+    source = open_source(envi(tmp_path, cube))
+    np.testing.assert_array_equal(read_all(source), cube)
+    assert any(f"--fill {value} treats it as nodata" in line for line in source.metadata.warnings)
+    told = open_source(envi(tmp_path, cube), reading=Reading(fill=value))
+    np.testing.assert_array_equal(nodata(told), CORNER)
