@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from hadgeo.compute.executors import READERS
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
-from hadgeo.formats.enmap_metadata import enmap_bands, find_enmap_metadata
+from hadgeo.formats.enmap_metadata import enmap_bands, find_enmap_metadata, lone_metadata
 from hadgeo.formats.envi_header import RAW_SUFFIXES, Header, header_names, normal_key
 from hadgeo.formats.envi_metadata import header_metadata
 from hadgeo.formats.esri_header import esri_bands
@@ -455,13 +455,22 @@ def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str 
 
 def _of_enmap(name: str, bands: int) -> Spectral:
     """Wavelengths from the metadata beside an image of an EnMAP product."""
-    metadata = find_enmap_metadata(Path(name)) if exists(name) else None
+    if not exists(name):
+        return Spectral()
+    own = find_enmap_metadata(Path(name))
+    metadata = own or lone_metadata(Path(name))
     if metadata is None:
         return Spectral()
     product = enmap_bands(metadata)
+    if own is None and len(product.wavelength) != bands:
+        return Spectral()
     fields = {"wavelength": product.wavelength, "fwhm": product.fwhm}
     texts = {key: [repr(float(value)) for value in values] for key, values in fields.items()}
-    return spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
+    known = spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
+    if own is not None or known.wavelength is None:
+        return known
+    note = f"wavelengths taken from {metadata.name} beside it, which has as many bands"
+    return replace(known, assumed=(*known.assumed, note))
 
 
 def _of_esri(dataset: DatasetReader) -> Spectral:

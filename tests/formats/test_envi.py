@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import subprocess
 import sys
@@ -436,3 +437,21 @@ def test_a_scale_factor_that_can_be_none_is_told(tmp_path: Path, factor: object,
     source = open_source(write_envi(tmp_path / "x.img", numbered(dtype="f4"), reflectance_scale_factor=factor))
     np.testing.assert_allclose(read_all(source), numbered(dtype="f4") / divisor, rtol=1e-6)
     assert any("reflectance scale factor" in line and note in line for line in source.metadata.warnings) == bool(note)
+
+
+def test_a_compressed_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), compress=True, file_compression=1)
+    whole = path.read_bytes()
+    raw = gzip.decompress(whole)
+    for held, message in (
+        (whole[:-20], "cannot be unpacked"),
+        (b"", "cannot be unpacked"),
+        (gzip.compress(raw[:-2]), "418 bytes when unpacked, but its header specifies 420"),
+        (raw, "not compressed with gzip"),
+    ):
+        path.write_bytes(held)
+        with pytest.raises(CubeError, match=rf"x\.img: {message}"):
+            open_source(path)
+    # In several parts, as some programs compress large files, and with something behind the cube.
+    path.write_bytes(gzip.compress(raw[:100]) + gzip.compress(raw[100:] + b"more"))
+    np.testing.assert_array_equal(read_all(open_source(path)), numbered())

@@ -511,3 +511,13 @@ def test_a_json_beside_the_file_counts_if_it_is_a_stac_item(tmp_path: Path, is_i
     assert (wavelength is not None and wavelength.tolist() == [450, 550]) == is_item
     (tmp_path / "x.json").write_text("no JSON at all")
     assert open_source(path).metadata.wavelength is None
+
+
+@pytest.mark.parametrize(("count", "files", "known"), [(3, 1, True), (2, 1, False), (3, 2, False)])
+def test_enmaps_metadata_beside_a_renamed_image(tmp_path: Path, count: int, files: int, known: bool) -> None:
+    path = write_tiff(tmp_path / "mine.tif", numbered(3))
+    for number in range(files):
+        (tmp_path / f"{number}-METADATA.XML").write_text(enmap_xml(count))
+    metadata = open_source(path).metadata
+    assert (metadata.wavelength is not None) == known
+    assert any("taken from 0-METADATA.XML beside it" in line for line in metadata.assumed) == known
