@@ -207,11 +207,12 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
 
 def _beyond_utm(grid: Grid) -> bool:
     """Whether a grid in UTM lies where no zone reaches, by the width of a zone or more."""
-    if grid.crs is None or not grid.crs.is_projected or grid.crs.to_dict().get("proj") != "utm":
+    if grid.crs is None or not grid.crs.is_projected:
         return False
     x, y = (values * grid.crs.linear_units_factor[1] for values in grid.corners)
     low, high, highest = _UTM
-    return bool((x < low).any() or (x > high).any() or (np.abs(y) > highest).any())
+    far = (x < low).any() or (x > high).any() or (np.abs(y) > highest).any()
+    return bool(far) and grid.crs.to_dict().get("proj") == "utm"
 
 
 def _beyond_degrees(grid: Grid) -> bool:
