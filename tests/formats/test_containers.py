@@ -459,3 +459,14 @@ def test_a_scale_that_can_be_none_is_told_on_one_line(tmp_path: Path, factor: An
     (told,) = [line for line in source.metadata.warnings if "scale_factor" in line]
     assert "not applied" in told
     assert "\n" not in told
+
+
+def test_wavelengths_along_rows_or_columns_contradict_names_of_axes(tmp_path: Path) -> None:
+    exchanged = {
+        "cube": (("band", "line", "sample"), CUBE.transpose(1, 2, 0), {}),
+        "wavelength": (("sample",), WAVELENGTH, {"units": "nm"}),
+    }
+    path = write_netcdf4(tmp_path / "x.nc", exchanged)
+    with pytest.raises(CubeError, match="the band axis of /cube is not known"):
+        open_source(path)
+    np.testing.assert_array_equal(read_all(open_source(path, reading=Reading(band_axis=2))), CUBE)
