@@ -197,8 +197,8 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
     elif _beyond_utm(grid):
         x, y = grid.to_map(0.0, 0.0)
         notes.append(
-            f"coordinates such as {x:.10g}, {y:.10g} lie far outside of any UTM zone: are they exchanged, or "
-            "in another coordinate reference system? The results will be misplaced"
+            f"coordinates such as {x:.10g}, {y:.10g} lie far outside of any UTM zone: are they exchanged, of the "
+            "other hemisphere, or in another coordinate reference system? The results will be misplaced"
         )
     if grid.crs is None:
         notes.append(NO_CRS)
@@ -206,13 +206,17 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
 
 
 def _beyond_utm(grid: Grid) -> bool:
-    """Whether a grid in UTM lies where no zone reaches, by the width of a zone or more."""
+    """Whether a grid in UTM lies where no zone reaches: farther than the next zone, or beyond 84° N or 80° S."""
     if grid.crs is None or not grid.crs.is_projected:
         return False
     x, y = (values * grid.crs.linear_units_factor[1] for values in grid.corners)
-    low, high, highest = _UTM
-    far = (x < low).any() or (x > high).any() or (np.abs(y) > highest).any()
-    return bool(far) and grid.crs.to_dict().get("proj") == "utm"
+    west, east, south, north = _UTM
+    far = (x < west).any() or (x > east).any()
+    if not far and not (y < south).any() and not (y > north).any():
+        return False
+    known = grid.crs.to_dict()
+    beyond = (y < south).any() if known.get("south") else (np.abs(y) > north).any()
+    return known.get("proj") == "utm" and bool(far or beyond)
 
 
 def _beyond_degrees(grid: Grid) -> bool:
@@ -227,8 +231,9 @@ def _beyond_degrees(grid: Grid) -> bool:
     return bool((np.abs(x) > limit_x).any() or (np.abs(y) > limit_y).any())
 
 
-#: Eastings, and northings of either sign, that UTM's zones have, with one zone more to each side, in metres.
-_UTM = (-500_000.0, 1_500_000.0, 20_000_000.0)
+#: Eastings of UTM's zones, with one zone more to each side; the least northing of the southern hemisphere and the
+#: largest of the northern one. In metres.
+_UTM = (-500_000.0, 1_500_000.0, 1_100_000.0, 9_400_000.0)
 
 #: Said of every cube without a coordinate reference system.
 NO_CRS = "no coordinate reference system: the results will have none; set one with cube.rio.write_crs(...)"

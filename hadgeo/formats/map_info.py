@@ -103,6 +103,8 @@ def parse_map_info(text: str) -> MapInfo | str:
     while raw and not raw[-1]:
         raw.pop()
     items = [item.strip("\"'").strip() for item in raw]
+    if len({i.partition("=")[2].strip() for i in items if i.lower().replace(" ", "").startswith("rotation=")}) > 1:
+        return "map info has two different rotations"
     keyed = {key.strip().lower(): value.strip() for key, _, value in (i.partition("=") for i in items if "=" in i)}
     plain = [item for item in items if "=" not in item]
     if len(plain) < 7:

@@ -52,6 +52,9 @@ _SYNONYMS = {
     "bbl": re.compile(r"bbl|badbandslist"),
 }
 
+#: A unit behind a key, such as ``wavelength (nm)``.
+_IN_KEY = re.compile(r"\s*[(\[][^)\]]*[)\]]\s*$")
+
 _IN_NAME = re.compile(
     r"(?<![\w.])(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*(nm|nanomet(?:er|re)s?|[uµμ]m|micromet(?:er|re)s?|microns?)\b", re.I
 )
@@ -133,18 +136,22 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
 
 def usual_key(key: str) -> str:
     """The usual key in the place of another one for the same, such as ``wavelength`` for ``center_wavelength``."""
-    plain = key.lower().replace(" ", "").replace("_", "")
+    plain = _IN_KEY.sub("", key.lower()).replace(" ", "").replace("_", "")
     return next((usual for usual, spelling in _SYNONYMS.items() if spelling.fullmatch(plain)), key)
 
 
 def _usual_keys(fields: Fields) -> dict[str, str | Sequence[str]]:
     """The fields that matter here under their usual keys; the first that holds something counts."""
     found: dict[str, str | Sequence[str]] = {}
-    for usual, spelling in _SYNONYMS.items():
-        keys = [usual, *(key for key in fields if spelling.fullmatch(key.lower().replace(" ", "").replace("_", "")))]
-        value = next((value for key in keys if (value := fields.get(key)) and _holds_something(value)), None)
-        if value is not None:
-            found[usual] = value
+    for usual in _SYNONYMS:
+        keys = [usual, *(key for key in fields if usual_key(key) == usual)]
+        key = next((key for key in keys if (value := fields.get(key)) and _holds_something(value)), None)
+        if key is None:
+            continue
+        found[usual] = fields[key]
+        if usual == "wavelength" and (unit := _IN_KEY.search(key)):
+            # One that is told on its own comes later, and counts.
+            found["wavelength units"] = unit[0].strip("()[] ")
     return found
 
 
@@ -183,6 +190,10 @@ def _wavelength(
         return None, named
     if counts(values) and named != 1e3:
         notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: ignored")
+        return None, named
+    finite = values[np.isfinite(values)]
+    if 2 * finite.size > bands > 1 and np.ptp(finite) == 0:
+        notes.append(f"wavelengths that are {finite[0]:g} in all bands: ignored")
         return None, named
     if reciprocal is not None:
         values = np.divide(reciprocal, values, out=np.full(bands, np.nan), where=values > 0)

@@ -369,5 +369,17 @@ def test_latitudes_of_the_south_are_negative(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tie", ["4000000, 500000", "-900000, 4000000", "500000, 40000000"])
 def test_coordinates_that_no_zone_has_are_told(tmp_path: Path, tie: str) -> None:
     assert said(place(tmp_path, utm("12, North, WGS-84", f"1, 1, {tie}, 4, 4")), "far outside of any UTM zone")
+    assert said(place(tmp_path, utm("12, South, WGS-84", "1, 1, 500000, 400000, 4, 4")), "of the other hemisphere")
+    assert said(place(tmp_path, utm("12, North, WGS-84", "1, 1, 500000, 9900000, 4, 4")), "of the other hemisphere")
     for ordinary in ("166000, 0", "834000, 9300000", "-200000, 4000000", "500000, -50000"):
         assert not said(place(tmp_path, utm("12, North, WGS-84", f"1, 1, {ordinary}, 4, 4")), "outside of any UTM zone")
+
+
+def test_items_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    twice = place(tmp_path, utm("12, North, WGS-84, rotation=30, Rotation = 0"))
+    assert not twice.georeferenced
+    assert said(twice, "two different rotations")
+    both = place(tmp_path, utm("12N, South, WGS-84", "1, 1, 500000, 6000000, 4, 4"))
+    assert both.crs is not None
+    assert both.crs.to_epsg() == 32712
+    assert said(both, "says zone 12N and South: South assumed")

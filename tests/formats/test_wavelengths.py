@@ -521,3 +521,18 @@ def test_enmaps_metadata_beside_a_renamed_image(tmp_path: Path, count: int, file
     metadata = open_source(path).metadata
     assert (metadata.wavelength is not None) == known
     assert any("taken from 0-METADATA.XML beside it" in line for line in metadata.assumed) == known
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("wavelength (nm)", NM), ("Wavelengths [um]", UM), ("wavelength (µm)", UM)]
+)
+def test_a_unit_may_stand_in_the_key(key: str, values: list[float]) -> None:
+    known = spectral({key: [*map(str, values)]}, 8, "x.hdr")
+    assert centres(known) == NM
+    assert not known.assumed
+
+
+def test_one_wavelength_for_all_bands_is_none() -> None:
+    known = of([500] * 8, "nm")
+    assert known.wavelength is None
+    assert known.warnings == ("wavelengths that are 500 in all bands: ignored",)
