@@ -86,7 +86,9 @@ def _argument(param: click.Parameter) -> dict[str, Any]:
 
 
 def _detector(cls: type[Detector[Any]]) -> dict[str, Any]:
-    parameters = {key: {**field, "basic": key in (*cls.Params.basic, "preset")} for key, field in parameter_fields(cls).items()}
+    parameters = {
+        key: {**field, "basic": key in (*cls.Params.basic, "preset")} for key, field in parameter_fields(cls).items()
+    }
     return {"title": cls.title, "parameters": parameters}
 
 

@@ -97,6 +97,8 @@ class RasterSource(Source):
         self.shape = (dataset.count, dataset.height, dataset.width)
         self.block = tuple(dataset.block_shapes[0])
         stored = np.result_type(*set(dataset.dtypes))
+        # An alpha band that was added to a virtual raster is of bytes.
+        self._mixed = len(set(dataset.dtypes)) > 1
         self.dtype = decoded_dtype(stored)
         self._mask = _mask_kind(dataset)
         place = georeference(dataset)
@@ -148,7 +150,7 @@ class RasterSource(Source):
         dataset = self._dataset()
         try:
             with settings():
-                raw = dataset.read((indices + 1).tolist(), window=window)
+                raw = self._read_stored(dataset, indices, window)
                 mask = self._read_mask(dataset, indices, window)
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())
@@ -163,6 +165,15 @@ class RasterSource(Source):
         if mask is not None:
             out[np.broadcast_to(mask == 0, out.shape)] = np.nan
         return out
+
+    def _read_stored(self, dataset: DatasetReader, bands: npt.NDArray[np.intp], window: Window) -> npt.NDArray[Any]:
+        """Samples as they are stored, in the type that holds those of all bands; rasterio reads but one at once."""
+        numbers = (bands + 1).tolist()
+        if not self._mixed:
+            raw: npt.NDArray[Any] = dataset.read(numbers, window=window)
+            return raw
+        stored = self.metadata.stored_dtype
+        return np.stack([dataset.read(number, window=window).astype(stored) for number in numbers])
 
     def _read_mask(
         self, dataset: DatasetReader, bands: npt.NDArray[np.intp], window: Window

@@ -192,7 +192,7 @@ def _wavelength(
         notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: ignored")
         return None, named
     finite = values[np.isfinite(values)]
-    if 2 * finite.size > bands > 1 and np.ptp(finite) == 0:
+    if 2 * finite.size > bands > 2 and np.ptp(finite) == 0:
         notes.append(f"wavelengths that are {finite[0]:g} in all bands: ignored")
         return None, named
     if reciprocal is not None:
