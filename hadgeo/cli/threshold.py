@@ -61,6 +61,8 @@ def command(
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
+    from hadgeo.maps.orthorectify import sensor_path
+    from hadgeo.maps.reader import open_scores
     from hadgeo.run.manifest import manifest_path
 
     if model is not None and scene is None:
@@ -76,6 +78,11 @@ def command(
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
+        if open_scores(scores).orthorectified:
+            beside = sensor_path(Path(scores)).name
+            report.message(
+                f"{scores} repeats measured pixels, and rates count each repetition; {beside} has each pixel once"
+            )
         explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
         for path in written[:1]:

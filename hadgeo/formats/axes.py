@@ -149,7 +149,10 @@ def _find_band(container: Container, variable: Variable, kept: list[int]) -> tup
     roles = {axis: role_of(container, variable, axis) for axis in kept}
     named = [axis for axis in kept if roles[axis] == "band"]
     if len(named) == 1:
-        return named[0], []
+        # A list of wavelengths along rows or columns means that names of axes were exchanged.
+        others = [axis for axis in kept if axis != named[0]]
+        contradicted = any(_has_wavelengths(container, variable, axis, own=True) for axis in others)
+        return None if contradicted and not _has_wavelengths(container, variable, named[0]) else (named[0], [])
     if not named:
         # An axis that has another role by its name may have as many places as there are wavelengths by chance.
         told = [axis for axis in kept if roles[axis] is None and _has_wavelengths(container, variable, axis)]
@@ -165,16 +168,19 @@ def _find_band(container: Container, variable: Variable, kept: list[int]) -> tup
     return None
 
 
-def _has_wavelengths(container: Container, variable: Variable, axis: int) -> bool:
+def _has_wavelengths(container: Container, variable: Variable, axis: int, *, own: bool = False) -> bool:
+    """Whether there are as many wavelengths as places along an axis, or, for `own`, along its very dimension."""
     dim, length = variable.dims[axis], variable.shape[axis]
-    for attrs in container.attributes(variable):
+    for attrs in () if own else container.attributes(variable):
         if any(is_wavelength(key) and _count(value) == length for key, value in attrs.items()):
             return True
     for other in container.near(variable):
-        along = len(other.shape) == 1 and other.shape[0] == length and length > 1
+        at = other.list_axis
+        along = at is not None and other.shape[at] == length and length > 1
         if along and (is_wavelength(other.base) or is_wavelength(other.text("standard_name"))):
-            known = dim.key and other.dims[0].key
-            if not known or dim.key == other.dims[0].key:
+            key = other.dims[at or 0].key
+            both = bool(dim.key and key)
+            if (both and dim.key == key) or (not both and not own):
                 return True
     return False
 

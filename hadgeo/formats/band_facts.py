@@ -35,7 +35,7 @@ def band_facts(container: Container, variable: Variable, axes: Axes) -> tuple[Sp
     """
     bands = variable.shape[axes.band]
     along = list(_along(container, variable, axes.band))
-    names = _names(along, bands)
+    names = _names(container, variable, along, axes.band)
     centres, widths, good = (
         _first(container, variable, along, is_called) for is_called in (is_wavelength, is_fwhm, is_good)
     )
@@ -93,13 +93,13 @@ def _list(values: npt.NDArray[np.float64], unit: str) -> _List:
 def _along(container: Container, variable: Variable, axis: int) -> Iterator[Variable]:
     """Arrays with one item a band: those of the same dimension first, wherever they stand."""
     dim, length = variable.dims[axis], variable.shape[axis]
-    one = [v for v in container.near(variable) if len(v.shape) == 1]
+    one = [(v, v.shape[at], v.dims[at].key) for v in container.near(variable) if (at := v.list_axis) is not None]
     if dim.key:
-        yield from (v for v in one if v.dims[0].key == dim.key)
+        yield from (v for v, _, key in one if key == dim.key)
     # Wavelengths of a wrong length are set aside with a warning, where nothing else is known.
-    others = [v for v in one if not dim.key or not v.dims[0].key]
-    yield from (v for v in others if v.shape[0] == length)
-    yield from (v for v in others if v.shape[0] != length and is_wavelength(v.base))
+    others = [(v, count) for v, count, key in one if not dim.key or not key]
+    yield from (v for v, count in others if count == length)
+    yield from (v for v, count in others if count != length and is_wavelength(v.base))
 
 
 def _first(
@@ -111,7 +111,7 @@ def _first(
     """The first array along the bands, or attribute with one item a band, that is called so or has such a CF name."""
     found = next((v for v in along if v.numeric and (is_called(v.base) or is_called(v.text("standard_name")))), None)
     if found is not None:
-        return _list(found.numbers(), found.text("units", "unit") or unit_in(found.base))
+        return _list(found.numbers().ravel(), found.text("units", "unit") or unit_in(found.base))
     for attrs in container.attributes(variable):
         for key, value in attrs.items():
             numbers = numbers_of(value) if is_called(key) else []
@@ -129,12 +129,18 @@ def _coordinate(variable: Variable, along: list[Variable], axis: int) -> _List |
             unit = other.text("units", "unit")
             probe = spectral({"wavelength": ["500", "600"], "wavelength units": unit}, 2, "")
             if unit and probe.wavelength is not None and unit.lower() not in ("1", "count", "level"):
-                return _list(other.numbers(), unit)
+                return _list(other.numbers().ravel(), unit)
     return None
 
 
-def _names(along: list[Variable], bands: int) -> tuple[str, ...] | None:
+def _names(container: Container, variable: Variable, along: list[Variable], axis: int) -> tuple[str, ...] | None:
+    bands, key = variable.shape[axis], variable.dims[axis].key
     for other in along:
         if other.array.dtype.kind in "OSU" and other.shape == (bands,):
             return tuple(text(value) for value in other.values())
+    # NetCDF's classic format writes each letter apart.
+    for other in container.near(variable):
+        letters = other.array.dtype == "S1" and len(other.shape) == 2 and other.shape[0] == bands
+        if letters and key and other.dims[0].key == key:
+            return tuple(text(b"".join(row.tolist())) for row in other.values())
     return None

@@ -68,6 +68,13 @@ class Variable:
         """Whether it holds real numbers."""
         return self.array.dtype.kind in "iuf"
 
+    @property
+    def list_axis(self) -> int | None:
+        """The axis along which it is a list, be it written as one row or column of a matrix; None where it is none."""
+        if len(self.shape) == 1:
+            return 0
+        return self.shape.index(max(self.shape)) if len(self.shape) == 2 and min(self.shape) == 1 else None
+
     def text(self, *keys: str) -> str:
         """The first of some attributes that there is, as text; empty where there is none. Capitals do not count."""
         return text_of(self.attrs, *keys)

@@ -53,6 +53,15 @@ def find_enmap_metadata(image: Path) -> Path | None:
     return next((name for name in names if name.is_file() and _of_enmap(name)), None)
 
 
+def lone_metadata(image: Path) -> Path | None:
+    """The only ``METADATA.XML`` of EnMAP's kind beside an image that somebody has renamed, or None."""
+    try:
+        found = [name for name in image.parent.iterdir() if name.name.upper().endswith("METADATA.XML")]
+    except OSError:
+        return None
+    return found[0] if len(found) == 1 and found[0].is_file() and _of_enmap(found[0]) else None
+
+
 def _of_enmap(metadata: Path) -> bool:
     try:
         with metadata.open("rb") as file:

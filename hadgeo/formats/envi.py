@@ -7,7 +7,9 @@ Compressed files are not raw: `hadgeo.formats.raster` reads them, with the metad
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -251,8 +253,44 @@ class EnviFormat:
             header.check_image()
             data = find_data(file, header)
         if header.compressed:
+            _check_compressed(header, data)
             return RasterSource(name, header, data, reading=reading)
         return _open_typed(name, header, data, reading)
+
+
+def _check_compressed(header: Header, data: Path) -> None:
+    """Refuse a compressed file that holds less than its header promises: GDAL would read 0 for the rest.
+
+    Raises:
+        CubeError: It is cut short, damaged, or not compressed at all.
+    """
+    promised = header.data_bytes
+    try:
+        with data.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+            file.seek(-4, os.SEEK_END)
+            # A gzip file ends with the size of its contents, or of their last part where it was packed in several.
+            told = int.from_bytes(file.read(4), "little")
+        if not is_gzip:
+            raise CubeError(
+                f"{data}: not compressed with gzip, as file compression in {header.name} says; correct the header"
+            )
+        held = promised if told == promised % 2**32 else _unpacked(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CubeError(f"{data}: cannot be unpacked ({error}); it is damaged or cut short: copy it again") from error
+    if held < promised:
+        raise CubeError(
+            f"{data}: {held} bytes when unpacked, but its header specifies {promised}; it is cut short: copy it again"
+        )
+
+
+def _unpacked(data: Path) -> int:
+    """Bytes of a file when it is unpacked, which takes as long as reading it."""
+    held = 0
+    with gzip.open(data) as file:
+        while piece := file.read(READ_BYTES):
+            held += len(piece)
+    return held
 
 
 def _open_typed(name: str, header: Header, data: Path, reading: Reading) -> Source:

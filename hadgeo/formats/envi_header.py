@@ -5,6 +5,7 @@ Text that GDAL hides or rounds is kept: the reflectance scale factor, exact wave
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,10 +48,19 @@ _MOST_DIGITS = 18
 #: Axis of the bands, and axes that turn a file's own layout into (band, y, x).
 LAYOUT = {"bsq": (0, (0, 1, 2)), "bil": (1, (1, 0, 2)), "bip": (2, (2, 0, 1))}
 
+#: Keys by which samples are found in the file; of any other, a second value is merely told.
+_LAYOUT_KEYS = {
+    *("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order", "file type"),
+    *("file compression", "reflectance scale factor", "data gain values", "data offset values"),
+}
+
 _WHITESPACE = re.compile(r"[\s_]+")
 
 #: Keys whose lists Python or people write in other brackets than braces, on several lines.
 _LISTS = re.compile(r"wavelengths?\b.*|.*\bwavelengths?|fwhms?|band ?widths?|bbl|data (gain|offset) values|band names")
+
+#: A key whose list begins on the next line.
+_LATE_LIST = re.compile(r"^([^=\n;{}]+=)[ \t]*\n\s*(?=\{)", re.MULTILINE)
 
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
@@ -61,11 +71,13 @@ class Header:
 
     Attributes:
         name: The header file, for messages.
-        fields: Text of each field, braces kept.
+        fields: Text of each field, braces kept; of a key that occurs twice, the last.
+        twice: Keys that occur twice and say something else each time.
     """
 
     name: str
     fields: Mapping[str, str]
+    twice: tuple[str, ...] = ()
 
     @property
     def compressed(self) -> bool:
@@ -97,6 +109,12 @@ class Header:
             what = "no samples, lines and bands in the header: it describes a calibration or a list, not an image"
         if what is not None:
             raise CubeError(f"{self.name}: {what}")
+        unclear = [key for key in self.twice if key in _LAYOUT_KEYS]
+        if unclear:
+            raise CubeError(
+                f"{self.name}: two different values of {unclear[0]}; delete the wrong one, since it decides how the "
+                "samples are read"
+            )
 
     @property
     def interleave(self) -> str:
@@ -192,15 +210,22 @@ class Header:
 
     @property
     def scaling(self) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None, tuple[str, ...]]:
-        """Scale and offset, one a band or None, and notes on what was ignored."""
+        """Scale and offset, one a band or None, and notes on what was ignored or not taken literally."""
         gain, offset = self.per_band("data gain values"), self.per_band("data offset values")
         factor = self.number("reflectance scale factor")
         notes: tuple[str, ...] = ()
+        if factor is not None and not 0 < factor < np.inf:
+            notes = (f"reflectance scale factor = {factor:g} cannot be one: ignored",)
+            factor = None
+        elif factor is not None and factor < 1:
+            # ENVI divides by it to get from 0 to 1; dividing by 0.0001 leads away from there.
+            notes = (f"reflectance scale factor = {factor:g} is less than 1: multiplied by it, not divided",)
+            factor = 1 / factor
         if gain is not None and (gain == 1.0).all():
             gain = None
         if offset is not None and (offset == 0.0).all():
             offset = None
-        if factor is not None and factor not in (0.0, 1.0):
+        if factor is not None and factor != 1.0:
             if gain is None and offset is None:
                 gain = np.full(self.shape[0], 1.0 / factor)
             else:
@@ -220,10 +245,16 @@ def parse_header(text: str, name: str) -> Header:
     Raises:
         CubeError: The text is no ENVI header, or a brace is never closed.
     """
-    lines = iter(text.lstrip("\ufeff").splitlines())
+    lines = iter(_LATE_LIST.sub(r"\1 ", "\n".join(text.lstrip("\ufeff").splitlines())).split("\n"))
     if next(lines, "").strip().upper() != "ENVI":
         raise CubeError(f"{name}: not an ENVI header (its first line is not ENVI); give the data file instead")
-    return Header(name, dict(_fields(lines, name)))
+    fields: dict[str, str] = {}
+    twice: list[str] = []
+    for key, value in _fields(lines, name):
+        if key in fields and "".join(fields[key].lower().split()) != "".join(value.lower().split()):
+            twice.append(key)
+        fields[key] = value
+    return Header(name, fields, tuple(dict.fromkeys(twice)))
 
 
 def _fields(lines: Iterator[str], name: str) -> Iterator[tuple[str, str]]:
@@ -268,7 +299,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """
     try:
         # Band names and descriptions may hold anything; what matters is ASCII.
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = _decoded(Path(path).read_bytes())
     except FileNotFoundError:
         raise CubeNotFoundError(f"{path}: no such file") from None
     except OSError as error:
@@ -280,10 +311,16 @@ def is_header(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins as ENVI headers do."""
     try:
         with Path(path).open("rb") as file:
-            start = file.read(64)
+            start = _decoded(file.read(64))
     except OSError:
         return False
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:5].strip().upper() == b"ENVI"
+    return start.lstrip("\ufeff \t\r\n")[:5].strip().upper() == "ENVI"
+
+
+def _decoded(content: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 where it says so, as Windows' editors save it."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8", errors="replace")
 
 
 def find_header(path: str | os.PathLike[str]) -> Path | None:
@@ -307,17 +344,26 @@ def find_data(path: str | os.PathLike[str], header: Header | None = None) -> Pat
 
     Raises:
         CubeNotFoundError: There is none of the usual names, and not exactly one other that is as large as promised.
+        CubeError: There are several that are.
     """
     stem = Path(path).with_suffix("")
     names = [Path(f"{stem}{suffix}") for lower in RAW_SUFFIXES for suffix in dict.fromkeys((lower, lower.upper()))]
     found = [name for name in names if name.is_file()]
     fitting = [name for name in found if header is None or may_be_data(name, header)]
+    equal = [] if header is None else _distinct([name for name in fitting if _as_promised(name, header)])
+    if len(equal) > 1:
+        raise CubeError(f"{path}: {_why_none(stem, [], equal)}")
     if fitting:
         return next((name for name in fitting if header is not None and _as_promised(name, header)), fitting[0])
     others = [] if header is None else [name for name in _beside(stem) if _as_promised(name, header)]
     if len(others) == 1:
         return others[0]
     raise CubeNotFoundError(f"{path}: {_why_none(stem, found, others)}")
+
+
+def _distinct(names: Sequence[Path]) -> list[Path]:
+    """Names of different files: where capitals do not count, two may be of the same one."""
+    return [name for at, name in enumerate(names) if not any(name.samefile(other) for other in names[:at])]
 
 
 def _why_none(stem: Path, found: Sequence[Path], others: Sequence[Path]) -> str:

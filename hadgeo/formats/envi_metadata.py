@@ -23,6 +23,7 @@ def header_metadata(header: Header, located: Georeference) -> Metadata:
     spectral = header.spectral
     scale, offset, notes = header.scaling
     missing = unknown_wavelengths(spectral.wavelength, bands)
+    twice = tuple(f"two different values of {key} in the header: the last is used" for key in header.twice)
     return Metadata(
         driver="ENVI",
         stored_dtype=header.dtype,
@@ -35,7 +36,7 @@ def header_metadata(header: Header, located: Georeference) -> Metadata:
         scale=scale,
         offset=offset,
         band_names=header.band_names,
-        warnings=(*located.warnings, *spectral.warnings, *missing, *notes, *_kind(header)),
+        warnings=(*located.warnings, *spectral.warnings, *missing, *notes, *twice, *_kind(header)),
         assumed=(*located.assumed, *spectral.assumed),
     )
 

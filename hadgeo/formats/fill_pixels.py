@@ -50,7 +50,7 @@ class Fill:
 
 
 class FillPixels(DerivedSource):
-    """Another source, in which pixels that hold the fill in all bands are nodata.
+    """Another source, in which pixels that hold the fill in all bands are nodata, or every sample that holds it.
 
     Args:
         source: A cube whose samples are read and compared.
@@ -59,7 +59,7 @@ class FillPixels(DerivedSource):
 
     def __init__(self, source: Source, fill: Fill) -> None:
         self.source = source
-        self._values = fill.decoded
+        self._values, self._by_sample = fill.decoded, fill.by_sample
         self.path, self.shape, self.dtype, self.block = source.path, source.shape, source.dtype, source.block
         self.metadata = source.metadata
 
@@ -72,6 +72,9 @@ class FillPixels(DerivedSource):
             return out
         every = np.arange(self.shape[0])
         wanted = every[bands]
+        if self._by_sample:
+            out[out == self._values[wanted][:, None, None]] = np.nan
+            return out
         hit = equal(out, self._values[wanted])
         rest = np.setdiff1d(every, wanted)
         # A few bands spread over the spectrum tell most of what is measured from fill, unless all are read with them.

@@ -194,9 +194,29 @@ def missing(grid: Grid, points: int = 0) -> tuple[str, ...]:
             f"coordinates such as {x:.10g}, {y:.10g} are not degrees, but {grid.crs} is in degrees: the file "
             "contradicts itself, and the results will be misplaced"
         )
+    elif _beyond_utm(grid):
+        x, y = grid.to_map(0.0, 0.0)
+        notes.append(
+            f"coordinates such as {x:.10g}, {y:.10g} lie far outside of any UTM zone: are they exchanged, of the "
+            "other hemisphere, or in another coordinate reference system? The results will be misplaced"
+        )
     if grid.crs is None:
         notes.append(NO_CRS)
     return tuple(notes)
+
+
+def _beyond_utm(grid: Grid) -> bool:
+    """Whether a grid in UTM lies where no zone reaches: farther than the next zone, or beyond 84° N or 80° S."""
+    if grid.crs is None or not grid.crs.is_projected:
+        return False
+    x, y = (values * grid.crs.linear_units_factor[1] for values in grid.corners)
+    west, east, south, north = _UTM
+    far = (x < west).any() or (x > east).any()
+    if not far and not (y < south).any() and not (y > north).any():
+        return False
+    known = grid.crs.to_dict()
+    beyond = (y < south).any() if known.get("south") else (np.abs(y) > north).any()
+    return known.get("proj") == "utm" and bool(far or beyond)
 
 
 def _beyond_degrees(grid: Grid) -> bool:
@@ -210,6 +230,10 @@ def _beyond_degrees(grid: Grid) -> bool:
     x, y = grid.corners
     return bool((np.abs(x) > limit_x).any() or (np.abs(y) > limit_y).any())
 
+
+#: Eastings of UTM's zones, with one zone more to each side; the least northing of the southern hemisphere and the
+#: largest of the northern one. In metres.
+_UTM = (-500_000.0, 1_500_000.0, 1_100_000.0, 9_400_000.0)
 
 #: Said of every cube without a coordinate reference system.
 NO_CRS = "no coordinate reference system: the results will have none; set one with cube.rio.write_crs(...)"
@@ -233,17 +257,25 @@ def exists(name: str | os.PathLike[str]) -> bool:
         return False
 
 
-def cut_short(dataset: DatasetReader) -> str:
-    """What tells that a TIFF was cut short; an empty text where nothing does.
+#: Formats of raw samples beside a header. GDAL reads 0 where such a file ends too early.
+_RAW = {"EHdr", "GenBin", "ISCE", "ROI_PAC"}
 
-    Its last blocks stand, or should stand, at the end of the file.
+
+def cut_short(dataset: DatasetReader) -> str:
+    """What tells that a TIFF or a raw file was cut short; an empty text where nothing does.
+
+    The last blocks of a TIFF stand, or should stand, at its end.
 
     Args:
         dataset: Any open dataset.
     """
-    if dataset.driver != "GTiff" or not exists(dataset.name):
+    if dataset.driver not in ("GTiff", *_RAW) or not exists(dataset.name):
         return ""
     size = Path(dataset.name).stat().st_size
+    if dataset.driver in _RAW:
+        bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        promised = dataset.count * dataset.height * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
+        return f"{size} bytes, but its header specifies {promised}" if promised > size and bits is None else ""
     height, width = dataset.block_shapes[0]
     last_row = (dataset.height - 1) // height
     promised = 0

@@ -7,7 +7,7 @@ info, rotation included, is the map's.
 
 - AVIRIS: ``*.glt``, AVIRIS Distribution Document 030217 (the ``*_geo.readme`` of each flight).
 - AVIRIS-NG: ``*_ort_glt``, ``*_rdn_*_glt``, AVIRIS-NG Distribution Document (the README of each flight line).
-- ENVI: Build GLT, https://www.nv5geospatialsoftware.com/docs/BuildGLT.html.
+- ENVI: Build GLT, https://www.nv5geospatialsoftware.com/docs/GeoreferenceFromInputGeometry.html.
 - EMIT has the two bands as arrays of its own file, ``location/glt_x`` and ``glt_y``: `hadgeo.formats.products.emit`.
 
 A flight line with coordinates for each of its pixels instead (IGM) gets its table from `hadgeo.formats.igm`.

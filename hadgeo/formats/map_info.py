@@ -19,7 +19,7 @@ import numpy as np
 from affine import Affine
 
 from hadgeo.formats.gdal import Georeference, missing
-from hadgeo.formats.map_info_crs import coordinate_system, crs_name
+from hadgeo.formats.map_info_crs import coordinate_system, crs_name, is_geographic
 from hadgeo.formats.number_lists import shown
 from hadgeo.grid import Grid
 
@@ -28,11 +28,21 @@ _SAME_WITHIN = 0.01
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
 
+#: -110.5, 110.5W, -110:30:00, 110d30m0.0sW, 110° 30' 0" W; whoever reads it has taken quotes at the end away.
+_DEGREES = re.compile(
+    r"\s*(?P<sign>[-+]?)\s*(?P<degrees>\d+(?:\.\d*)?)"
+    r"(?:\s*[d°:\s]\s*(?P<minutes>\d+(?:\.\d*)?)(?:\s*[m'′:\s]\s*(?P<seconds>\d+(?:\.\d*)?))?)?"
+    r"\s*(?:deg|[d°ms'\"′″])?\s*(?P<hemisphere>[NSEW])?\s*$",
+    re.IGNORECASE,
+)
+
 #: A pixel that is longer than wide by this is none.
 _MOST_OBLONG = 1000.0
 
 #: Cosine and sine of whole quarters, which have no rounding errors.
 _QUARTERS = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
+
+_DEGREES_APART = re.compile(r"\d\s*[d°:\s]\s*\d")
 
 #: What brings angles of geographic coordinates to degrees.
 _TO_DEGREES = {"minutes": 1 / 60, "seconds": 1 / 3600, "radians": 180 / math.pi}
@@ -93,11 +103,14 @@ def parse_map_info(text: str) -> MapInfo | str:
     while raw and not raw[-1]:
         raw.pop()
     items = [item.strip("\"'").strip() for item in raw]
+    if len({i.partition("=")[2].strip() for i in items if i.lower().replace(" ", "").startswith("rotation=")}) > 1:
+        return "map info has two different rotations"
     keyed = {key.strip().lower(): value.strip() for key, _, value in (i.partition("=") for i in items if "=" in i)}
     plain = [item for item in items if "=" not in item]
     if len(plain) < 7:
         return f"map info has {len(plain)} of the 7 items that georeference a scene"
-    values = [_number(item) for item in plain[1:7]]
+    read = _angle if is_geographic(plain[0]) else _number
+    values = [_number(item) for item in plain[1:3]] + [read(item) for item in plain[3:7]]
     wrong = next((item for item, value in zip(plain[1:7], values, strict=True) if value is None), None)
     if wrong is not None:
         return f"map info contains {shown(wrong)} where a number is expected"
@@ -118,6 +131,16 @@ def _number(text: str) -> float | None:
         return None
     value = float(found[0].replace("D", "e").replace("d", "e")) if found else math.nan
     return value if math.isfinite(value) else None
+
+
+def _angle(text: str) -> float | None:
+    """A number, or degrees, minutes and seconds, with or without the name of a hemisphere behind it, in degrees."""
+    found = _DEGREES.match(text)
+    if not found or not (found["minutes"] or found["hemisphere"]):
+        return _number(text)
+    parts = [float(found[name] or 0) for name in ("degrees", "minutes", "seconds")]
+    value = parts[0] + parts[1] / 60 + parts[2] / 3600
+    return -value if found["sign"] == "-" or (found["hemisphere"] or "").upper() in ("W", "S") else value
 
 
 def locate(fields: Mapping[str, str], seen: Georeference, place: Literal["header", "gdal"] = "header") -> Georeference:
@@ -164,6 +187,8 @@ def oddities(info: MapInfo, grid: Grid) -> list[str]:
             f"map info has pixels of {info.size[0]:g} by {info.size[1]:g}: the signs are taken literally, so rows or "
             "columns run in the opposite direction; ENVI itself writes positive sizes"
         )
+    if info.units == "dms" and not any(_DEGREES_APART.search(item) for item in info.items[3:5]):
+        notes.append("map info says units=DMS, but its coordinates are plain numbers: taken as degrees")
     projected = grid.crs is not None and grid.crs.is_projected
     if projected and info.projection.lower().startswith("utm") and _in_degrees(grid):
         notes.append(

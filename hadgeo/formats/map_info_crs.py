@@ -83,6 +83,11 @@ def coordinate_system(
     return crs, (*notes, *more), assumed
 
 
+def is_geographic(projection: str) -> bool:
+    """Whether the name of a projection is that of longitudes and latitudes."""
+    return _GEOGRAPHIC.search(projection) is not None
+
+
 def _from_esri(text: str) -> CRS | None:
     # Within an environment GDAL does not print what it thinks of a broken string.
     with rasterio.Env():
@@ -192,7 +197,9 @@ def _utm(projection: str, words: Sequence[str], northing: float | None) -> tuple
     if not 1 <= abs(zone) <= 60:
         return None, True, ""
     if said or zone < 0:
-        return abs(zone), zone > 0 and not (said or "").lower().startswith("s"), ""
+        north = zone > 0 and not (said or "").lower().startswith("s")
+        contradicted = bool(letter) and (letter or "").lower().startswith("n") != north
+        return abs(zone), north, f"map info says zone {zone}{letter} and {said}: {said} assumed" if contradicted else ""
     if northing is not None and northing > _ONLY_SOUTH:
         return (
             zone,

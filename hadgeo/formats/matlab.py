@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class MatlabSource(ContainerSource):
             assumed=(*found.assumed, *known.assumed),
         )
         super().__init__(path, array, Axes(*axes), metadata)
-        self._invalid = _find_invalid(file, cube, (rows, cols))
+        self._invalid, note = _find_invalid(file, cube, (rows, cols))
+        self.metadata = replace(self.metadata, assumed=(*self.metadata.assumed, *note))
 
     def read(
         self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)
@@ -67,9 +69,18 @@ class MatlabSource(ContainerSource):
         return out
 
 
-def _find_invalid(file: MatlabFile, cube: MatlabArray, shape: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+def _find_invalid(
+    file: MatlabFile, cube: MatlabArray, shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Where a map of usable pixels beside the cube says that there are none, and what to say of it."""
     maps = _beside(file, cube, lambda array: is_valid_map(array) and array.shape == shape)
-    return file.load(maps[0].name) == 0 if maps else None
+    if not maps:
+        return None, ()
+    invalid = np.asarray(file.load(maps[0].name) == 0)
+    note = f"{maps[0].name} taken as the map of usable pixels: the {int(invalid.sum())} where it is 0 are nodata"
+    # So MUUFL Gulfport calls it, and nobody calls anything else so.
+    plain = "valid" in maps[0].base or maps[0].base == "mask_sub"
+    return invalid, (note,) if invalid.any() and not plain else ()
 
 
 def _spectral(file: MatlabFile, cube: MatlabArray, bands: int) -> Spectral:
@@ -79,8 +90,6 @@ def _spectral(file: MatlabFile, cube: MatlabArray, bands: int) -> Spectral:
         vectors = [array for array in _beside(file, cube, _is_vector) if is_called(array.base)]
         # Of several, one that fits; else whoever reads the list says why it is set aside.
         fitting = [array for array in vectors if max(array.shape) == bands]
-        if key != "wavelength":
-            vectors = fitting
         if vectors:
             found = (fitting or vectors)[0]
             fields[key] = [repr(float(value)) for value in file.load(found.name).ravel()]

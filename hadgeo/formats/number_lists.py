@@ -24,6 +24,9 @@ _COMMENT = re.compile(r"^\s*;[^\n]*|;[^\n]*[A-Za-z][^\n]*", re.MULTILINE)
 
 _UNIT = re.compile(r"(?<=[\d.\s])(?:nm|nanomet\w*|[uµμ]m|micromet\w*|microns?|angstroms?|å)\b", re.IGNORECASE)
 
+#: The exponent of a number in double precision, as FORTRAN and IDL write it.
+_FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[-+]?\d)")
+
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+(?:,\d+)?$")
 
 
@@ -58,7 +61,7 @@ def numbers(text: str | Sequence[str], key: str, where: str) -> npt.NDArray[np.f
     values = []
     for item in items:
         try:
-            values.append(float(item))
+            values.append(float(_FORTRAN.sub("e", item)))
         except ValueError:
             raise CubeError(
                 f"{where}: {key} contains something that is not a number ({shown(item)}); correct the header"
@@ -125,6 +128,6 @@ def _values(items: Sequence[str]) -> npt.NDArray[np.float64]:
 
 def _value(item: str) -> float:
     try:
-        return float(item)
+        return float(_FORTRAN.sub("e", item))
     except (ValueError, TypeError):
         return np.nan

@@ -119,7 +119,11 @@ def _each_band(attrs: Any, key: str, neutral: float, bands: int, notes: list[str
         return None
     values = numbers_of(attrs[key])
     if len(values) not in (1, bands) or not np.isfinite(values).all():
-        notes.append(f"{key} = {text(attrs[key])[:80]} is neither a single number nor one per band: not applied")
+        told = " ".join(text(attrs[key]).split())[:80]
+        notes.append(f"{key} = {told} is neither a single number nor one per band: not applied")
+        return None
+    if key == "scale_factor" and not all(values):
+        notes.append(f"{key} = 0 would make all samples equal: not applied")
         return None
     array = np.broadcast_to(np.array(values, dtype=np.float64), bands).copy()
     return None if (array == neutral).all() else array

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from hadgeo.compute.executors import READERS
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
-from hadgeo.formats.enmap_metadata import enmap_bands, find_enmap_metadata
+from hadgeo.formats.enmap_metadata import enmap_bands, find_enmap_metadata, lone_metadata
 from hadgeo.formats.envi_header import RAW_SUFFIXES, Header, header_names, normal_key
 from hadgeo.formats.envi_metadata import header_metadata
 from hadgeo.formats.esri_header import esri_bands
@@ -42,7 +42,7 @@ from hadgeo.formats.number_lists import split_list
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.stac import stac_bands
-from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral, unknown_wavelengths
+from hadgeo.formats.wavelengths import Spectral, first_known, from_names, spectral, unknown_wavelengths, usual_key
 
 _INTERLEAVE = {"band": "bsq", "line": "bil", "pixel": "bip"}
 
@@ -97,6 +97,8 @@ class RasterSource(Source):
         self.shape = (dataset.count, dataset.height, dataset.width)
         self.block = tuple(dataset.block_shapes[0])
         stored = np.result_type(*set(dataset.dtypes))
+        # An alpha band that was added to a virtual raster is of bytes.
+        self._mixed = len(set(dataset.dtypes)) > 1
         self.dtype = decoded_dtype(stored)
         self._mask = _mask_kind(dataset)
         place = georeference(dataset)
@@ -148,7 +150,7 @@ class RasterSource(Source):
         dataset = self._dataset()
         try:
             with settings():
-                raw = dataset.read((indices + 1).tolist(), window=window)
+                raw = self._read_stored(dataset, indices, window)
                 mask = self._read_mask(dataset, indices, window)
         except RasterioError as error:
             reason = " ".join(str(error.__cause__ or error).split())
@@ -163,6 +165,15 @@ class RasterSource(Source):
         if mask is not None:
             out[np.broadcast_to(mask == 0, out.shape)] = np.nan
         return out
+
+    def _read_stored(self, dataset: DatasetReader, bands: npt.NDArray[np.intp], window: Window) -> npt.NDArray[Any]:
+        """Samples as they are stored, in the type that holds those of all bands; rasterio reads but one at once."""
+        numbers = (bands + 1).tolist()
+        if not self._mixed:
+            raw: npt.NDArray[Any] = dataset.read(numbers, window=window)
+            return raw
+        stored = self.metadata.stored_dtype
+        return np.stack([dataset.read(number, window=window).astype(stored) for number in numbers])
 
     def _read_mask(
         self, dataset: DatasetReader, bands: npt.NDArray[np.intp], window: Window
@@ -392,6 +403,7 @@ def _spectral(dataset: DatasetReader | _SomeBands, name: str) -> tuple[Spectral,
         lambda: _of_enmap(name, dataset.count),
         lambda: _of_esri(dataset),
         lambda: from_names(dataset.descriptions),
+        lambda: _of_band_tags(dataset),
         lambda: _of_bands(dataset, name, "IMAGERY"),
     ]
     for read in readers:
@@ -433,9 +445,18 @@ def _of_bands(dataset: DatasetReader | _SomeBands, name: str, namespace: str | N
     return replace(described, warnings=(*described.warnings, *notes))
 
 
+def _of_band_tags(dataset: DatasetReader | _SomeBands) -> Spectral:
+    """Wavelengths from tags ``Band_1``, ``Band_2``, ..., to which GDAL turns the band names of ENVI headers."""
+    tags = {normal_key(key): value for key, value in dataset.tags().items()}
+    numbers = dataset.numbers if isinstance(dataset, _SomeBands) else dataset.indexes
+    return from_names([tags.get(f"band {number}") for number in numbers])
+
+
 def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str | None) -> dict[str, str]:
     tags = dataset.tags(band, ns=namespace) if namespace else dataset.tags(band)
     fields = {normal_key(key): value for key, value in tags.items()}
+    # A key that is the usual one goes before others for the same.
+    fields = {**{usual_key(key): value for key, value in fields.items()}, **fields}
     if namespace != "IMAGERY":
         return fields
     renamed = {"wavelength": "central wavelength um", "fwhm": "fwhm um"}
@@ -445,13 +466,22 @@ def _band_fields(dataset: DatasetReader | _SomeBands, band: int, namespace: str 
 
 def _of_enmap(name: str, bands: int) -> Spectral:
     """Wavelengths from the metadata beside an image of an EnMAP product."""
-    metadata = find_enmap_metadata(Path(name)) if exists(name) else None
+    if not exists(name):
+        return Spectral()
+    own = find_enmap_metadata(Path(name))
+    metadata = own or lone_metadata(Path(name))
     if metadata is None:
         return Spectral()
     product = enmap_bands(metadata)
+    if own is None and len(product.wavelength) != bands:
+        return Spectral()
     fields = {"wavelength": product.wavelength, "fwhm": product.fwhm}
     texts = {key: [repr(float(value)) for value in values] for key, values in fields.items()}
-    return spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
+    known = spectral({**texts, "wavelength units": "nm"}, bands, str(metadata))
+    if own is not None or known.wavelength is None:
+        return known
+    note = f"wavelengths taken from {metadata.name} beside it, which has as many bands"
+    return replace(known, assumed=(*known.assumed, note))
 
 
 def _of_esri(dataset: DatasetReader) -> Spectral:

@@ -21,8 +21,8 @@ class Reading:
             finds it from names of dimensions, a wavelength array of that length, or the product's documentation.
         place: Whether ``map info`` of an ENVI header is interpreted as ENVI defines it, or as GDAL does, which rotates
             about another point.
-        fill: A fill value in stored units; ``"find"`` looks for one where the file names none; ``"none"`` believes the
-            file alone.
+        fill: A fill value in stored units; ``"find"`` looks for one where the file names none, or one that no corner
+            holds; ``"none"`` believes the file alone.
         quality: Names out of `QUALITY`: pixels that a product's own quality layers mark so become nodata.
 
     Examples:

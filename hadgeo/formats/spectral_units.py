@@ -41,8 +41,17 @@ _UNITS = {
     re.compile(r"m|met(er|re)s?"): 1e9,
 }
 
-#: Units of a spectral axis that is not one of wavelengths.
-_NO_WAVELENGTH = re.compile(r"index|indices|wave ?numbers?.*|1/cm|/cm|cm\^?\(?-1\)?|[gmkt]?hz|.*hertz|channels?|bands?")
+#: Units of wave numbers and frequencies, by what their values divide to give nm (the speed of light is 299792458 m/s).
+_RECIPROCAL = {
+    re.compile(r"wave ?numbers?.*|1/cm|/cm|cm\^?\(?-1\)?|cm⁻¹|inverse cent.*|reciprocal cent.*"): 1e7,
+    re.compile(r"thz|tera ?hertz"): 299_792.458,
+    re.compile(r"ghz|giga ?hertz"): 299_792_458.0,
+    re.compile(r"mhz|mega ?hertz"): 299_792_458e3,
+    re.compile(r"hz|hertz"): 299_792_458e9,
+}
+
+#: Units of a spectral axis that tells no wavelengths.
+_NO_WAVELENGTH = re.compile(r"index|indices|channels?|bands?")
 
 _IN_BRACKETS = re.compile(r"\((.*)\)|\[(.*)\]")
 
@@ -57,8 +66,18 @@ def unit_factor(unit: str) -> float | None:
     return next((factor for spelling, factor in _UNITS.items() if spelling.fullmatch(name)), None)
 
 
+def reciprocal_factor(unit: str) -> float | None:
+    """What values in a unit of wave numbers or frequencies divide to give nm, or None where it is neither.
+
+    Args:
+        unit: As files spell it: ``Wavenumber``, ``cm-1``, ``GHz``.
+    """
+    name = _plain(unit)
+    return next((factor for spelling, factor in _RECIPROCAL.items() if spelling.fullmatch(name)), None)
+
+
 def is_no_wavelength(unit: str) -> bool:
-    """Whether a unit is one of wave numbers, frequencies or mere counting."""
+    """Whether a unit is one of mere counting."""
     return _NO_WAVELENGTH.fullmatch(_plain(unit)) is not None
 
 
@@ -85,12 +104,15 @@ def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | Non
 
     Returns:
         The wavelengths, NaN for those that are zero, negative, not finite or impossible, or None where half of them or
-        more are; what brought them to nm; and one line about the unit where it contradicts the values.
+        more are or the unit cannot be told; what brought them to nm; and one line about the unit where it contradicts
+        the values or is not known.
     """
     valid = np.isfinite(values) & (values > 0)
     known = values[valid]
     if 2 * known.size <= values.size:
         return None, named or 1.0, None
+    if named is None and _may_be_wave_numbers(known):
+        return None, 1.0, f"values of {_span(known)} without a unit may be wavelengths in Å or wave numbers: ignored"
     factor = named or (1.0 if np.median(known) > LARGEST_MICROMETRE else 1e3)
     better = _unit_of(known, factor, stated=named is not None)
     share = _share(known, better)
@@ -114,6 +136,12 @@ def wavelengths_in_nm(values: Values, named: float | None) -> tuple[Values | Non
         doubt = f"cannot be in {_NAMES[factor]}, contrary to the file" if named is not None else "without a unit"
         note = f"wavelengths of {_span(known)} {doubt}: assumed to be in {_NAMES[better]}"
     return scaled, better, note
+
+
+def _may_be_wave_numbers(known: Values) -> bool:
+    """Whether values without a unit fall, and are too many to be nm: Å, or 1/cm of wavelengths that rise."""
+    falls = known.size > 1 and bool((np.diff(known) < 0).all())
+    return falls and bool(known.max() > PLAUSIBLE_NM[1])
 
 
 def _each_by_magnitude(known: Values) -> Values | None:

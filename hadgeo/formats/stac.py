@@ -21,7 +21,9 @@ _LARGEST = 2**26
 
 
 def stac_bands(name: str, bands: int) -> Spectral:
-    """Wavelengths and widths from ``x.tif.stac.json`` or ``x.stac.json`` beside ``x.tif``; empty without one.
+    """Wavelengths and widths from a STAC item beside ``x.tif``; empty without one.
+
+    It is called ``x.tif.stac.json`` or ``x.stac.json``, or ``x.json`` if it says that it is one.
 
     Args:
         name: The file that the item describes.
@@ -33,7 +35,18 @@ def stac_bands(name: str, bands: int) -> Spectral:
     for path in (Path(f"{name}.stac.json"), Path(name).with_suffix(".stac.json")):
         if exists(path):
             return _bands_of(_load(path), path, Path(name).name, bands)
-    return Spectral()
+    path = Path(name).with_suffix(".json")
+    item = _if_json(path) if exists(path) else None
+    is_item = isinstance(item, dict) and ("stac_version" in item or "stac_extensions" in item)
+    return _bands_of(item, path, Path(name).name, bands) if is_item else Spectral()
+
+
+def _if_json(path: Path) -> Any:
+    """What a file holds that may be anything; None where it is no JSON."""
+    try:
+        return _load(path)
+    except CubeError:
+        return None
 
 
 def _load(path: Path) -> Any:

@@ -9,6 +9,9 @@ along the border, in stored values. What is found there becomes nodata by one of
 - Any other (0, -50, 65535) may well be measured in one band, so a pixel is nodata only where all bands of the file hold
   it. Reading some of the bands finds the same pixels as reading all: where the wanted bands hold the fill, the others
   are asked.
+
+A fill value that the file names is believed where it occurs in a corner. Where it does not (-9999 in the header and 0
+around the line), the corners are looked at in the same way.
 """
 
 from __future__ import annotations
@@ -35,10 +38,13 @@ LEAST_REGION = 4
 #: Connected pixels that must hold a spectrum which might be measured: resampling repeats pixels, but not so often.
 LEAST_REPEATED = 16
 
+#: Kinds of fill that are looked for in a file that names none.
+MOST_FILLS = 2
+
 #: Bands that must agree where the value is not negative.
 LEAST_BANDS = 3
 
-#: Bands that must agree where fill differs from band to band.
+#: Bands that must agree where fill differs from band to band, or where the value is not one that is usual.
 LEAST_VARIED_BANDS = 8
 
 #: Stored bytes of a scene whose pixels of fill are all counted; of a larger one only those that are looked at.
@@ -48,7 +54,8 @@ COUNTED_BYTES = 2**24
 LOWEST_MEASURED, HIGHEST_MEASURED = -999.0, 1e10
 
 #: What is written as fill besides negative values; the largest value of the stored type is another.
-USUAL = (0.0, 9999.0, 32767.0, 65535.0, 2147483647.0, 4294967295.0)
+#: 55537 is what becomes of -9999 in 16 bits without sign.
+USUAL = (0.0, 9999.0, 32767.0, 55537.0, 65535.0, 2147483647.0, 4294967295.0)
 
 
 def with_fill(source: Source, fill: float | Literal["find", "none"]) -> Source:
@@ -62,17 +69,27 @@ def with_fill(source: Source, fill: float | Literal["find", "none"]) -> Source:
         The same source, or one around it. What was found stands in `Metadata.nodata` or `Metadata.band_nodata`, and in
         `Metadata.assumed`.
     """
-    if fill == "none" or (fill == "find" and _names_fill(source.metadata)):
+    if fill == "none":
         return source
     if fill != "find":
         _believe(source, float(fill))
         return source
+    named = _names_fill(source.metadata)
+    if named and not source.files:
+        # Not worth waiting for something far away.
+        return source
     try:
-        found = _find(source)
-        return source if found is None else _apply(source, found)
+        # Lines that end in -9999 may lie in a mosaic that ends in 0.
+        for _ in range(1 if named else MOST_FILLS):
+            found = _find(source, named=named)
+            applied = None if found is None else _apply(source, found, named=named)
+            if applied is None:
+                break
+            source = applied
     except ReadError:
         # Whoever reads all samples will say which of them are damaged.
-        return source
+        pass
+    return source
 
 
 def _believe(source: Source, value: float) -> None:
@@ -83,44 +100,62 @@ def _believe(source: Source, value: float) -> None:
         source.metadata = replace(source.metadata, warnings=(*source.metadata.warnings, note))
 
 
-def _apply(source: Source, fill: Fill) -> Source:
+def _apply(source: Source, fill: Fill, *, named: bool) -> Source | None:
+    """Take found fill for nodata; None where it turns out to be none, or is merely told."""
     count, looked = _count(source, fill)
     if count == looked and fill.stored[0] >= 0:
         # An image that is the same everywhere has no border at which it could end.
-        return source
+        return None
     known = source.metadata
-    # A value that NetCDF alone names stays one.
-    alone = known.nodata is None or not can_hold(known.nodata, known.stored_dtype)
-    where = "" if fill.by_sample and alone else " where all bands hold it"
+    if fill.constant and fill.stored[0] > 0 and not _usual(float(fill.stored[0]), known.stored_dtype):
+        value = f"{fill.stored[0]:.7g}"
+        note = f"{fill}, which nothing measured should be: kept as data; --fill {value} treats it as nodata"
+        source.metadata = replace(known, warnings=(*known.warnings, note))
+        return None
+    # A value that the file, or NetCDF alone, names stays one, and so does one that was found before.
+    alone = known.band_nodata is None and (known.nodata is None or not can_hold(known.nodata, known.stored_dtype))
+    where = "" if fill.by_sample else " where all bands hold it"
     how_many = f"{count} of {looked} {'' if _counts_all(source) else 'sampled '}pixels"
-    note = f"{fill}: treated as nodata{where} ({how_many}); --fill none keeps it"
+    although = f", besides {_told(known)} that the file names and no corner holds" if named else ""
+    note = f"{fill}: treated as nodata{where} ({how_many}){although}; --fill none keeps it"
     if fill.by_sample and alone:
         source.take_for_nodata(fill.nodata)
     else:
         source = FillPixels(source, fill)
-    source.metadata = replace(known.with_nodata(fill.nodata), assumed=(*known.assumed, note))
+    # The first one stands for all.
+    told = known.with_nodata(fill.nodata) if alone or _by_default(known) else known
+    source.metadata = replace(told, assumed=(*known.assumed, note))
     return source
+
+
+def _told(known: Metadata) -> str:
+    return "the values" if known.nodata is None else f"{known.nodata:.7g}"
 
 
 def _names_fill(known: Metadata) -> bool:
     """Whether a file names a fill value that its samples can hold; not a number is no data in any case."""
     if known.band_nodata is not None:
         return True
-    # NetCDF has a value for samples that were never written, whether the file says so or not.
-    by_default = known.driver.startswith("NetCDF") and known.nodata == NETCDF_FILL.get(known.stored_dtype.str[1:])
-    return known.nodata is not None and can_hold(known.nodata, known.stored_dtype) and not by_default
+    return known.nodata is not None and can_hold(known.nodata, known.stored_dtype) and not _by_default(known)
 
 
-def _find(source: Source) -> Fill | None:
-    """Fill at one of the places along the border, the corners first."""
+def _by_default(known: Metadata) -> bool:
+    """Whether the fill value is NetCDF's for samples that were never written, which the file need not say."""
+    return known.driver.startswith("NetCDF") and known.nodata == NETCDF_FILL.get(known.stored_dtype.str[1:])
+
+
+def _find(source: Source, *, named: bool) -> Fill | None:
+    """Fill at one of the places along the border, the corners first; in corners alone where the file names some."""
     bands, height, width = source.shape
     if bands < 2:
         # Without a second band nothing tells fill from a measurement.
         return None
     few = spread(bands, PROBES)
-    for row, col in _border(height, width):
+    for row, col in _border(height, width)[: 4 if named else None]:
         probe = source.read(slice(row, row + 1), slice(col, col + 1), few)
-        if not _suspicious(_to_stored(probe[:, 0, 0], source.metadata.take(few)), source.metadata.stored_dtype):
+        if named and not np.isfinite(probe).all():
+            return None
+        if not _suspicious(_to_stored(probe[:, 0, 0], source.metadata.take(few))):
             continue
         rows, cols = _around(row, height), _around(col, width)
         found = _judge(source.read(rows, cols), row - rows.start, col - cols.start, source.metadata)
@@ -129,31 +164,30 @@ def _find(source: Source) -> Fill | None:
     return None
 
 
-def _suspicious(spectrum: npt.NDArray[np.float64], stored: np.dtype[Any]) -> bool:
+def _suspicious(spectrum: npt.NDArray[np.float64]) -> bool:
     """Whether some bands of a pixel may hold fill."""
-    if not np.isfinite(spectrum).all():
-        return False
-    return bool((spectrum <= 0).all()) or (constant(spectrum) and _usual(float(spectrum[0]), stored))
+    return bool(np.isfinite(spectrum).all()) and (bool((spectrum <= 0).all()) or constant(spectrum))
 
 
 def _judge(patch: npt.NDArray[np.floating[Any]], row: int, col: int, known: Metadata) -> Fill | None:
     """Whether a pixel of a patch (all bands), and those connected with it that are like it, hold fill."""
     decoded = patch[:, row, col].copy()
     stored = _to_stored(decoded, known)
-    if not _suspicious(stored, known.stored_dtype):
+    if not _suspicious(stored):
         return None
     labels, _ = scipy.ndimage.label(equal(patch, decoded))
     region = int((labels == labels[row, col]).sum())
     never = bool(((stored <= LOWEST_MEASURED) | (np.abs(stored) >= HIGHEST_MEASURED)).all())
-    if not _convincing(stored, region, known.grid.pixels, never=never):
+    usual = _usual(float(stored[0]), known.stored_dtype)
+    if not _convincing(stored, region, known.grid.pixels, never=never, usual=usual):
         return None
     # Only what decodes to what was read can be compared in stored values.
     exact = np.array_equal(_decoded(stored, known, decoded.dtype), decoded)
     return Fill(stored, decoded, by_sample=never and exact)
 
 
-def _convincing(stored: npt.NDArray[np.float64], region: int, pixels: int, *, never: bool) -> bool:
-    """Whether a spectrum is fill, given how many connected pixels have it, and whether its values are ever measured."""
+def _convincing(stored: npt.NDArray[np.float64], region: int, pixels: int, *, never: bool, usual: bool) -> bool:
+    """Whether a spectrum is fill, given how many connected pixels have it, and what its values are."""
     if not constant(stored):
         # A value times a factor of each band, which may be 0 for some.
         mostly_negative = 2 * int((stored < 0).sum()) >= stored.size
@@ -163,7 +197,10 @@ def _convincing(stored: npt.NDArray[np.float64], region: int, pixels: int, *, ne
         return True
     if stored[0] < 0:
         return region >= min(LEAST_REGION, pixels)
-    return stored.size >= LEAST_BANDS and region >= LEAST_REGION
+    if usual:
+        return stored.size >= LEAST_BANDS and region >= LEAST_REGION
+    # Nothing on Earth is equally bright in all bands, pixel for pixel, but nobody writes such fill either.
+    return stored.size >= LEAST_VARIED_BANDS and region >= LEAST_REPEATED
 
 
 def _usual(value: float, stored: np.dtype[Any]) -> bool:

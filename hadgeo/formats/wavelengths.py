@@ -19,6 +19,7 @@ from hadgeo.formats.spectral_units import (
     PLAUSIBLE_NM,
     counts,
     is_no_wavelength,
+    reciprocal_factor,
     times,
     unit_factor,
     wavelengths_in_nm,
@@ -50,6 +51,9 @@ _SYNONYMS = {
     "wavelength units": re.compile(r"wavelengths?-?units?|units?(of)?wavelengths?"),
     "bbl": re.compile(r"bbl|badbandslist"),
 }
+
+#: A unit behind a key, such as ``wavelength (nm)``.
+_IN_KEY = re.compile(r"\s*[(\[][^)\]]*[)\]]\s*$")
 
 _IN_NAME = re.compile(
     r"(?<![\w.])(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*(nm|nanomet(?:er|re)s?|[uµμ]m|micromet(?:er|re)s?|microns?)\b", re.I
@@ -111,9 +115,8 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
         bands: Number of bands of the cube.
         where: The file, for messages.
 
-    Raises:
-        CubeError: The list of good bands has another length than the cube has bands, or holds something that is no
-            number.
+    Returns:
+        What they say. A list of another length, or of something that is no number, is set aside with a warning.
     """
     fields = _usual_keys(fields)
     notes: list[str] = []
@@ -124,19 +127,31 @@ def spectral(fields: Fields, bands: int, where: str) -> Spectral:
     if is_no_wavelength(unit):
         notes += [f"the spectral axis is in {unit!r}: no wavelengths are known"] * ("wavelength" in fields)
     else:
-        wavelength, factor = _wavelength(fields, bands, unit_factor(unit), notes, mended)
-        fwhm = _fwhm(fields, bands, factor, wavelength, notes, mended)
-    return Spectral(wavelength, fwhm, _good(fields, bands, where), tuple(notes), tuple(mended))
+        reciprocal = reciprocal_factor(unit)
+        named = unit_factor(unit) if reciprocal is None else 1.0
+        wavelength, factor = _wavelength(fields, bands, named, reciprocal, notes, mended)
+        fwhm = _fwhm(fields, bands, factor, reciprocal, wavelength, notes, mended)
+    return Spectral(wavelength, fwhm, _good(fields, bands, where, notes), tuple(notes), tuple(mended))
+
+
+def usual_key(key: str) -> str:
+    """The usual key in the place of another one for the same, such as ``wavelength`` for ``center_wavelength``."""
+    plain = _IN_KEY.sub("", key.lower()).replace(" ", "").replace("_", "")
+    return next((usual for usual, spelling in _SYNONYMS.items() if spelling.fullmatch(plain)), key)
 
 
 def _usual_keys(fields: Fields) -> dict[str, str | Sequence[str]]:
     """The fields that matter here under their usual keys; the first that holds something counts."""
     found: dict[str, str | Sequence[str]] = {}
-    for usual, spelling in _SYNONYMS.items():
-        keys = [usual, *(key for key in fields if spelling.fullmatch(key.lower().replace(" ", "").replace("_", "")))]
-        value = next((value for key in keys if (value := fields.get(key)) and _holds_something(value)), None)
-        if value is not None:
-            found[usual] = value
+    for usual in _SYNONYMS:
+        keys = [usual, *(key for key in fields if usual_key(key) == usual)]
+        key = next((key for key in keys if (value := fields.get(key)) and _holds_something(value)), None)
+        if key is None:
+            continue
+        found[usual] = fields[key]
+        if usual == "wavelength" and (unit := _IN_KEY.search(key)):
+            # One that is told on its own comes later, and counts.
+            found["wavelength units"] = unit[0].strip("()[] ")
     return found
 
 
@@ -162,7 +177,12 @@ def _list(fields: Fields, key: str, bands: int, notes: list[str], mended: list[s
 
 
 def _wavelength(
-    fields: Fields, bands: int, named: float | None, notes: list[str], mended: list[str]
+    fields: Fields,
+    bands: int,
+    named: float | None,
+    reciprocal: float | None,
+    notes: list[str],
+    mended: list[str],
 ) -> tuple[npt.NDArray[np.float64] | None, float | None]:
     """Centres in nm, and what brought them there, which is the named unit's where there are none."""
     values = _list(fields, "wavelength", bands, notes, mended)
@@ -171,9 +191,15 @@ def _wavelength(
     if counts(values) and named != 1e3:
         notes.append(f"wavelengths of {values[0]:g} to {values[-1]:g} merely count the bands: ignored")
         return None, named
+    finite = values[np.isfinite(values)]
+    if 2 * finite.size > bands > 2 and np.ptp(finite) == 0:
+        notes.append(f"wavelengths that are {finite[0]:g} in all bands: ignored")
+        return None, named
+    if reciprocal is not None:
+        values = np.divide(reciprocal, values, out=np.full(bands, np.nan), where=values > 0)
     wavelength, factor, note = wavelengths_in_nm(values, named)
     if wavelength is None:
-        notes.append("wavelengths that are zero, negative, impossible or not finite: ignored")
+        notes.append(note or "wavelengths that are zero, negative, impossible or not finite: ignored")
         return None, named
     mended += [note] if note else []
     unknown = int(np.isnan(wavelength).sum())
@@ -186,6 +212,7 @@ def _fwhm(
     fields: Fields,
     bands: int,
     factor: float | None,
+    reciprocal: float | None,
     wavelength: npt.NDArray[np.float64] | None,
     notes: list[str],
     mended: list[str],
@@ -194,6 +221,9 @@ def _fwhm(
     if values is None or (wavelength is None and factor is None):
         # Without centres and units, 10 may be nanometres and 0.01 micrometres, or not.
         return None
+    if reciprocal is not None and wavelength is not None:
+        # Of a small step of 1 / wavelength.
+        values = values * wavelength**2 / reciprocal
     fwhm, note = widths_in_nm(values, wavelength, factor)
     if fwhm is None:
         notes.append(note or "values of fwhm that are zero, negative or not finite: ignored")
@@ -205,19 +235,24 @@ def _fwhm(
     return fwhm
 
 
-def _good(fields: Fields, bands: int, where: str) -> npt.NDArray[np.bool_] | None:
+def _good(fields: Fields, bands: int, where: str, notes: list[str]) -> npt.NDArray[np.bool_] | None:
     text = fields.get("bbl")
     if text is None:
         return None
-    values = numbers(text, "bbl", where)
+    try:
+        values = numbers(text, "bbl", where)
+    except CubeError:
+        notes.append("bbl contains something that is not a number: ignored")
+        return None
     if values.size != bands:
-        raise CubeError(f"{where}: {values.size} values of bbl for {bands} bands; correct the list or the band count")
+        notes.append(f"{values.size} values of bbl for {bands} bands: ignored; correct the list or the band count")
+        return None
     good: npt.NDArray[np.bool_] = values >= 0.5
     return good
 
 
 def from_names(names: Sequence[str | None]) -> Spectral:
-    """Wavelengths that stand in every band's name.
+    """Wavelengths that stand in the bands' names.
 
     With their unit, as in ``band 1 (418.24 Nanometers)``, or as a bare number that can hardly mean anything else:
     ``Band_503``, ``B503``, ``503.2``, rising from band to band by more than one.
@@ -226,9 +261,13 @@ def from_names(names: Sequence[str | None]) -> Spectral:
         names: One a band, empty or None where it has none.
     """
     found = [_IN_NAME.search(name or "") for name in names]
-    if found and all(found):
-        values = [times(np.asarray(float(match[1])), unit_factor(match[2]) or 1.0) for match in found if match]
-        return Spectral(wavelength=np.array(values, dtype=np.float64))
+    missing = sum(match is None for match in found)
+    if 2 * missing < len(found):
+        values = [
+            times(np.asarray(float(match[1])), unit_factor(match[2]) or 1.0) if match else np.nan for match in found
+        ]
+        note = f"{missing} of {len(found)} bands have no wavelength in their names: those bands are marked bad"
+        return Spectral(wavelength=np.array(values, dtype=np.float64), warnings=(note,) if missing else ())
     return _from_bare_names(names)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hadgeo.errors import Cancelled
 from hadgeo.formats.glt import Glt, Integers
 from hadgeo.maps.part_folder import PartFolder
-from hadgeo.maps.reader import ScoreMap
+from hadgeo.maps.reader import BY_TABLE, ScoreMap
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
@@ -55,7 +55,7 @@ def orthorectify(
         Cancelled: `progress` asked for it.
     """
     tags = {name: value for name, value in scores.tags.items() if name.startswith("HADGEO_")}
-    warped = "lookup table, nearest" + (", then north-up, max" if north_up else "")
+    warped = BY_TABLE + (", then north-up, max" if north_up else "")
     writer = ScoreWriter(
         out,
         grid=glt.grid,
@@ -66,18 +66,40 @@ def orthorectify(
         folder=folder,
     )
     cols = glt.grid.shape[1]
+    placed = np.zeros(scores.grid.shape, dtype=bool)
     progress.stage(Stage.ORTHORECTIFY, glt.grid.pixels)
     with writer:
         for rows in glt.strips():
             if progress.cancelled():
                 raise Cancelled("stopped on request")
             height = rows.stop - rows.start
-            writer.write(Window(rows.start, 0, height, cols), looked_up(scores, *glt.read(rows)))
+            own_rows, own_cols = glt.read(rows)
+            there = own_rows >= 0
+            placed[own_rows[there], own_cols[there]] = True
+            writer.write(Window(rows.start, 0, height, cols), looked_up(scores, own_rows, own_cols))
             progress.advance(height * cols)
+        _tell_lost(scores, placed, progress)
         if folder is None:
             return writer.finish()
         writer.complete()
         return writer.place()
+
+
+def _tell_lost(scores: ScoreMap, placed: npt.NDArray[np.bool_], progress: Progress) -> None:
+    """Say how many pixels that have a score the table leads to from nowhere."""
+    rows, cols = placed.shape
+    step = max(1, _PART_BYTES // (4 * cols * scores.block_rows)) * scores.block_rows
+    lost = measured = 0
+    for row in range(0, rows, step):
+        part = slice(row, min(row + step, rows))
+        known = np.isfinite(scores.read(part, slice(0, cols)))
+        measured += int(known.sum())
+        lost += int((known & ~placed[part]).sum())
+    if lost:
+        progress.message(
+            f"{lost} of {measured} measured pixels have no place in the orthorectified map: the map in the sensor's "
+            "geometry has their scores"
+        )
 
 
 def looked_up(scores: ScoreMap, rows: Integers, cols: Integers) -> npt.NDArray[np.float32]:

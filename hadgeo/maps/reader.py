@@ -26,6 +26,9 @@ from hadgeo.grid import Grid
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
 
+#: How the tag HADGEO_WARPED begins in a map that a lookup table led to.
+BY_TABLE = "lookup table, nearest"
+
 
 @dataclass(frozen=True)
 class ScoreMap:
@@ -64,6 +67,11 @@ class ScoreMap:
     def detector(self) -> str:
         """The detector's name, or an empty text for a map from elsewhere."""
         return self.tags.get("HADGEO_DETECTOR", "")
+
+    @property
+    def orthorectified(self) -> bool:
+        """Whether a lookup table led to its pixels, so that it repeats some of those that were measured."""
+        return self.tags.get("HADGEO_WARPED", "").startswith(BY_TABLE)
 
     def strips(self, *, margin: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Read the map from top to bottom in strips of whole rows.

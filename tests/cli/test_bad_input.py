@@ -80,7 +80,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lone.img").unlink()
     write_envi(folder / "short.img", good)
     cut(folder / "short.img", folder / "short.img", 0.9)
-    write_envi(folder / "bad_bands.img", good, bbl="{1, 0}")
+    write_envi(folder / "bad_gains.img", good, data_gain_values="{1, 2}")
 
     large = write_tiff(folder / "large.tif", background((BANDS, 300, 200)), compress="lzw")
     cut(large, folder / "cut.tif", 0.5)
@@ -94,7 +94,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiff(folder / "few.tif", good[:, :2, :3])
     write_tiff(folder / "equal.tif", np.full_like(good, 7))
     write_tiff(folder / "empty.tif", np.full_like(good, -1), nodata=-1)
-    write_tiff(folder / "bad_bands.tif", good, tags={"bbl": "1, 0"})
     odd = good.copy()
     odd[2, 3, 4], odd[3, 5, 6], odd[:, 7, 8] = np.nan, np.inf, -np.inf
     write_tiff(folder / "not_finite.tif", odd)
@@ -176,8 +175,7 @@ BAD_SCENES = [
     Bad("equal.tif", ("equal.tif", "8 constant", "--bands")),
     Bad("equal.tif --bands all", ("equal.tif", "pixels are equal", "check the input")),
     Bad("equal.tif --bands all -d bs3lnet -p steps=2", ("equal.tif", "pixels are equal", "check the input")),
-    Bad("bad_bands.tif", ("bad_bands.tif", "2 values of bbl for 8 bands", "correct")),
-    Bad("bad_bands.img", ("bad_bands.img.hdr", "2 values of bbl for 8 bands", "correct")),
+    Bad("bad_gains.img", ("bad_gains.img.hdr", "2 values of data gain values for 8 bands", "correct")),
     Bad("good.tif --bands 2000-2400", ("good.tif", "selects no band", "400 to 470 nm")),
     Bad("good.tif --bands 0-3", ("good.tif", "selects no band", "400 to 470 nm")),
     Bad("good.tif --bands 3", ("good.tif", "7 not in --bands", "at least 2")),

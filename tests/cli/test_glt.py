@@ -49,6 +49,13 @@ def read(path: Path) -> npt.NDArray[Any]:
     return scores.read(*(slice(0, length) for length in scores.shape))
 
 
+def test_thresholds_of_an_orthorectified_map_say_that_it_repeats_pixels(line: RawLine, tmp_path: Path) -> None:
+    out = tmp_path / "scores.tif"
+    run("detect", line.scene, "-d", "rx", "--glt", line.glt, "-o", out)
+    assert "scores_sensor.tif has each pixel once" in run("threshold", out, "--value", "30").stderr
+    assert "each pixel once" not in run("threshold", tmp_path / "scores_sensor.tif", "--value", "30").stderr
+
+
 def test_scores_are_those_of_the_sensor_looked_up_on_the_map(line: RawLine, tmp_path: Path) -> None:
     out = tmp_path / "scores.tif"
     run("detect", line.scene, "-d", "rx", "--glt", line.glt, "-o", out)

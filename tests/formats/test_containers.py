@@ -436,3 +436,37 @@ def test_scales_that_were_deleted_are_said_and_the_rest_is_read(tmp_path: Path) 
     source = open_source(tmp_path / "x.h5")
     np.testing.assert_array_equal(source.read(slice(0, 5), slice(0, 6)), CUBE)
     assert any("not in the file any more (axis 0 of /cube)" in line for line in source.metadata.warnings)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1)])
+def test_wavelengths_may_be_a_row_or_a_column_of_a_matrix(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = CUBE.transpose(1, 2, 0)
+        file["wavelength"] = WAVELENGTH.reshape(shape)
+    source = open_source(tmp_path / "x.h5")
+    np.testing.assert_array_equal(read_all(source), CUBE)
+    np.testing.assert_array_equal(source.metadata.wavelength, WAVELENGTH)
+
+
+@pytest.mark.parametrize("factor", [0.0, np.nan, [1.0, 2.0, 3.0]])
+def test_a_scale_that_can_be_none_is_told_on_one_line(tmp_path: Path, factor: Any) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = CUBE
+        file["cube"].attrs["scale_factor"] = factor
+        file["wavelength"] = WAVELENGTH
+    source = open_source(tmp_path / "x.h5")
+    np.testing.assert_array_equal(read_all(source), CUBE)
+    (told,) = [line for line in source.metadata.warnings if "scale_factor" in line]
+    assert "not applied" in told
+    assert "\n" not in told
+
+
+def test_wavelengths_along_rows_or_columns_contradict_names_of_axes(tmp_path: Path) -> None:
+    exchanged = {
+        "cube": (("band", "line", "sample"), CUBE.transpose(1, 2, 0), {}),
+        "wavelength": (("sample",), WAVELENGTH, {"units": "nm"}),
+    }
+    path = write_netcdf4(tmp_path / "x.nc", exchanged)
+    with pytest.raises(CubeError, match="the band axis of /cube is not known"):
+        open_source(path)
+    np.testing.assert_array_equal(read_all(open_source(path, reading=Reading(band_axis=2))), CUBE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import subprocess
 import sys
@@ -104,12 +105,25 @@ def test_bad_bands_are_numbers(bbl: str, good: list[bool]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bbl", "note"),
+    [
+        ("{1, 1, 1, 0}", "4 values of bbl for 3 bands: ignored"),
+        ("{1, 0}", "2 values of bbl for 3 bands: ignored"),
+        ("{a, b, c}", "bbl contains something that is not a number: ignored"),
+    ],
+)
+def test_a_wrong_list_of_bad_bands_is_set_aside(bbl: str, note: str) -> None:
+    known = parse_header(f"{HEADER}wavelength = {{400, 500, 600}}\nbbl = {bbl}", "x.hdr").spectral
+    assert known.good is None
+    assert known.wavelength is not None
+    assert any(note in line for line in known.warnings)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("SAMPLES = 1", "not an ENVI header"),
         ("ENVI\nsamples = 1\nbands = 1\ndata type = 2", "no 'lines'"),
-        (HEADER + "bbl = {1, 1, 1, 0}", "4 values of bbl for 3 bands"),
-        (HEADER + "bbl = {a, b, c}", "not a number"),
         (HEADER.replace("samples = 2", "samples = " + "9" * 4400), "'9{40}…', of 4400 digits"),
         (HEADER + "file type = ENVI Spectral Library", "a spectral library, not an image"),
         (HEADER + "file type = envi virtual mosaic", "a list of other files, not an image"),
@@ -372,3 +386,72 @@ def test_a_cube_that_gdal_cannot_place_is_read_all_the_same(tmp_path: Path, monk
     source = open_source(path)
     assert any("no such driver" in line for line in source.metadata.warnings)
     np.testing.assert_array_equal(read_all(source), numbered())
+
+
+@pytest.mark.parametrize("key", ["bands", "interleave", "data type", "byte order", "reflectance scale factor"])
+def test_a_header_that_contradicts_itself_about_the_samples_is_asked_about(tmp_path: Path, key: str) -> None:
+    value = {"interleave": "bip"}.get(key, "3")
+    path = write_envi(tmp_path / "x.img", numbered(), reflectance_scale_factor=10)
+    header = tmp_path / "x.img.hdr"
+    header.write_text(header.read_text() + f"{key} = {value}\n")
+    with pytest.raises(CubeError, match=rf"two different values of {key}; delete the wrong one"):
+        open_source(path)
+
+
+def test_a_header_that_says_the_rest_twice_is_read_to_its_end_and_told(tmp_path: Path) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), data_ignore_value=-1)
+    header = tmp_path / "x.img.hdr"
+    header.write_text(header.read_text() + "data ignore value = 40\nInterleave = BSQ\nsamples =  6\n")
+    source = open_source(path)
+    assert np.isnan(read_all(source)[0, 6, 4])
+    assert "two different values of data ignore value in the header: the last is used" in source.metadata.warnings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_header_is_text_however_it_was_saved(tmp_path: Path, encoding: str, ends: str) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), description="{Äcker, 5 µm}")
+    header = tmp_path / "x.img.hdr"
+    header.write_bytes(ends.join(header.read_text("utf-8").splitlines()).encode(encoding))
+    np.testing.assert_array_equal(read_all(open_source(path)), numbered())
+
+
+def test_a_list_may_begin_on_the_line_below_its_key() -> None:
+    known = parse_header(HEADER + "wavelength =\n  {400, 500,\n 600}\nfwhm = \n\n{9, 9, 9}\n", "x.hdr").spectral
+    assert known.wavelength is not None
+    assert known.wavelength.tolist() == [400, 500, 600]
+    assert known.fwhm is not None
+
+
+@pytest.mark.parametrize(
+    ("factor", "divisor", "note"),
+    [
+        (10000, 10000, ""),
+        (0.0001, 10000, "less than 1: multiplied by it"),
+        (0, 1, "cannot be one: ignored"),
+        (-5, 1, "cannot be one: ignored"),
+        ("nan", 1, "cannot be one: ignored"),
+    ],
+)
+def test_a_scale_factor_that_can_be_none_is_told(tmp_path: Path, factor: object, divisor: float, note: str) -> None:
+    source = open_source(write_envi(tmp_path / "x.img", numbered(dtype="f4"), reflectance_scale_factor=factor))
+    np.testing.assert_allclose(read_all(source), numbered(dtype="f4") / divisor, rtol=1e-6)
+    assert any("reflectance scale factor" in line and note in line for line in source.metadata.warnings) == bool(note)
+
+
+def test_a_compressed_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write_envi(tmp_path / "x.img", numbered(), compress=True, file_compression=1)
+    whole = path.read_bytes()
+    raw = gzip.decompress(whole)
+    for held, message in (
+        (whole[:-20], "cannot be unpacked"),
+        (b"", "cannot be unpacked"),
+        (gzip.compress(raw[:-2]), "418 bytes when unpacked, but its header specifies 420"),
+        (raw, "not compressed with gzip"),
+    ):
+        path.write_bytes(held)
+        with pytest.raises(CubeError, match=rf"x\.img: {message}"):
+            open_source(path)
+    # In several parts, as some programs compress large files, and with something behind the cube.
+    path.write_bytes(gzip.compress(raw[:100]) + gzip.compress(raw[100:] + b"more"))
+    np.testing.assert_array_equal(read_all(open_source(path)), numbered())

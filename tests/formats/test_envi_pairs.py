@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import time
 import warnings
 from pathlib import Path
@@ -108,6 +109,19 @@ def test_a_header_beside_a_foreign_file_alone_says_what_that_is(tmp_path: Path) 
         b"\xff\xd8\xff\xe0\0\x10JFIF\0",
         b"version https://git-lfs.github.com/spec/v1\n",
         b"\n<!DOCTYPE html>",
+        b"<HTML><head>",
+        b"\xff\xd8\xff\xe1\0\x06Exif\xff\xdb",
+        b"BM" + struct.pack("<IIII", 1600, 0, 54, 40),
+        gzip.compress(bytes(CUBE[0]), mtime=0),
+        b"BZh11AY&SY",
+        b"PK\5\6",
+        b"HEAD74\0\0",
+        b"DatasetHeader Begin\n",
+        b"<MRF_META>",
+        bytes(128) + b"DICM",
+        b"cube.img" + bytes(249) + b"ustar",
+        b"\0\0\x27\x0a" + bytes(24) + b"\xe8\3\0\0",
+        b"\x80\4\x95\x10\2" + bytes(6),
     ],
 )
 def test_what_is_certainly_of_another_format_is_refused_whatever_its_size(tmp_path: Path, start: bytes) -> None:
@@ -121,6 +135,22 @@ def test_what_is_certainly_of_another_format_is_refused_whatever_its_size(tmp_pa
 def test_samples_that_begin_like_a_picture_by_chance_are_samples(tmp_path: Path, start: bytes) -> None:
     cube = CUBE.copy()
     cube[0, 0, : len(start)] = np.frombuffer(start, dtype="u1")
+    np.testing.assert_array_equal(read_all(open_source(write_envi(tmp_path / "x.img", cube))), cube)
+
+
+@pytest.mark.parametrize(
+    "text", ["ncols 24\nnrows 30\n", "a;b;c;d;e;f\n", '{"type": "FeatureCollection", "features": []} ']
+)
+def test_text_is_no_samples_although_it_is_as_large_as_they_would_be(tmp_path: Path, text: str) -> None:
+    path = write_envi(tmp_path / "x.img", CUBE)
+    path.write_bytes((text * CUBE.size).encode()[: CUBE.size])
+    with pytest.raises(CubeError, match=r"x\.img: a file of another format \(text\)"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("first", [0x0D20, 0x0A20, 0x2020, 0x4350])
+def test_samples_whose_bytes_are_all_characters_are_samples(tmp_path: Path, first: int) -> None:
+    cube = (first + np.arange(5 * 16 * 20) % 90).reshape(5, 16, 20).astype("i2")
     np.testing.assert_array_equal(read_all(open_source(write_envi(tmp_path / "x.img", cube))), cube)
 
 
@@ -247,3 +277,21 @@ def test_sizes_of_many_digits_are_one_short_line(tmp_path: Path, digits: int, ke
     with pytest.raises(CubeError, match=f"of {digits} digits") as caught:
         open_source(path)
     assert len(str(caught.value)) < 300
+
+
+def test_of_two_files_that_a_header_fits_equally_none_is_taken(tmp_path: Path) -> None:
+    for suffix in ("img", "bsq"):
+        write_envi(tmp_path / f"x.{suffix}", CUBE, header="x.hdr")
+    with pytest.raises(CubeError, match=r"x\.hdr: several files could be its data \(x\.img, x\.bsq\)"):
+        open_source(tmp_path / "x.hdr")
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "x.bsq")), CUBE)
+
+
+def test_a_raw_file_that_is_shorter_than_its_esri_header_promises_is_refused(tmp_path: Path) -> None:
+    path = write_as(tmp_path / "x.bil", "EHdr", CUBE)
+    header = tmp_path / "x.hdr"
+    np.testing.assert_array_equal(read_all(open_source(path)), CUBE)
+    lines = header.read_text().splitlines()
+    header.write_text("\n".join("NBANDS 6" if line.startswith("NBANDS") else line for line in lines))
+    with pytest.raises(CubeError, match=r"x\.bil: 1600 bytes, but its header specifies 1920: it was cut short"):
+        open_source(path)

@@ -338,3 +338,48 @@ def test_what_gdal_warns_of_in_another_thread_is_not_heard() -> None:
         log.warning("CPLE_AppDefined in two\nparts")
     assert heard == ["two parts"]
     assert told(["a", "a", *"bcdefg"]) == (*(f"GDAL warns: {line}" for line in "abcde"), "GDAL gives 2 more warnings")
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ("-110.5", "40.25"),
+        ("110.5W", "40.25 N"),
+        ("-110:30:00", "40:15:00"),
+        ("110d30m0.0sW", "40d15m0.0sN"),
+        ("110 30 0 W", "40 15 0"),
+        ("110°30'0\" W", "40°15'0\" N"),
+        ("249.5", "40.25"),
+    ],
+)
+def test_degrees_are_read_however_they_are_written(tmp_path: Path, x: str, y: str) -> None:
+    known = place(tmp_path, f"{{Geographic Lat/Lon, 1, 1, {x}, {y}, 0.001, 0.001, WGS-84, units=Degrees}}")
+    assert known.crs is not None
+    assert known.crs.to_epsg() == 4326
+    assert known.transform.c % 360 == pytest.approx(249.5)
+    assert known.transform.f == pytest.approx(40.25)
+
+
+def test_latitudes_of_the_south_are_negative(tmp_path: Path) -> None:
+    known = place(tmp_path, "{Geographic Lat/Lon, 1, 1, 18.5E, 33d30mS, 0.001, 0.001, WGS-84, units=DMS}")
+    assert (known.transform.c, known.transform.f) == pytest.approx((18.5, -33.5))
+    assert said(place(tmp_path, "{Geographic Lat/Lon, 1, 1, 18.3, -33.3, 1, 1, WGS-84, units=DMS}"), "units=DMS, but")
+
+
+@pytest.mark.parametrize("tie", ["4000000, 500000", "-900000, 4000000", "500000, 40000000"])
+def test_coordinates_that_no_zone_has_are_told(tmp_path: Path, tie: str) -> None:
+    assert said(place(tmp_path, utm("12, North, WGS-84", f"1, 1, {tie}, 4, 4")), "far outside of any UTM zone")
+    assert said(place(tmp_path, utm("12, South, WGS-84", "1, 1, 500000, 400000, 4, 4")), "of the other hemisphere")
+    assert said(place(tmp_path, utm("12, North, WGS-84", "1, 1, 500000, 9900000, 4, 4")), "of the other hemisphere")
+    for ordinary in ("166000, 0", "834000, 9300000", "-200000, 4000000", "500000, -50000"):
+        assert not said(place(tmp_path, utm("12, North, WGS-84", f"1, 1, {ordinary}, 4, 4")), "outside of any UTM zone")
+
+
+def test_items_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    twice = place(tmp_path, utm("12, North, WGS-84, rotation=30, Rotation = 0"))
+    assert not twice.georeferenced
+    assert said(twice, "two different rotations")
+    both = place(tmp_path, utm("12N, South, WGS-84", "1, 1, 500000, 6000000, 4, 4"))
+    assert both.crs is not None
+    assert both.crs.to_epsg() == 32712
+    assert said(both, "says zone 12N and South: South assumed")

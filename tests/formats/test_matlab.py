@@ -247,3 +247,15 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r'pip install "hadgeo\[hdf5\]"'):
         open_source(path)
+
+
+def test_a_map_that_is_taken_for_usable_pixels_by_its_name_is_told(tmp_path: Path) -> None:
+    scene = spectral_scene()
+    usable = np.ones((10, 9), dtype="u1")
+    usable[3, 4] = 0
+    for name, said in (("mask_field", True), ("field_mask", True), ("valid_mask", False), ("mask_sub", False)):
+        source = open_source(write(tmp_path / "x.mat", "5", data=scene, **{name: usable}))
+        assert np.isnan(read_all(source)[:, 3, 4]).all()
+        assert (
+            any(f"{name} taken as the map of usable pixels: the 1 where" in a for a in source.metadata.assumed) == said
+        )

@@ -431,3 +431,24 @@ def test_many_threads_and_a_pickle_read_the_same(tmp_path: Path) -> None:
         windows = list(pool.map(lambda r: again.read(r, slice(5, 20)), rows))
     for row, window in zip(rows, windows, strict=True):
         np.testing.assert_array_equal(window, cube[:, row, 5:20])
+
+
+def test_bands_of_several_types_are_read_as_the_one_that_holds_them_all(tmp_path: Path) -> None:
+    cube = numbered(3).astype("u2") + 300
+    write_tiff(tmp_path / "cube.tif", cube)
+    write_tiff(tmp_path / "alpha.tif", np.where(HOLE, 0, 255).astype("u1")[None])
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}">{colour}<SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{source}</SourceBand></SimpleSource>'
+        "</VRTRasterBand>"
+        for number, (kind, colour, name, source) in enumerate(
+            [
+                *(("UInt16", "", "cube.tif", band) for band in (1, 2, 3)),
+                ("Byte", "<ColorInterp>Alpha</ColorInterp>", "alpha.tif", 1),
+            ],
+            start=1,
+        )
+    )
+    rows, cols = cube.shape[1:]
+    (tmp_path / "x.vrt").write_text(f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}">{bands}</VRTDataset>')
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / "x.vrt")), np.where(HOLE, np.nan, cube))

@@ -233,10 +233,62 @@ def test_joined_bands_take_their_fill_apart(tmp_path: Path) -> None:
 AS_IS = Reading(fill="none")
 
 
-def test_a_file_that_names_its_fill_is_believed(tmp_path: Path) -> None:
-    source = open_source(envi(tmp_path, filled(0), data_ignore_value=-9999))
-    assert not np.isnan(read_all(source)).any()
+def test_a_file_that_names_its_fill_is_believed_where_a_corner_holds_it(tmp_path: Path) -> None:
+    cube = filled(-9999)
+    cube[:, -8:, -8:] = 0
+    source = open_source(envi(tmp_path, cube, data_ignore_value=-9999))
+    np.testing.assert_array_equal(nodata(source), CORNER)
     assert source.metadata.nodata == -9999
+    assert not source.metadata.assumed
+
+
+@pytest.mark.parametrize("write", [envi, tiff])
+@pytest.mark.parametrize(
+    ("named", "dtype", "real"),
+    [
+        (-9999, "i2", 0),
+        (0, "i2", -9999),
+        (255, "u2", 0),
+        (-3.40282e38, "f4", np.finfo("f4").min),
+        (-9999, "u2", 65536 - 9999),
+    ],
+)
+def test_another_fill_than_the_named_one_is_found_in_the_corners(
+    tmp_path: Path, write: Callable[..., Path], named: float, dtype: str, real: float
+) -> None:
+    key = "data_ignore_value" if write is envi else "nodata"
+    if write is tiff and named < 0 and dtype == "u2":
+        pytest.skip("GDAL refuses to name what no sample can hold")
+    cube = filled(real, dtype)
+    source = open_source(write(tmp_path, cube, **{key: named}))
+    np.testing.assert_array_equal(nodata(source), CORNER)
+    assert any("120 of 720 pixels" in line and "--fill none keeps it" in line for line in source.metadata.assumed)
+    # Some bands hold the same pixels as all of them.
+    some = read_all(source, np.array([3, 9]))
+    np.testing.assert_array_equal(np.isnan(some).all(axis=0), CORNER)
+    np.testing.assert_array_equal(np.isnan(some).any(axis=0), CORNER)
+    kept = open_source(write(tmp_path, cube, **{key: named}), reading=Reading(fill="none"))
+    assert not np.isnan(read_all(kept)).any()
+
+
+def test_the_named_fill_stays_one_where_another_one_is_found(tmp_path: Path) -> None:
+    cube = filled(0)
+    cube[:, 20, 20] = -9999
+    cube[3, 22, 20] = -9999
+    source = open_source(envi(tmp_path, cube, data_ignore_value=-9999))
+    missing = np.isnan(read_all(source))
+    expected = np.broadcast_to(CORNER, missing.shape).copy()
+    expected[:, 20, 20] = expected[3, 22, 20] = True
+    np.testing.assert_array_equal(missing, expected)
+    assert source.metadata.nodata == -9999
+    np.testing.assert_array_equal(np.isnan(read_all(pickle.loads(pickle.dumps(source)))), expected)
+
+
+def test_a_named_fill_that_occurs_nowhere_costs_a_scene_without_fill_nothing(tmp_path: Path) -> None:
+    cube = spectra()
+    cube[:4, 0, 0] = 0
+    source = open_source(envi(tmp_path, cube, data_ignore_value=-9999))
+    np.testing.assert_array_equal(read_all(source), cube)
     assert not source.metadata.assumed
 
 
@@ -369,3 +421,26 @@ def test_no_pixel_of_a_real_scene_is_lost_but_fill(data_dir: Path, name: str) ->
     assert int(kept.sum()) == valid
     assert int((believed & ~kept).sum()) == fill
     assert bool(fill) == any("--fill none" in line for line in source.metadata.assumed)
+
+
+@pytest.mark.parametrize("write", [envi, tiff])
+def test_a_second_kind_of_fill_is_found_too(tmp_path: Path, write: Callable[..., Path]) -> None:
+    cube = filled(-9999)
+    cube[:, -5:, -5:] = 0
+    source = open_source(write(tmp_path, cube))
+    expected = CORNER.copy()
+    expected[-5:, -5:] = True
+    np.testing.assert_array_equal(nodata(source), expected)
+    np.testing.assert_array_equal(np.isnan(read_all(source, [2])[0]), expected)
+    assert source.metadata.nodata == -9999
+    assert [line.split(" ")[0] for line in source.metadata.assumed if "treated as nodata" in line] == ["-9999", "0"]
+
+
+@pytest.mark.parametrize("value", [1, 4095])
+def test_any_other_value_in_all_bands_is_kept_and_told(tmp_path: Path, value: int) -> None:
+    cube = filled(value)
+    source = open_source(envi(tmp_path, cube))
+    np.testing.assert_array_equal(read_all(source), cube)
+    assert any(f"--fill {value} treats it as nodata" in line for line in source.metadata.warnings)
+    told = open_source(envi(tmp_path, cube), reading=Reading(fill=value))
+    np.testing.assert_array_equal(nodata(told), CORNER)

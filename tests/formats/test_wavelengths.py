@@ -446,3 +446,93 @@ def test_models_and_bands_of_unknown_wavelength() -> None:
     again = Spectrum.model_validate(json.loads(unknown.model_dump_json()))
     assert again.wavelength is not None
     assert np.isnan(again.wavelength).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("unit", "product"),
+    [
+        ("Wavenumber", 1e7),
+        ("cm-1", 1e7),
+        ("1/cm", 1e7),
+        ("wavenumber (cm-1)", 1e7),
+        ("GHz", 299_792_458.0),
+        ("MHz", 299_792_458e3),
+        ("THz", 299_792.458),
+    ],
+)
+def test_wave_numbers_and_frequencies_become_wavelengths_and_widths(unit: str, product: float) -> None:
+    fields = {
+        "wavelength": [repr(product / nm) for nm in NM],
+        "fwhm": [repr(10 * product / nm**2) for nm in NM],
+        "wavelength units": unit,
+    }
+    known = spectral(fields, 8, "x.hdr")
+    np.testing.assert_allclose(centres(known), NM, rtol=1e-9)
+    np.testing.assert_allclose(known.fwhm, 10, rtol=1e-6)
+    assert not known.warnings
+    assert not known.assumed
+
+
+def test_values_that_may_be_wave_numbers_or_angstroms_are_neither() -> None:
+    known = of([1e7 / nm for nm in NM], "")
+    assert known.wavelength is None
+    assert any("Å or wave numbers" in line for line in known.warnings)
+
+
+def test_exponents_as_fortran_writes_them() -> None:
+    known = spectral({"wavelength": "{0.45D0, 5.5d-1, 6.5D-01}", "wavelength units": "um"}, 3, "x.hdr")
+    assert centres(known) == [450, 550, 650]
+
+
+def test_names_of_most_bands_give_their_wavelengths() -> None:
+    known = from_names(["450 nm", "0.55 um", "", "650 nm", "NDVI", "750 nm"])
+    np.testing.assert_array_equal(known.wavelength, [450, 550, np.nan, 650, np.nan, 750])
+    assert known.warnings == ("2 of 6 bands have no wavelength in their names: those bands are marked bad",)
+
+
+def test_tags_called_after_bands_give_wavelengths(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(3))
+    tag(path, **{f"Band_{number}": f"{nm} Nanometers" for number, nm in enumerate((450, 550, 650), start=1)})
+    assert open_source(path).metadata.wavelength.tolist() == [450, 550, 650]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("key", ["center_wavelength", "CENTRAL_WAVELENGTH", "wavelengths"])
+def test_tags_of_bands_by_other_names_of_wavelengths(tmp_path: Path, key: str) -> None:
+    path = tag(write_tiff(tmp_path / "x.tif", numbered(2)), [{key: "0.45"}, {key: "0.55"}])
+    assert open_source(path).metadata.wavelength.tolist() == [450, 550]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("is_item", [True, False])
+def test_a_json_beside_the_file_counts_if_it_is_a_stac_item(tmp_path: Path, is_item: bool) -> None:
+    path = write_tiff(tmp_path / "x.tif", numbered(2))
+    item = {"assets": {"data": {"href": "./x.tif", "eo:bands": [{"center_wavelength": v} for v in (0.45, 0.55)]}}}
+    (tmp_path / "x.json").write_text(json.dumps({**item, **({"stac_version": "1.0.0"} if is_item else {})}))
+    wavelength = open_source(path).metadata.wavelength
+    assert (wavelength is not None and wavelength.tolist() == [450, 550]) == is_item
+    (tmp_path / "x.json").write_text("no JSON at all")
+    assert open_source(path).metadata.wavelength is None
+
+
+@pytest.mark.parametrize(("count", "files", "known"), [(3, 1, True), (2, 1, False), (3, 2, False)])
+def test_enmaps_metadata_beside_a_renamed_image(tmp_path: Path, count: int, files: int, known: bool) -> None:
+    path = write_tiff(tmp_path / "mine.tif", numbered(3))
+    for number in range(files):
+        (tmp_path / f"{number}-METADATA.XML").write_text(enmap_xml(count))
+    metadata = open_source(path).metadata
+    assert (metadata.wavelength is not None) == known
+    assert any("taken from 0-METADATA.XML beside it" in line for line in metadata.assumed) == known
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("wavelength (nm)", NM), ("Wavelengths [um]", UM), ("wavelength (µm)", UM)]
+)
+def test_a_unit_may_stand_in_the_key(key: str, values: list[float]) -> None:
+    known = spectral({key: [*map(str, values)]}, 8, "x.hdr")
+    assert centres(known) == NM
+    assert not known.assumed
+
+
+def test_one_wavelength_for_all_bands_is_none() -> None:
+    known = of([500] * 8, "nm")
+    assert known.wavelength is None
+    assert known.warnings == ("wavelengths that are 500 in all bands: ignored",)

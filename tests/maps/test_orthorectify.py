@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import Window
 from tests.formats.envi_files import write_envi
 from tests.maps.raw_line import RawLine, make_raw_line
-from tests.support import memory_source
+from tests.support import Recorder, memory_source
 
 UTM = "{{UTM, 1, 1, 400000, 5000000, 2, 2, 33, North, WGS-84{}}}"
 
@@ -80,8 +81,42 @@ def test_strips_of_coordinates_do_not_show(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(igm_module, "_STRIP_PIXELS", 700)
     monkeypatch.setattr(igm_module, "_CHUNK_PIXELS", 300)
     np.testing.assert_array_equal(whole(table), expected)
-    # Nearest neighbours leave out up to a sixth of the pixels of a grid that is turned, and no more.
-    assert len(np.unique(expected[:, expected[0] >= 0], axis=1).T) > 5 / 6 * line.size
+    # Pixels of the line's own spacing would leave out a sixth.
+    assert len(np.unique(expected[:, expected[0] >= 0], axis=1).T) > 0.998 * line.size
+
+
+@pytest.mark.parametrize("turned", [0, 1, 5, 30, 45, 90, -30, 135])
+@pytest.mark.parametrize(("across", "along"), [(2, 2), (2, 3), (3, 2)])
+def test_coordinates_of_a_steady_line_lead_to_every_pixel_of_it(
+    tmp_path: Path, turned: float, across: float, along: float
+) -> None:
+    line, sample = np.indices((120, 40)).astype(float)
+    cos, sin = math.cos(math.radians(turned)), math.sin(math.radians(turned))
+    x, y = sample * across * cos - line * along * sin, sample * across * sin + line * along * cos
+    with pytest.warns(CubeWarning, match="not said"):
+        table = hadgeo.open_igm(igm(tmp_path / "x_igm", 5e5 + x, 5e6 + y))
+    found = whole(table)
+    lost = line.size - len(np.unique(found[:, found[0] >= 0], axis=1).T)
+    # The first pixel lies on the outermost corner of the map.
+    assert lost <= 3
+    assert min(across, along) / 1.4143 <= table.grid.affine.a <= min(across, along) * 1.0001
+
+
+def test_pixels_that_have_no_place_on_the_map_are_counted(line: RawLine, tmp_path: Path) -> None:
+    values = numbered(130, 60)
+    # The lookup table has a hole of 3 x 4 pixels around this one, which has no score either.
+    hole = np.argwhere(~np.isin(values, line.on_map(values)))
+    assert len(hole) > 1
+    values[tuple(hole[0])] = np.nan
+    recorder = Recorder()
+    orthorectify(
+        scores_on_disk(tmp_path / "sensor.tif", values),
+        hadgeo.open_glt(line.glt),
+        tmp_path / "x.tif",
+        progress=recorder,
+    )
+    (told,) = [text for text in recorder.messages if "no place" in text]
+    assert told.startswith(f"{len(hole) - 1} of {values.size - 1} measured pixels have no place in the orthorectified")
 
 
 @pytest.mark.parametrize("layout", ["bil", "bip", "int16, big endian", "float", "GeoTIFF", "named by its header"])

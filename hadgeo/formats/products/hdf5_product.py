@@ -296,6 +296,7 @@ def spectral_of(
             product.notes.append(f"{numbers.size} values of {key} for {bands} bands: ignored")
     known = spectral(fields, bands, product.path)
     product.notes.extend(known.warnings)
+    product.assumed.extend(known.assumed)
     if known.wavelength is None:
         product.notes.append(NO_WAVELENGTHS)
     return known

@@ -158,6 +158,7 @@ def described(
         )
         spectra = spectral(fields, source.shape[0], source.path)
         warnings.extend(spectra.warnings)
+        assumed.extend(spectra.assumed)
     scale, offset = known.scale, known.offset
     if bands is not None and np.isfinite(bands.gain).all():
         if scale is not None or offset is not None:

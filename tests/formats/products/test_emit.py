@@ -205,3 +205,13 @@ def test_reported_files_come_out_right(data_dir: Path, name: str, form: str) -> 
         parameters = file["sensor_band_parameters"]
         np.testing.assert_array_equal(source.metadata.wavelength, parameters["wavelengths"][()])
         np.testing.assert_array_equal(source.metadata.good, parameters["good_wavelengths"][()] == 1)
+
+
+def test_wavelengths_in_another_unit_than_said_are_mended_and_told(tmp_path: Path) -> None:
+    emit(tmp_path / NAME, without=["wavelengths"])
+    with h5py.File(tmp_path / NAME, "r+") as file:
+        file["sensor_band_parameters/wavelengths"] = np.linspace(0.4, 2.4, BANDS)
+        file["sensor_band_parameters/wavelengths"].attrs["units"] = "nm"
+    known = open_source(tmp_path / NAME).metadata
+    np.testing.assert_allclose(known.wavelength, np.linspace(400, 2400, BANDS))
+    assert any("cannot be in nm, contrary to the file" in line for line in known.assumed)
