@@ -16,7 +16,9 @@ def test_mean_of_valid_neighbours(side: int) -> None:
     block[:, 4:7, 3:9] = np.nan
     valid = np.isfinite(block[0])
     count = uniform_filter(valid.astype(float), side, mode="constant")
-    mean = np.stack([uniform_filter(np.where(valid, band, 0), side, mode="constant") for band in block]) / count.clip(1e-9)
+    mean = np.stack([uniform_filter(np.where(valid, band, 0), side, mode="constant") for band in block]) / count.clip(
+        1e-9
+    )
     found = box_mean(torch.from_numpy(block), side).numpy()
     np.testing.assert_allclose(found, np.where(valid, mean, np.nan), atol=1e-12)
 
