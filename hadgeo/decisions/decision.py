@@ -17,7 +17,7 @@ from hadgeo.decisions.groups import MAX_PIXELS
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError
-from hadgeo.evidence.gather import Anomaly, top_bands, write_evidence
+from hadgeo.evidence.gather import Anomaly, top_bands, top_parts, write_evidence
 from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, open_scores
@@ -287,15 +287,24 @@ def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
 
 def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
     bands: dict[int, str] = {}
+    parts: dict[int, str] = {}
     if explain is not None:
         evidence = explain(list(found.groups))
-        bands = dict(zip(evidence.id.values.tolist(), top_bands(evidence), strict=True))
+        bands, parts = (
+            dict(zip(evidence.id.values.tolist(), told, strict=True))
+            for told in (top_bands(evidence), top_parts(evidence))
+        )
         if outputs.evidence is not None:
             write_evidence(evidence, outputs.evidence, overwrite=overwrite)
         if outputs.spectra is not None:
             _spectra().spectra_plots(evidence, outputs.spectra, overwrite=overwrite)
     if outputs.polygons is not None:
-        _polygons().write_polygons(found, outputs.polygons, bands=lambda group: bands.get(group.id) or None)
+        _polygons().write_polygons(
+            found,
+            outputs.polygons,
+            bands=lambda group: bands.get(group.id) or None,
+            parts=lambda group: parts.get(group.id) or None,
+        )
 
 
 def _write_p_values(

@@ -149,7 +149,11 @@ def check_suffix(out: Path) -> str:
 
 
 def write_polygons(
-    anomalies: Anomalies, out: str | os.PathLike[str], *, bands: Callable[[Group], str | None] | None = None
+    anomalies: Anomalies,
+    out: str | os.PathLike[str],
+    *,
+    bands: Callable[[Group], str | None] | None = None,
+    parts: Callable[[Group], str | None] | None = None,
 ) -> Path:
     """Write anomalies as a vector file, whole or not at all, replacing what was there.
 
@@ -159,6 +163,7 @@ def write_polygons(
         anomalies: What `find_anomalies` found; none make an empty layer.
         out: The file; its suffix, ``.gpkg``, ``.geojson`` or ``.parquet``, names the format.
         bands: Says which bands made a group stand out; nothing is said by default.
+        parts: Says which parts of a fusion did, likewise.
 
     Returns:
         The file.
@@ -174,7 +179,8 @@ def write_polygons(
     if missing is not None:
         warnings.warn(f"{out}: {missing}", CubeWarning, stacklevel=2)
     table = _table(anomalies)
-    table["bands"] = np.array([bands(group) if bands else None for group in anomalies.groups], dtype=object)
+    for name, told in (("bands", bands), ("parts", parts)):
+        table[name] = np.array([told(group) if told else None for group in anomalies.groups], dtype=object)
     # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
     content = _parquet(anomalies, table) if driver == "Parquet" else _ogr(driver, anomalies, table)
     write_whole(out, content, "--polygons")

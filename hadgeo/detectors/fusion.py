@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -94,8 +95,11 @@ class Fusion(Detector[FusionParams]):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """What each part is called; see `Detector.part_names`."""
-        return tuple(str(part) for part in self.parts)
+        """What each part is called, with parameters where that tells it from another; see `Detector.part_names`."""
+        short = [str(replace(part, parameters=())) for part in self.parts]
+        return tuple(
+            name if short.count(name) == 1 else str(part) for name, part in zip(short, self.parts, strict=True)
+        )
 
     @property
     def halo(self) -> int:

@@ -43,6 +43,9 @@ LARGEST_SIDE = 64
 #: Bands named in `top_bands`.
 NAMED_BANDS = 5
 
+#: Smaller shares are not named in `top_parts`.
+_LEAST_SHARE = 0.01
+
 #: Ratio of the standard deviation of a normal distribution to the median of its absolute value.
 _NORMAL = 1.4826
 
@@ -102,6 +105,8 @@ def gather_evidence(
         - ``chip``, the 25 x 25 pixels around its middle as red, green, blue and opacity, 0 to 255; true colour where
           the cube covers it.
         - ``top_bands``, the bands with the largest difference in spreads, as ``1650 nm (+8.2σ), ...``.
+        - ``share``, of the dimension ``part`` too, the share of each part in the anomaly's score, which together make
+          1, and ``top_parts``, the same in words; only for a detector of several parts, such as `fusion`.
 
         Coordinates ``wavelength`` and ``fwhm`` (nm) where they are known, ``id``, ``pixels`` (those averaged), ``row``,
         ``col`` (0-based, of the centre), ``x``, ``y`` where the scene has a place, ``longitude``,
@@ -185,12 +190,13 @@ def _check_inside(anomalies: Sequence[Anomaly], source: Source) -> None:
 
 @dataclass(frozen=True)
 class _Look:
-    """Spectra (band) of one anomaly, NaN where unknown, and the number of its pixels that were averaged."""
+    """Spectra (band) of one anomaly, NaN where unknown, how many pixels they are of, and shares (part) in its score."""
 
     spectrum: npt.NDArray[np.float64]
     expected: npt.NDArray[np.float64]
     spread: npt.NDArray[np.float64]
     pixels: int
+    shares: npt.NDArray[np.float64]
 
 
 class _Looker:
@@ -225,8 +231,27 @@ class _Looker:
         expected = self._expected(block, window, measured, around)
         difference = measured - expected
         return _Look(
-            _mean(measured[:, here]), _mean(expected[:, here]), _usual_size(difference[:, around]), int(here.sum())
+            _mean(measured[:, here]),
+            _mean(expected[:, here]),
+            _usual_size(difference[:, around]),
+            int(here.sum()),
+            self._shares(block, window, here),
         )
+
+    def _shares(
+        self, block: npt.NDArray[np.floating[Any]], window: Window, here: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """The share of each part of the detector in the score of some pixels; none of a detector of one part."""
+        if self._detector is None or not self._detector.part_names:
+            return np.empty(0)
+        parts = self._detector.contributions(self._moved(block))[(slice(None), *window.inner)]
+        total = parts.cpu().numpy()[:, here].sum(axis=1).astype(np.float64)
+        shares: npt.NDArray[np.float64] = total / max(total.sum(), np.finfo(np.float64).tiny)
+        return shares
+
+    def _moved(self, block: npt.NDArray[np.floating[Any]]) -> torch.Tensor:
+        # Apple's GPUs have no float64.
+        return torch.from_numpy(block).to(self._device, torch.float32 if self._device.type == "mps" else None)
 
     def _anomalous(self, window: Window) -> npt.NDArray[np.bool_]:
         """Where a window holds any anomaly."""
@@ -241,9 +266,7 @@ class _Looker:
         around: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float64]:
         if self._detector is not None:
-            # Apple's GPUs have no float64.
-            dtype = torch.float32 if self._device.type == "mps" else None
-            explained = self._detector.explain(torch.from_numpy(block).to(self._device, dtype))
+            explained = self._detector.explain(self._moved(block))
             if explained is not None:
                 inner = explained[(slice(None), *window.inner)].cpu().numpy()
                 return inner.astype(np.float64)
@@ -332,8 +355,13 @@ def _dataset(
         "crs": grid.crs.to_wkt() if grid.crs is not None else "",
         "history": f"hadgeo {__version__}",
     }
+    if detector is not None and detector.part_names:
+        shares = np.array([look.shares for look in looks], dtype=np.float64).reshape(len(looks), -1)
+        values["share"] = (("anomaly", "part"), shares, {"long_name": "share in the score"})
+        coords["part"] = ("part", np.array(detector.part_names, dtype=object))
     dataset = xr.Dataset(values, coords=coords, attrs=attrs)
-    return dataset.assign(top_bands=("anomaly", np.array(top_bands(dataset), dtype=object)))
+    told = {"top_bands": top_bands(dataset)} | ({"top_parts": top_parts(dataset)} if "share" in dataset else {})
+    return dataset.assign({name: ("anomaly", np.array(texts, dtype=object)) for name, texts in told.items()})
 
 
 def _centres(anomalies: Sequence[Anomaly]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -377,6 +405,24 @@ def top_bands(evidence: xr.Dataset, count: int = NAMED_BANDS) -> list[str]:
     return [
         ", ".join(f"{names[band]} ({row[band]:+.1f}σ)" for band in best if np.isfinite(row[band]))
         for row, best in zip(deviation, order, strict=True)
+    ]
+
+
+def top_parts(evidence: xr.Dataset) -> list[str]:
+    """The parts of a detector that made each anomaly stand out, the most important first.
+
+    Args:
+        evidence: Of `gather_evidence`.
+
+    Returns:
+        Such as ``bs3lnet 62 %, rx 38 %``; empty where the detector has a single part.
+    """
+    if "share" not in evidence:
+        return [""] * evidence.sizes["anomaly"]
+    names = evidence.part.values
+    return [
+        ", ".join(f"{names[part]} {100 * row[part]:.0f} %" for part in np.argsort(-row) if row[part] >= _LEAST_SHARE)
+        for row in evidence.share.values
     ]
 
 

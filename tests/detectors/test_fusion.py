@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import torch
+import xarray as xr
 
 import hadgeo
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
@@ -101,7 +104,7 @@ def test_a_model_gives_the_same_scores(tmp_path: Path) -> None:
     hadgeo.train([tmp_path / "line.img"], "fusion", out=tmp_path / "m.hadgeo", parameters=parameters)
     fresh = hadgeo.detect(tmp_path / "line.img", "fusion", parameters=parameters, out=tmp_path / "fresh.tif")
     model = load_model(tmp_path / "m.hadgeo")
-    assert model.detector.part_names == ("bs3lnet(steps=3)", "rx", "rx@3")
+    assert model.detector.part_names == ("bs3lnet", "rx", "rx@3")
     kept = hadgeo.detect(tmp_path / "line.img", model, out=tmp_path / "kept.tif")
     with rasterio.open(fresh.path) as one, rasterio.open(kept.path) as other:
         assert one.read(1).tobytes() == other.read(1).tobytes()
@@ -153,3 +156,24 @@ def test_presets_are_parameters_under_one_name() -> None:
         make_detector("fusion", {"preset": "paper"})
     with pytest.raises(ParameterError, match="no parameter 'preset'"):
         make_detector("rx", {"preset": "paper"})
+
+
+def test_anomalies_say_which_parts_found_them(tmp_path: Path) -> None:
+    hadgeo.simulate(tmp_path / "line.img", rows=60, cols=50, bands=20, targets=2)
+    run = hadgeo.detect(tmp_path / "line.img", "fusion", parameters={"parts": "rx + ring_predictor | rx@3"})
+    outputs = hadgeo.Outputs(evidence=tmp_path / "evidence.nc", polygons=tmp_path / "anomalies.gpkg")
+    explain = partial(hadgeo.gather_evidence, tmp_path / "line.img", run.detector, bands=run.bands.indices)
+    hadgeo.decide(run.path, hadgeo.Rule(pfa=1e-3), outputs, explain=explain)
+    with xr.open_dataset(tmp_path / "evidence.nc") as evidence:
+        evidence.load()
+    assert evidence.part.values.tolist() == ["rx", "ring_predictor", "rx@3"]
+    np.testing.assert_allclose(evidence.share.sum("part"), 1)
+    best = evidence.isel(anomaly=0)
+    assert str(best.top_parts.values).startswith(str(best.part.values[best.share.values.argmax()]))
+    told = pyogrio.raw.read(tmp_path / "anomalies.gpkg", columns=["parts"])[3][0]
+    assert told.tolist() == evidence.top_parts.values.tolist()
+
+
+def test_two_parts_of_one_kind_are_told_apart() -> None:
+    detector = make_detector("fusion", {"parts": "rx(ridge=0.1) + rx + rx@3(ridge=0.1)"})
+    assert detector.part_names == ("rx(ridge=0.1)", "rx", "rx@3")
