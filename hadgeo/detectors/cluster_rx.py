@@ -17,13 +17,16 @@ from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import CovarianceParams, regularised, trim_limit
 from hadgeo.detectors.drawn import ComponentParams, drawn_bytes, drawn_spectra, leading_components
-from hadgeo.detectors.kmeans import ClusterParams, background_clusters, kmeans_labels, spectra_at
+from hadgeo.detectors.kmeans import ClusterParams, background_clusters, spectra_at
 from hadgeo.detectors.pixelwise import pixelwise
 from hadgeo.detectors.sklearn import sklearn_module
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
+
+#: How often k-means starts from other centres, of which the best outcome counts.
+_STARTS = 3
 
 #: How often the farthest pixels are dropped, as of `background_statistics`.
 _TRIMS = 2
@@ -102,7 +105,7 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
         mean, basis = leading_components(spectra, params.components)
         components = (spectra - mean) @ basis.T
         if params.method == "kmeans":
-            return kmeans_labels(components, params.clusters, seed=params.seed, name=self.name)
+            return _mini_batch_labels(components, params.clusters, seed=params.seed, name=self.name)
         components /= components[:, 0].std()
         with sklearn_module("mixture", self.name) as mixture:
             model = mixture.GaussianMixture(
@@ -176,3 +179,27 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
         self.means_, self.whitening_ = state["means"].to(device), state["whitening"].to(device)
         self.load_contrast_state(state, device)
         return self
+
+
+def _mini_batch_labels(spectra: Tensor, clusters: int, *, seed: int, name: str) -> Tensor:
+    """Divide spectra into clusters by k-means on mini-batches.
+
+    D. Sculley, "Web-scale k-means clustering", International Conference on World Wide Web, 2010,
+    doi 10.1145/1772690.1772862.
+
+    Args:
+        spectra: (pixel, band), float64.
+        clusters: How many, at most; no more than there are pixels.
+        seed: Chooses the first centres.
+        name: The detector, for messages.
+
+    Returns:
+        The cluster of each, (pixel).
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    with sklearn_module("cluster", name) as cluster:
+        found = cluster.MiniBatchKMeans(min(clusters, len(spectra)), random_state=seed, n_init=_STARTS, batch_size=4096)
+        # Without their common part, which would cost digits.
+        return torch.from_numpy(found.fit_predict((spectra - spectra.mean(dim=0)).numpy())).long()

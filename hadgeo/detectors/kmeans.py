@@ -1,28 +1,32 @@
 """The distance of each spectrum to the nearest of the clusters that the scene falls into.
 
 After the method KMEANS of "Detect Image Anomalies" in ArcGIS Pro, which scores what deviates from the clusters of an
-image; its documentation gives no formula. Clusters are found on mini-batches by scikit-learn: D. Sculley, "Web-scale
-k-means clustering", International Conference on World Wide Web, 2010, doi 10.1145/1772690.1772862.
+image; its documentation gives no formula. Clusters are found by Lloyd's algorithm from the starts of k-means++: D.
+Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", ACM-SIAM Symposium on Discrete Algorithms,
+2007.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
+import numpy as np
 import torch
 from pydantic import Field
+from scipy.cluster.vq import kmeans2
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.drawn import DrawnParams, drawn_bytes, drawn_spectra
 from hadgeo.detectors.pixelwise import pixelwise
-from hadgeo.detectors.sklearn import sklearn_module
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
 
-#: How often k-means starts from other centres, of which the best outcome counts.
-_STARTS = 3
+#: How often k-means starts from other centres, of which the best outcome counts, and the steps of each attempt.
+_STARTS, _ITERATIONS = 3, 25
 
 
 class ClusterParams(DrawnParams):
@@ -61,7 +65,6 @@ class KMeans(ContrastDetector[KMeansParams]):
     title = "k-means (distance to the nearest cluster)"
     Params = KMeansParams
     seed_parameter = "seed"
-    fitted_by = "sklearn"
     best_at = "bright or strongly coloured objects among a few kinds of ground"
     explained_by = "the mean spectrum of the nearest cluster"
     reach = 0
@@ -72,7 +75,7 @@ class KMeans(ContrastDetector[KMeansParams]):
         """Find the clusters of spectra drawn from the scene; see `Detector.fit`."""
         params = self.params
         spectra = drawn_spectra(sample, pixels=params.sample, seed=params.seed).double()
-        labels = kmeans_labels(spectra, params.clusters, seed=params.seed, name=self.name)
+        labels = kmeans_labels(spectra, params.clusters, seed=params.seed)
         kept = background_clusters(labels, params.smallest)
         self.centres_ = torch.stack([spectra[labels == k].mean(dim=0) for k in kept]).to(double_device(device))
 
@@ -109,25 +112,30 @@ class KMeans(ContrastDetector[KMeansParams]):
         return self
 
 
-def kmeans_labels(spectra: Tensor, clusters: int, *, seed: int, name: str) -> Tensor:
-    """Divide spectra into clusters by k-means.
+def kmeans_labels(spectra: Tensor, clusters: int, *, seed: int) -> Tensor:
+    """Divide spectra into clusters by k-means, the tightest of several attempts.
 
     Args:
         spectra: (pixel, band), float64.
         clusters: How many, at most; no more than there are pixels.
         seed: Chooses the first centres.
-        name: The detector, for messages.
 
     Returns:
         The cluster of each, (pixel).
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
     """
-    with sklearn_module("cluster", name) as cluster:
-        found = cluster.MiniBatchKMeans(min(clusters, len(spectra)), random_state=seed, n_init=_STARTS, batch_size=4096)
-        # Without their common part, which would cost digits.
-        return torch.from_numpy(found.fit_predict((spectra - spectra.mean(dim=0)).numpy())).long()
+    rng = np.random.default_rng(seed)
+    # Without their common part, which would cost digits.
+    points = (spectra - spectra.mean(dim=0)).numpy()
+    best, least = np.zeros(len(points), dtype=np.int64), np.inf
+    # Sums over all cores would end in other digits on another machine.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a cluster that has lost all its pixels stays empty
+        for _ in range(_STARTS):
+            centres, labels = kmeans2(points, min(clusters, len(points)), iter=_ITERATIONS, minit="++", seed=rng)
+            spread = float(np.square(points - centres[labels]).sum())
+            if spread < least:
+                best, least = labels, spread
+    return torch.from_numpy(best).long()
 
 
 def background_clusters(labels: Tensor, smallest: float) -> list[int]:

@@ -33,7 +33,7 @@ def without_sklearn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_these_are_fitted_by_it() -> None:
-    assert FITTED_BY_SKLEARN == ["cluster_rx", "isolation_forest", "kmeans"]
+    assert FITTED_BY_SKLEARN == ["cluster_rx", "isolation_forest"]
 
 
 @pytest.mark.parametrize("name", FITTED_BY_SKLEARN)
@@ -59,6 +59,6 @@ def test_a_model_scores_without_the_library(name: str, tmp_path: Path, request: 
 def test_a_comparison_of_all_leaves_out_what_cannot_be_fitted(request: pytest.FixtureRequest) -> None:
     assert fittable_detectors() == list(usable_detectors())
     request.getfixturevalue("without_sklearn")
-    with pytest.warns(ExtensionWarning, match=r'cluster_rx, .*kmeans.* pip install "hadgeo\[sklearn\]"'):
+    with pytest.warns(ExtensionWarning, match=r'cluster_rx, .*isolation_forest.* pip install "hadgeo\[sklearn\]"'):
         left = fittable_detectors()
     assert left == [name for name in usable_detectors() if name not in FITTED_BY_SKLEARN]
