@@ -78,9 +78,7 @@ def evidence_of(scene: Path, parts: set[Part], seed: int) -> dict[Part, np.ndarr
 
 def fused(composition: str, evidence: dict[Part, np.ndarray]) -> np.ndarray:
     """The score of a fusion, as `hadgeo.detectors.fusion` adds it up."""
-    return sum(
-        term.weight * np.maximum.reduce([evidence[part] for part in term.parts]) for term in parse(composition)
-    )
+    return sum(term.weight * np.maximum.reduce([evidence[part] for part in term.parts]) for term in parse(composition))
 
 
 def quality(results: dict[str, dict[str, float]], scenes: list[str]) -> float:
@@ -124,7 +122,8 @@ def _print(results: dict[str, dict[str, dict[str, float]]], scenes: list[str]) -
         means = [np.mean([of_scene[s][key] for s in family]) for family in (real, lines) if family for key in keys]
         worst = min((of_scene[s]["auc"] for s in real), default=float("nan"))
         print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + f" | {worst:.3f} |")
-    print("\n| left out | chosen on the others | AUC there | AP there | AUC of rx | AP of rx |\n|---|---|---|---|---|---|")
+    print("\n| left out | chosen on the others | AUC there | AP there | AUC of rx | AP of rx |")
+    print("|---|---|---|---|---|---|")
     for out in scenes:
         others = [s for s in scenes if s != out]
         chosen = max(results, key=lambda name: quality(results[name], others))
