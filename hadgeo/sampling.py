@@ -308,6 +308,12 @@ class Sample:
                 f"{self._name}: {count} valid pixels in the used bands, too few for a background; "
                 "give a larger scene, or exclude bands that are nodata with --bands"
             )
+        extreme = float(torch.maximum(total.minimum.abs(), total.maximum.abs()).max())
+        if extreme > torch.finfo(torch.float32).max:
+            raise FitError(
+                f"{self._name}: values reach {extreme:.3g}, which nothing measured does; if that is nodata, name it "
+                "with --fill, else divide the scene by a factor"
+            )
         if torch.equal(total.minimum, total.maximum):
             raise FitError(
                 f"{self._name}: all {total.count} valid pixels are equal, so there is nothing to detect; check the "

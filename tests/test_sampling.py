@@ -64,6 +64,13 @@ def test_too_few_valid_pixels_are_an_error(readers: Executor) -> None:
         sample_of(scene, readers).statistics()
 
 
+def test_values_that_no_score_can_hold_are_an_error(readers: Executor) -> None:
+    scene = background((3, 9, 9)).astype(np.float64)
+    scene[:, 4, 4] = 1e100
+    with pytest.raises(FitError, match=r"values reach 1e\+100, which nothing measured does; .*--fill"):
+        sample_of(scene, readers).statistics()
+
+
 def test_a_small_scene_is_one_crop(readers: Executor) -> None:
     scene = background((3, 20, 30))
     (crop,) = sample_of(scene, readers).crops(size=8, pixels=600, seed=0)

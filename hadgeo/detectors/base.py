@@ -223,6 +223,20 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def check_network(sketch: nn.Module, state: dict[str, Tensor]) -> None:
+    """Refuse what `load_network` would, before a network takes memory that its tensors do not have.
+
+    Args:
+        sketch: Such a network on the device ``meta``.
+        state: As for `load_network`.
+
+    Raises:
+        RuntimeError: A tensor is missing, superfluous or of another shape.
+    """
+    own = {k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)}
+    sketch.load_state_dict(own, assign=True)
+
+
 def load_network(network: nn.Module, state: dict[str, Tensor], device: torch.device) -> None:
     """Give a network what `network_state` took from one like it, ready to score on a device."""
     network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)})

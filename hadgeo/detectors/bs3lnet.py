@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadgeo.compute.device import fast_dtype, free_memory
-from hadgeo.detectors.base import Params, load_network, network_state, seeded
+from hadgeo.detectors.base import Params, check_network, load_network, network_state, seeded
 from hadgeo.detectors.contrast import ContrastDetector
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import Cancelled, FitError
@@ -353,6 +353,9 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         self.mean_, self.std_, self.whitening_, self.floor_ = (
             state[key].to(device) for key in ("mean", "std", "whitening", "floor")
         )
+        with torch.device("meta"):
+            sketch = BlindSpotNetwork(len(self.mean_), self.params.channels, self.params.blocks)
+        check_network(sketch, state)
         self.network_ = self._make_network(len(self.mean_))
         load_network(self.network_, state, device)
         return self

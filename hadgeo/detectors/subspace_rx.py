@@ -76,20 +76,21 @@ class SubspaceRX(ContrastDetector[SubspaceRXParams]):
         values, vectors = values.flip(0), vectors.flip(1)
         keep = values > torch.finfo(torch.float64).eps * len(values) * values[0]
         values, vectors = values[keep], vectors[:, keep]
-        p = self._count_removed(values)
+        # Beyond those that pixels span there is nothing but what shrinkage or a ridge has put there.
+        p = self._count_removed(values, min(len(values), statistics.count - 1))
         self.mean_ = statistics.mean.to(device)
         self.removed_ = vectors[:, :p].T.contiguous().to(device)
         self.whitening_ = (vectors[:, p:] / values[p:].sqrt()).T.contiguous().to(device)
 
-    def _count_removed(self, values: Tensor) -> int:
-        """How many components to remove, of eigenvalues in descending order."""
+    def _count_removed(self, values: Tensor, spanned: int) -> int:
+        """How many components to remove, of eigenvalues in descending order, so that one of those spanned is left."""
         removed = self.params.removed
         if removed is None:
             share = values.cumsum(0) / values.sum()
-            return min(int((share < self.params.energy).sum()) + (self.params.energy > 0), len(values) - 1)
-        if removed >= len(values):
+            return min(int((share < self.params.energy).sum()) + (self.params.energy > 0), spanned - 1)
+        if removed >= spanned:
             raise FitError(
-                f"{self.name}: removed={removed} leaves none of the {len(values)} components of the scene; remove fewer"
+                f"{self.name}: removed={removed} leaves none of the {spanned} components of the scene; remove fewer"
             )
         return removed
 

@@ -38,6 +38,8 @@ class UTDParams(CovarianceParams):
         description="Value of the uniform target in every band, in units of the input: the 1 of the formula. It is "
         "published as 1, for reflectance; 10000 is the same for reflectance times 10,000. Empty: about the brightest "
         "of the scene, the median over the bands of their largest values, which suits any unit.",
+        ge=-1e9,
+        le=1e9,
     )
 
 
@@ -119,6 +121,8 @@ class RXDUTDParams(UTDParams):
         description="Value of the uniform target in every band, in units of the input: the 1 of the formula. 0 is what "
         "a 1 amounts to in radiance or in reflectance times 10,000. Empty: about the brightest of the scene, the "
         "median over the bands of their largest values.",
+        ge=-1e9,
+        le=1e9,
     )
 
 

@@ -144,8 +144,9 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
     try:
         with settings(), open_dataset(os.fspath(path)) as dataset:
             if dataset.count > 4:
+                article = "an" if purpose.what[0] in "aeiou" else "a"
                 raise purpose.error(
-                    f"{path}: {dataset.count} bands, but a {purpose.what} has one; is this the scene itself?"
+                    f"{path}: {dataset.count} bands, but {article} {purpose.what} has one; is this the scene itself?"
                 )
             cut = cut_short(dataset)
             if cut:

@@ -40,19 +40,30 @@ def read_geometries(
     """
     pyogrio, shapely = _libraries(path)
     try:
-        layers = pyogrio.list_layers(path)[:, 0].tolist()
-        if len(layers) != 1:
-            raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} to a separate file")
         with warnings.catch_warnings():
-            # Of a GeoJSON file without a CRS and the like; what matters is checked below.
+            # Of a GeoJSON file without a CRS and the like, or of a ring that is open; what matters is checked below.
             warnings.simplefilter("ignore", UserWarning)
+            warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
+            layers = pyogrio.list_layers(path)[:, 0].tolist()
+            if len(layers) != 1:
+                raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} to a separate file")
             meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
+    except UnicodeDecodeError:
+        # Of GDAL's own message, which repeats what it found.
+        raise error(
+            f"{path}: not a vector file that GDAL can read (bytes that are not UTF-8); give polygons or a raster"
+        ) from None
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as failure:
         reason = " ".join(str(failure).split())
         raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:
         raise error(f"{path}: no coordinate reference system; assign one, so that it can be overlaid on the {base}")
-    shapes = shapely.from_wkb([] if wkb is None else wkb)
+    try:
+        shapes = shapely.from_wkb([] if wkb is None else wkb)
+    except shapely.errors.GEOSException as failure:
+        raise error(
+            f"{path}: its geometries are damaged ({failure}); repair them in a GIS and save them again"
+        ) from None
     shapes = shapely.get_parts(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     if areas:
         shapes = shapes[shapely.get_dimensions(shapes) == 2]

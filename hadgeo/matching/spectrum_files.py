@@ -7,6 +7,7 @@ of wavelengths is judged by their magnitude where the file does not name it.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from hadgeo.errors import CubeError, TargetError
 from hadgeo.formats.envi_header import Header, find_data, find_header, is_header, read_header
 from hadgeo.formats.number_lists import shown, split_list
-from hadgeo.formats.spectral_units import counts, is_no_wavelength, unit_factor, wavelengths_in_nm
+from hadgeo.formats.spectral_units import counts, is_no_wavelength, reciprocal_factor, unit_factor, wavelengths_in_nm
 from hadgeo.formats.wavelengths import spectral
 from hadgeo.matching.target import Target, Values, choose, make_target, split_choice
 
@@ -33,6 +34,12 @@ _MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
 
 #: Names of columns that say how uncertain the one before is.
 _UNCERTAINTY = re.compile(r"std|dev|err|sigma|uncert", re.IGNORECASE)
+
+#: Numbers with decimal commas, separated by blanks.
+_DECIMAL_COMMAS = re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?(?:\s+[-+]?\d+,\d+(?:[eE][-+]?\d+)?)+")
+
+#: What says that values are in percent, in the heading of their column.
+_PERCENT = re.compile(r"%|\bpercent\b|\bpct\b", re.IGNORECASE)
 
 _KEY = re.compile(r"^([A-Za-z][A-Za-z ]*):\s*(.*)$")
 _BRACKETED = re.compile(r"\(([^()]+)\)|\[([^\[\]]+)\]")
@@ -117,11 +124,13 @@ class _Text:
 
     Attributes:
         rows: Cells of its rows of numbers.
+        sizes: The number of the line of each row, and how many cells it has, empty ones behind the last included.
         heads: Words of the line before the first row, one a column.
         keys: What stands behind ``Name:`` and the like.
     """
 
     rows: list[list[str]] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
 
@@ -143,11 +152,16 @@ def _of_text(path: Path, chosen: str | None) -> Target:
     numbers = np.array([[_number(cells[i]) for i in (0, column)] for cells in text.rows], dtype=np.float64)
     if counts(numbers[:, 0]):
         raise TargetError(f"{path}: its first column merely counts the values; put their wavelengths there")
-    wavelength, _, note = wavelengths_in_nm(numbers[:, 0], unit_factor(unit) if unit else None)
+    reciprocal = reciprocal_factor(unit) if unit else None
+    if reciprocal is not None:
+        numbers[:, 0] = reciprocal / np.where(numbers[:, 0] > 0, numbers[:, 0], np.nan)
+    named = 1.0 if reciprocal is not None else unit_factor(unit) if unit else None
+    wavelength, _, note = wavelengths_in_nm(numbers[:, 0], named)
     if wavelength is None:
         raise TargetError(f"{path}: its first column holds no wavelengths; put wavelengths in nm or µm there")
     values, notes = numbers[:, 1], [note] if note else []
-    if "percent" in text.keys.get("y units", "").lower():
+    heads = text.heads if len(text.heads) >= columns else []
+    if "percent" in text.keys.get("y units", "").lower() or (heads and _PERCENT.search(heads[column])):
         values = values / 100
         notes.append("values in percent")
     return make_target(name, str(path), values, wavelength, files=(path,), notes=notes)
@@ -160,6 +174,9 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise TargetError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        # What spreadsheets call Unicode text.
+        return content.decode("utf-16", errors="replace")
     if b"\0" in content:
         raise TargetError(
             f"{path}: no text; give a spectrum as ASCII or CSV, or an ENVI spectral library with its header"
@@ -182,24 +199,49 @@ def _parse(content: str, path: Path) -> _Text:
         cells = _cells(line, separator)
         if _is_row(cells):
             text.rows.append(cells)
+            text.sizes.append((number, len(cells) + (len(cells) > 1 and line.endswith(separator or "\n"))))
         elif text.rows:
             raise TargetError(f"{path}: line {number}: {shown(line)} is not a wavelength and a value; correct it")
         else:
             _take_head(text, line, separator)
+    if separator == ",":
+        _check_commas(text, path)
     return text
+
+
+def _check_commas(text: _Text, path: Path) -> None:
+    """Refuse rows of which some have more cells than others: their commas may be decimal, or a row is cut short.
+
+    Raises:
+        TargetError: There is such a row.
+    """
+    sizes = [size for _, size in text.sizes]
+    usual = max(set(sizes), key=sizes.count, default=0)
+    for number, size in text.sizes:
+        if size != usual:
+            raise TargetError(
+                f"{path}: line {number}: number of cells {size}, where other lines have {usual}; correct it, and if "
+                "commas are decimal, separate columns by semicolons"
+            )
 
 
 def _separator(lines: Sequence[str]) -> str | None:
     """What separates cells: a semicolon or a tab where there are some, so that commas may be decimal; then a comma."""
+    rows = [line for line in lines if line and not line.startswith(_COMMENTS)]
     for separator in (";", "\t", ","):
-        rows = [line for line in lines if line and not line.startswith(_COMMENTS)]
         if sum(separator in line for line in rows) > len(rows) / 2:
-            return separator
+            blanks = separator == "," and sum(_DECIMAL_COMMAS.fullmatch(line) is not None for line in rows)
+            return None if blanks and blanks > len(rows) / 2 else separator
     return None
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
-    cells = [cell.strip().strip("\"'") for cell in line.split(separator)]
+    if separator is not None and '"' in line:
+        # A separator inside quotes is none.
+        parts = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    else:
+        parts = line.split(separator)
+    cells = [cell.strip().strip("\"'") for cell in parts]
     # A separator behind the last cell means nothing.
     return cells[:-1] if len(cells) > 2 and not cells[-1] else cells
 
@@ -231,7 +273,8 @@ def _unit(text: _Text) -> str:
     told = text.keys.get("x units") or (text.heads[0] if text.heads else "")
     bracketed = _BRACKETED.search(told)
     unit = (bracketed[1] or bracketed[2]) if bracketed else told
-    return unit if unit_factor(unit) is not None or is_no_wavelength(unit) else ""
+    known = unit_factor(unit) is not None or reciprocal_factor(unit) is not None or is_no_wavelength(unit)
+    return unit if known else ""
 
 
 def _column(text: _Text, columns: int, chosen: str | None, path: Path) -> tuple[int, str]:

@@ -135,6 +135,10 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
+                if any("\0" in cell for cell in cells):
+                    raise ParameterError(
+                        f"{table}: row {reader.line_num}: a cell contains a NUL; save the table as text"
+                    )
                 if len(cells) > len(headings):
                     raise ParameterError(
                         f"{table}: row {reader.line_num}: {len(cells)} cells under {len(headings)} headings; "

@@ -11,11 +11,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -49,6 +49,14 @@ class Spectrum(BaseModel):
     total: int
     wavelength: tuple[float, ...] | None = None
     fwhm: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _of_as_many_bands(self) -> Self:
+        if any(values is not None and len(values) != len(self.indices) for values in (self.wavelength, self.fwhm)):
+            raise ValueError("wavelengths and widths must be as many as the bands")
+        if not all(0 <= index < self.total for index in self.indices):
+            raise ValueError("the bands must be some of the sensor's")
+        return self
 
 
 class _Header(BaseModel):
@@ -107,7 +115,11 @@ def spectrum_of(source: Source, indices: Sequence[int]) -> Spectrum:
 
 def to_bytes(model: Model) -> bytes:
     """A model as the bytes of a file; the same model gives the same bytes."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.detector.state().items()}
+    # Copies: parts of a fusion may share what they learned, which safetensors refuses.
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.detector.state().items()
+    }
     if not all(value.isfinite().all() for value in tensors.values()) or not np.isfinite(model.loss).all():
         raise ModelError(f"the fit of {model.detector.name} diverged; use a smaller learning_rate, or check the input")
     header = _Header(
@@ -164,9 +176,11 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
         detector = make_detector(header.detector, header.parameters)
     except HadgeoError as error:
         raise ModelError(f"{file}: {error}; install the package that defines it, or train again") from None
+    device = device or torch.device("cpu")
     try:
-        detector.load_state(tensors, device or torch.device("cpu"))
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        detector.load_state(tensors, device)
+        _try_out(detector, len(header.spectrum.indices), device)
+    except (LookupError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{file}: its tensors are not those of {header.detector} ({reason}); train it again") from None
     return Model(
@@ -179,6 +193,20 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
         header.hadgeo_version,
         header.hash,
     )
+
+
+@torch.no_grad()
+def _try_out(detector: Detector[Any], bands: int, device: torch.device) -> None:
+    """Score a few pixels: tensors that do not fit each other or the bands are noticed now, not during a run.
+
+    Raises:
+        ValueError: There is not one score for each pixel; or whatever else the detector raises.
+    """
+    # No side is 1, which would fit any other.
+    block = torch.zeros((bands, 3, 5), device=device)
+    shape = tuple(detector.score(block).shape)
+    if shape != block.shape[1:]:
+        raise ValueError(f"scores of shape {shape} for {tuple(block.shape[1:])} pixels")
 
 
 def _parse(text: str, file: Path) -> _Header:

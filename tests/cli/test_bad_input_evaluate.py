@@ -54,6 +54,9 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scipy.io.savemat(folder / "shape.mat", {"map": truth[0, 1:]})
     scipy.io.savemat(folder / "no_truth.mat", {"scores": scores[0]})
     scipy.io.savemat(folder / "two.mat", {"a": scores[0], "b": scores[0]})
+    ring = '{"type": "Polygon", "coordinates": [[[0, 0], [0, 1], [1, 1], [1, 0]]]}'
+    (folder / "open.geojson").write_text(f'{{"type": "Feature", "properties": {{}}, "geometry": {ring}}}')
+    (folder / "latin.geojson").write_bytes(b'{"type": "\xe6"}')
     (folder / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     return folder
 
@@ -98,6 +101,8 @@ BAD_TRUTHS = [
     Bad("background.tif", ("background.tif", "no target", "is this the truth of this")),
     Bad("unknown.tif", ("unknown.tif", "no target", "is this the truth of this")),
     Bad("empty.geojson", ("empty.geojson", "contains no geometry", "give the truth of this map")),
+    Bad("open.geojson", ("open.geojson", "its geometries are damaged", "repair them")),
+    Bad("latin.geojson", ("latin.geojson", "not a vector file", "give polygons or a raster")),
     Bad("damaged.tif", ("damaged.tif", "damaged", "copy it again"), 1),
 ]
 

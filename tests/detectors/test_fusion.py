@@ -19,7 +19,7 @@ from hadgeo.detectors.fusion import Fusion
 from hadgeo.detectors.registry import make_detector
 from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import ParameterError
-from hadgeo.run.model_file import load_model
+from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.sampling import Sample, Scene
 from hadgeo.testing import DetectorContract
 from tests.support import Recorder, background, memory_source
@@ -109,6 +109,13 @@ def test_a_model_gives_the_same_scores(tmp_path: Path) -> None:
     with rasterio.open(fresh.path) as one, rasterio.open(kept.path) as other:
         assert one.read(1).tobytes() == other.read(1).tobytes()
         assert one.tags()["HADGEO_MODEL_HASH"] == other.tags()["HADGEO_MODEL_HASH"]
+
+
+def test_parts_that_learned_the_same_are_kept_apart(readers: Executor) -> None:
+    scene = background((6, 20, 20))
+    sample = Sample(Scene(memory_source(scene), range(6)), executor=readers, device=CPU)
+    fitted = make_detector("fusion", {"parts": "rx + utd + subspace_rx"}).fit(sample, device=CPU)
+    assert to_bytes(Model(fitted, Spectrum(indices=tuple(range(6)), total=6)))
 
 
 def test_compositions_are_read_as_they_are_written() -> None:

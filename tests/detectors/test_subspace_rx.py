@@ -74,6 +74,15 @@ def test_the_explanation_lies_in_the_removed_components(readers: Executor) -> No
     assert along.abs().max() < 1e-5
 
 
+def test_with_fewer_pixels_than_bands_something_of_them_is_left(readers: Executor) -> None:
+    scene = background((30, 3, 4))
+    detector = fit(scene, readers)
+    assert len(detector.removed_) <= 10
+    assert float(detector.score(torch.from_numpy(scene)).max()) > 0.01
+    with pytest.raises(FitError, match="removed=11 leaves none of the 11 components"):
+        fit(scene, readers, removed=11)
+
+
 def test_removing_all_is_refused(readers: Executor) -> None:
     with pytest.raises(FitError, match="removed=9 leaves none of the 9 components of the scene; remove fewer"):
         fit(background((9, 30, 40)), readers, removed=9)

@@ -57,6 +57,11 @@ def library(tmp_path: Path, names: str = "Kaolinite, Alunite GDS84", **changes: 
         "nm,mean,stdev\n400,0.1,0.01\n500,0.3,0.01\n600,0.2,0.01\n",
         "Wavelength (angstroms),R\n4000,0.1\n5000,0.3\n6000,0.2\n",
         "400 0.1\n450 -1.23e+34\n500 0.3\n550 nan\n600 0.2\n",
+        "400,0 0,1\n500,0 0,3\n600,0 0,2\n",
+        'nm,R\n"400,0","0,1"\n"500,0","0,3"\n"600,0","0,2"\n',
+        "400,0.1,0.01\n500,0.3,\n600,0.2,0.01\n",
+        "Wavenumber (cm-1),R\n25000,0.1\n20000,0.3\n16666.66666667,0.2\n",
+        "nm,R (%)\n400,10\n500,30\n600,20\n",
     ],
 )
 def test_two_columns_in_any_manner(text: str, tmp_path: Path) -> None:
@@ -150,7 +155,9 @@ def test_a_bad_library_is_refused(changes: dict[str, str], message: str, tmp_pat
         ("400 0.1\n500 0.3\nthe end\n", "line 3: 'the end' is not a wavelength and a value"),
         ("1 0.1\n2 0.3\n3 0.2\n", "merely counts the values"),
         ("-1 0.1\n-2 0.3\n-3 0.2\n", "holds no wavelengths"),
-        ("X Units: Wavenumber (cm-1)\n25000 0.1\n20000 0.3\n", "convert it to wavelengths"),
+        ("400,0.1\n500,0,3\n600,0.2\n", "line 2: number of cells 3, where other lines have 2; .*semicolons"),
+        ("400,0.1\n500,0.3\n600,0.2\n70", "line 4: number of cells 1, where other lines have 2"),
+        ("X Units: Channel\n25 0.1\n26 0.3\n", "convert it to wavelengths"),
     ],
 )
 def test_bad_text_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -183,3 +190,8 @@ def test_latin_text_and_the_same_wavelength_twice(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_bytes("# in µm\n0.4 0.1\n0.5 0.3\n0.5 0.9\n0.6 0.2\n".encode("latin-1"))
     np.testing.assert_allclose(read_spectrum(path).values, VALUES)
+
+
+def test_unicode_text_of_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "grass.txt").write_bytes("nm\tR\n400\t0,1\n500\t0,3\n600\t0,2\n".encode("utf-16"))
+    np.testing.assert_allclose(read_spectrum(tmp_path / "grass.txt").values, VALUES)

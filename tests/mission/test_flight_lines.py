@@ -107,6 +107,7 @@ def test_parameters_of_all_lines_reach_those_of_the_same_detector() -> None:
         ("scene,p.shrinkage\na.img,2\n", "row 2: .*shrinkage"),
         ("scene,p.steps\na.img,2\n", "row 2: .*steps"),
         ('scene\n"a.img\n', "not a readable table"),
+        ("scene\na.img\nb\0.img\n", "row 3: a cell contains a NUL"),
         (b"scene\n\xff\xfe.img\n", "not a readable table .*give CSV in UTF-8"),
         ("scene\na/x.img\nb/x.img\n", "row 3 and .*row 2 would have the same map"),
     ],

@@ -13,12 +13,15 @@ import torch
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import hadgeo
 from hadgeo.detectors.registry import list_detectors, make_detector
 from hadgeo.errors import BandError, CubeWarning, ModelError, OutputError, OutputExistsError
 from hadgeo.formats.resampled import ResampledSource
+from hadgeo.run import model_file
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.run.selection import match_bands
 from hadgeo.testing import SHORT, fitted, scored_in_windows
@@ -118,6 +121,47 @@ def test_a_newer_format_asks_for_an_update(tmp_path: Path, model_bytes: bytes) -
     save_file(tensors, file, metadata={"hadgeo": json.dumps({"format_version": 99, "hadgeo_version": "9.0"})})
     with pytest.raises(ModelError, match="update hadgeo"):
         load_model(file)
+
+
+def rewritten(tmp_path: Path, content: bytes, *, tensors: dict = {}, **changes: object) -> Path:  # noqa: B006 - read alone
+    """A model file with other contents, and a hash that is true of them."""
+    path = tmp_path / "changed.hadgeo"
+    path.write_bytes(content)
+    with safe_open(path, framework="pt") as opened:
+        header = json.loads(opened.metadata()["hadgeo"])
+    changed = {**load_file(path), **tensors}
+    header = model_file._Header.model_validate({**header, **changes})
+    signed = header.model_copy(update={"hash": model_file._digest(header, changed)})
+    save_file(changed, path, metadata={"hadgeo": signed.model_dump_json()})
+    return path
+
+
+@pytest.mark.parametrize("values", [torch.ones(0), torch.ones(4)])
+def test_tensors_that_do_not_fit_the_bands_are_refused(
+    tmp_path: Path, model_bytes: bytes, values: torch.Tensor
+) -> None:
+    path = rewritten(tmp_path, model_bytes, tensors={"mean": values.double()})
+    with pytest.raises(ModelError, match=r"changed\.hadgeo: its tensors are not those of rx") as refused:
+        load_model(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"fwhm": [12.0, 12.0]}, {"wavelength": [500.0]}, {"total": 2}, {"indices": [0, -1]}]
+)
+def test_a_spectrum_that_contradicts_itself_is_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Spectrum.model_validate({**SPECTRUM.model_dump(), **changed})
+
+
+def test_a_network_larger_than_its_tensors_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = fitted(make_detector("bs3lnet", {"steps": 1}), background((9, 30, 31)))
+    content = to_bytes(Model(detector, Spectrum(indices=tuple(range(9)), total=9)))
+    larger = detector.params.model_copy(update={"channels": 1024, "blocks": 16}).model_dump(mode="json")
+    path = rewritten(tmp_path, content, parameters=larger)
+    monkeypatch.setattr(type(detector), "_make_network", lambda *_: pytest.fail("made a network"))
+    with pytest.raises(ModelError, match="its tensors are not those of bs3lnet"):
+        load_model(path)
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
