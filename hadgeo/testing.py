@@ -165,7 +165,7 @@ class DetectorContract:
         assert np.isfinite(whole).any()
         for size in [(1, 1), (2, 3), (7, 7), (16, 1000), (1000, 11)]:
             windowed = scored_in_windows(detector, scene, size)
-            np.testing.assert_allclose(windowed, whole, rtol=1e-6, atol=0)
+            np.testing.assert_allclose(windowed, whole, rtol=type(detector).window_tolerance, atol=0)
 
     @every_scene
     def test_windowed_explanation_equals_whole_explanation(self, detector: Detector[Any], scene: Cube) -> None:

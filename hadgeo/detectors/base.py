@@ -56,6 +56,8 @@ class Detector(ABC, Generic[ParamsT]):
         relative_cost: Seconds per pixel of a whole run with defaults on a CPU, in units of those of RX; None if nobody
             has measured it.
         fitted_by: The package that `fit` imports and that comes with an extra of the same name; empty for none.
+        window_tolerance: Largest relative difference between the scores of a pixel in different windows, which comes of
+            the order in which libraries add up.
         score_name: What a score is called in a map's description.
         params: The hyper-parameters, never changed by `fit`.
         loss_: Training loss of each step of the last fit; empty where there are none, or before it.
@@ -71,6 +73,7 @@ class Detector(ABC, Generic[ParamsT]):
     explained_by: ClassVar[str] = ""
     relative_cost: ClassVar[float | None] = None
     fitted_by: ClassVar[str] = ""
+    window_tolerance: ClassVar[float] = 1e-6
     score_name: ClassVar[str] = "anomaly score"
 
     loss_: Sequence[float] = ()

@@ -77,6 +77,8 @@ class Fusion(Detector[FusionParams]):
     Params = FusionParams
     seed_parameter = "seed"
     presets = {name: {"parts": parts} for name, parts in COMPOSITIONS.items()}  # noqa: RUF012 - as the contract has it
+    # Where many pixels score nearly alike, evidence rises steeply, and with it the last digits of a part's score.
+    window_tolerance = 1e-5
     best_at = "targets of any kind in scenes that nobody has looked at yet"
     explained_by = "the background that its first part expects"
 

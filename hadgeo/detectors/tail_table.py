@@ -15,7 +15,7 @@ _TOP = 0.01
 _SHOULDER = 0.1
 
 #: Evidence between two knots, in nats.
-_STEP = 1 / 64
+_STEP = 1 / 16
 
 #: The steepest power law: scores of which a hundredth are all alike have no tail to measure.
 _STEEPEST = 100.0
