@@ -80,13 +80,14 @@ def drawn_spectra(sample: Sample, *, pixels: int, seed: int) -> Tensor:
         (pixel, band), at least two, on the CPU, of the scene's type.
 
     Raises:
-        FitError: Fewer than two pixels are valid, or all of them are equal.
+        FitError: Fewer than two pixels are valid, all of them are equal, or values are beyond float32.
     """
     drawn = _draw(sample, pixels, seed, _LOOK * pixels)
     if len(drawn) < min(pixels, 2):
         # Lines can be nearly empty.
         drawn = _draw(sample, pixels, seed, None)
-    if len(drawn) < 2 or torch.equal(drawn.amin(dim=0), drawn.amax(dim=0)):
+    extreme = len(drawn) > 0 and float(drawn.abs().max()) > torch.finfo(torch.float32).max
+    if len(drawn) < 2 or extreme or torch.equal(drawn.amin(dim=0), drawn.amax(dim=0)):
         # It knows the scene's name, and whether all of it is like that.
         sample.statistics(covariance=False)
         raise FitError(f"{len(drawn)} pixels drawn at random are equal; draw more of them with sample")

@@ -10,9 +10,11 @@ import torch
 
 from hadgeo.detectors import drawn
 from hadgeo.detectors.drawn import drawn_spectra
+from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Scene
-from tests.support import memory_source
+from hadgeo.testing import fitted
+from tests.support import background, memory_source
 
 CPU = torch.device("cpu")
 
@@ -74,3 +76,11 @@ def test_too_few_and_equal_pixels_are_refused(readers: Executor) -> None:
     scene[:, 7, 13] = 2
     with pytest.raises(FitError, match="pixels drawn at random are equal; draw more of them with sample"):
         drawn_spectra(sample_of(scene, readers), pixels=2, seed=0)
+
+
+@pytest.mark.parametrize("name", ["kmeans", "cluster_rx", "isolation_forest"])
+def test_values_that_nothing_measures_are_refused(name: str) -> None:
+    scene = background((5, 20, 20)).astype(np.float64)
+    scene[0] *= 1e200
+    with pytest.raises(FitError, match="which nothing measured does"):
+        fitted(make_detector(name), scene)
