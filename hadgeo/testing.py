@@ -15,7 +15,7 @@ hadgeo's own tests do the same for every detector that is installed.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,7 +33,7 @@ from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import Sample, Scene
-from hadgeo.windows import tile
+from hadgeo.windows import Window, tile
 
 Cube = npt.NDArray[np.float32]
 
@@ -41,6 +41,9 @@ CPU = torch.device("cpu")
 
 #: Training steps that are enough to compare maps, and such that are enough to have learned what is usual.
 SHORT, LEARNED = 4, 40
+
+#: Windows of one size that are compared with the whole: a scene has a thousand of a pixel, each with a halo around it.
+MOST_WINDOWS = 60
 
 
 def background(shape: tuple[int, int, int], seed: int = 0) -> Cube:
@@ -67,8 +70,18 @@ def fitted(detector: Detector[Any], scene: Cube, progress: Progress = SILENT) ->
 
 def scored_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int]) -> Cube:
     """The scores (y, x) of a scene, computed in windows of some rows and columns as a run does."""
-    scores: Cube = _in_windows(detector.score, detector.halo, scene, size)[0]
+    return _scored(detector, scene, list(tile(scene.shape[1:], size, detector.halo)))
+
+
+def _scored(detector: Detector[Any], scene: Cube, windows: Sequence[Window]) -> Cube:
+    scores: Cube = _in_windows(detector.score, scene, windows)[0]
     return np.where(np.isfinite(scene).all(axis=0), scores, np.float32(np.nan))
+
+
+def _spread(windows: Sequence[Window]) -> list[Window]:
+    """Some windows in all parts of a scene, its corners among them; all where they are few."""
+    places = np.linspace(0, len(windows) - 1, min(len(windows), MOST_WINDOWS)).round().astype(int)
+    return [windows[place] for place in places]
 
 
 def explained_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int]) -> Cube:
@@ -80,13 +93,13 @@ def explained_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, 
         assert explained.shape == block.shape
         return explained
 
-    return _in_windows(explain, detector.halo, scene, size)
+    return _in_windows(explain, scene, list(tile(scene.shape[1:], size, detector.halo)))
 
 
-def _in_windows(compute: Callable[[Tensor], Tensor], halo: int, scene: Cube, size: tuple[int, int]) -> Cube:
-    parts: list[tuple[Any, Cube]] = []
+def _in_windows(compute: Callable[[Tensor], Tensor], scene: Cube, windows: Sequence[Window]) -> Cube:
+    parts: list[tuple[Window, Cube]] = []
     cube = torch.from_numpy(scene)
-    for window in tile(scene.shape[1:], size, halo):
+    for window in windows:
         block = cube[:, window.outer_rows, window.outer_cols]
         before = block.clone()
         computed = compute(block)
@@ -164,8 +177,11 @@ class DetectorContract:
         whole = scored_in_windows(detector, scene, scene.shape[1:])
         assert np.isfinite(whole).any()
         for size in [(1, 1), (2, 3), (7, 7), (16, 1000), (1000, 11)]:
-            windowed = scored_in_windows(detector, scene, size)
-            np.testing.assert_allclose(windowed, whole, rtol=type(detector).window_tolerance, atol=0)
+            windows = _spread(list(tile(scene.shape[1:], size, detector.halo)))
+            windowed = _scored(detector, scene, windows)
+            for window in windows:
+                here = window.rows, window.cols
+                np.testing.assert_allclose(windowed[here], whole[here], rtol=type(detector).window_tolerance, atol=0)
 
     @every_scene
     def test_windowed_explanation_equals_whole_explanation(self, detector: Detector[Any], scene: Cube) -> None:

@@ -30,8 +30,8 @@ from hadgeo.worker import PROTOCOL, JobError, JobProgress, command_line, find_co
 ROOT = Path(__file__).parents[1]
 
 #: Some seconds in one window: nothing but the end of the process can stop that arithmetic.
-LONG_WINDOW = {"steps": 1, "channels": 256, "statistic": "mse"}
-LONG_FIT = {"steps": 100_000}
+LONG_WINDOW = {"detector": "bs3lnet", "parameter": {"steps": 1, "channels": 256, "statistic": "mse"}}
+LONG_FIT = {"detector": "bs3lnet", "parameter": {"steps": 100_000}}
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_the_end_of_the_input_stops_a_run_at_once_and_leaves_nothing(
     parameters: dict[str, Any], stage: str, done: int, scene: Path, tmp_path: Path
 ) -> None:
     process = start()
-    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), parameter=parameters))
+    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), **parameters))
     wait_for(process, stage, done)
     time.sleep(0.2)
     begin = time.monotonic()
@@ -244,7 +244,7 @@ def test_the_worker_dies_with_its_client(scene: Path, tmp_path: Path) -> None:
         "worker.stdin.write(sys.argv[1].encode() + b'\\n'); worker.stdin.flush()\n"
         "print(worker.pid, flush=True); worker.wait()"
     )
-    text = job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), parameter=LONG_FIT)
+    text = job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), **LONG_FIT)
     process = start("-c", client, text)
     assert process.stdout is not None
     pid = int(process.stdout.readline())
@@ -268,7 +268,7 @@ def alive(pid: int) -> bool:
 
 def test_a_worker_that_nobody_reads_stops(scene: Path, tmp_path: Path) -> None:
     process = start()
-    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), parameter=LONG_FIT))
+    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), **LONG_FIT))
     wait_for(process, "fit", 2)
     assert process.stdout is not None
     process.stdout.close()
@@ -280,7 +280,7 @@ def test_a_worker_that_nobody_reads_stops(scene: Path, tmp_path: Path) -> None:
 
 def test_sigterm_stops_it_too(scene: Path, tmp_path: Path) -> None:
     process = start()
-    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), parameter=LONG_FIT))
+    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), **LONG_FIT))
     wait_for(process, "fit", 2)
     process.send_signal(signal.SIGTERM)
     lines = list(answers(process))
@@ -293,7 +293,8 @@ def test_sigterm_stops_it_too(scene: Path, tmp_path: Path) -> None:
 def test_there_is_a_sign_of_life_every_second_or_so(scene: Path, tmp_path: Path) -> None:
     process = start()
     parameters = {"steps": 2, "channels": 512, "blocks": 6, "statistic": "mse"}
-    ask(process, job("detect", scenes=[str(scene)], output=str(tmp_path / "map.tif"), parameter=parameters))
+    out = str(tmp_path / "map.tif")
+    ask(process, job("detect", scenes=[str(scene)], detector="bs3lnet", output=out, parameter=parameters))
     times = []
     for line in answers(process):
         times.append(time.monotonic())

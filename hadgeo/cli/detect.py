@@ -73,7 +73,8 @@ def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
     Examples:
       hadgeo detect scene.tif
       hadgeo detect line.img -d rx -o scores.tif
-      hadgeo detect line.img -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
+      hadgeo detect line.img --preset fast
+      hadgeo detect line.img -d bs3lnet -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
       hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
       hadgeo detect ang20170228t170016_rdn_v2p5_img --glt ang20170228t170016_ort_glt -o scores.tif

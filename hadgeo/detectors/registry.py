@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Where other packages announce detectors of theirs: ``name = "package.module:Class"``.
 ENTRY_POINT_GROUP = "hadgeo.detectors"
 
-DEFAULT_DETECTOR = "bs3lnet"
+DEFAULT_DETECTOR = "fusion"
 
 #: hadgeo's own.
 BUILT_IN = {

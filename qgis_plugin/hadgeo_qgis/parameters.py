@@ -83,6 +83,11 @@ def detector_parameter_name(detector: str, key: str) -> str:
     return f"{detector}_{key}".upper()
 
 
+def detector_default(detector: str, key: str):
+    """The value of a detector's parameter that a dialog begins with."""
+    return _simple(DETECTORS[detector]["parameters"][key])["default"]
+
+
 def detector_parameters() -> list:
     """Parameters of all detectors, the basic ones of all first."""
     made = []

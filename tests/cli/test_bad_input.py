@@ -190,16 +190,16 @@ BAD_SCENES = [
 BAD_PARAMETERS = [
     Bad("-d xr", ("'xr'", "did you mean 'rx'?")),
     Bad("-d nothinglikeit", ("'nothinglikeit'", "available: bs3lnet, rx")),
-    Bad("-p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
-    Bad("-p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
-    Bad("-p steps=0", ("steps must be a whole number, at least 1", "not '0'")),
-    Bad("-p steps=", ("steps must be a whole number", "not ''")),
-    Bad("-p mask_ratio=0", ("mask_ratio must be a number, above 0 and at most 0.5", "not '0'")),
-    Bad("-p mask_ratio=nan", ("mask_ratio must be a number", "not 'nan'")),
-    Bad("-p statistic=best", ("statistic must be", "or mse", "not 'best'")),
-    Bad("-p inner_window=2", ("inner_window must be odd", "inner_window=2")),
-    Bad("-p neighbour_window=4", ("neighbour_window must be odd", "neighbour_window=4")),
-    Bad("-p inner_window=7", ("neighbour_window (5) must be larger than inner_window (7)",)),
+    Bad("-d bs3lnet -p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
+    Bad("-d bs3lnet -p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
+    Bad("-d bs3lnet -p steps=0", ("steps must be a whole number, at least 1", "not '0'")),
+    Bad("-d bs3lnet -p steps=", ("steps must be a whole number", "not ''")),
+    Bad("-d bs3lnet -p mask_ratio=0", ("mask_ratio must be a number, above 0 and at most 0.5", "not '0'")),
+    Bad("-d bs3lnet -p mask_ratio=nan", ("mask_ratio must be a number", "not 'nan'")),
+    Bad("-d bs3lnet -p statistic=best", ("statistic must be", "or mse", "not 'best'")),
+    Bad("-d bs3lnet -p inner_window=2", ("inner_window must be odd", "inner_window=2")),
+    Bad("-d bs3lnet -p neighbour_window=4", ("neighbour_window must be odd", "neighbour_window=4")),
+    Bad("-d bs3lnet -p inner_window=7", ("neighbour_window (5) must be larger than inner_window (7)",)),
     Bad("-d rx -p shrinkage=2", ("shrinkage must be a number, at least 0 and at most 1", "not '2'")),
     Bad("-d rx -p sample=1", ("sample must be a whole number, at least 2", "not '1'")),
 ]
@@ -374,14 +374,16 @@ def wait_for(process: subprocess.Popen[str], stage: str, done: int = 0) -> None:
     pytest.fail(f"{stage} never came: {process.communicate()[1]}")
 
 
+LONG_FIT = ("-d", "bs3lnet", "-p", "steps=100000")
+
 #: Some seconds in one window: nothing but the end of the process can stop that arithmetic.
-LONG_WINDOW = ("-p", "steps=1", "-p", "channels=256", "-p", "statistic=mse")
+LONG_WINDOW = ("-d", "bs3lnet", "-p", "steps=1", "-p", "channels=256", "-p", "statistic=mse")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("options", "stage"),
-    [(("-p", "steps=100000"), "fit"), (LONG_WINDOW, "score")],
+    [(LONG_FIT, "fit"), (LONG_WINDOW, "score")],
     ids=["fit", "first-window"],
 )
 def test_a_run_interrupted_before_its_first_window_leaves_nothing(
@@ -447,7 +449,7 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals, times: int
 
 
 def test_a_map_is_written_by_one_run_at_a_time(here: Path) -> None:
-    first = start("large.tif", "-o", "map.tif", "-p", "steps=100000")
+    first = start("large.tif", "-o", "map.tif", *LONG_FIT)
     try:
         wait_for(first, "fit")
         check(
@@ -515,7 +517,8 @@ def test_a_disk_that_fills_under_a_run_loses_neither_what_was_there_nor_what_is_
     target = small_disk / "map.tif"
     if existing:
         target.write_bytes(b"the map of yesterday")
-    process = start("large.tif", "-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
+    options = ("-o", str(target), "--overwrite", "-d", "bs3lnet", "-p", "steps=1", "-p", "channels=128")
+    process = start("large.tif", *options)
     wait_for(process, "score")
     process.send_signal(signal.SIGSTOP)
     part = small_disk / "map.tif.part" / "scores.tif"
@@ -529,7 +532,6 @@ def test_a_disk_that_fills_under_a_run_loses_neither_what_was_there_nor_what_is_
     assert_one_line("\n".join(told), str(target), "the disk is full", "free some space", "windows are kept")
     (small_disk / "eater").unlink()
     assert (target.read_bytes() == b"the map of yesterday") if existing else not target.exists()
-    options = ("-o", str(target), "--overwrite", "-p", "steps=1", "-p", "channels=128")
     assert run("detect", "large.tif", *options, "-q", "--resume").exit_code == 0
     assert {path.name for path in small_disk.iterdir()} == {"map.tif", "map.json"}
 

@@ -14,7 +14,7 @@ import hadgeo
 from hadgeo.cli import cli
 from hadgeo.detectors.registry import detector_class, list_detectors
 
-QUICK = ["-p", "steps=3", "-p", "crop=16"]
+QUICK = ["-d", "bs3lnet", "-p", "steps=3", "-p", "crop=16"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def run(*words: str | Path) -> Result:
     return result
 
 
-def test_detect_alone_uses_bs3lnet_and_writes_beside_the_scene(scene: Path) -> None:
+def test_detect_writes_beside_the_scene(scene: Path) -> None:
     result = run("detect", scene, *QUICK)
     out = scene.with_name("scene_anomaly.tif")
     with rasterio.open(out) as scores, rasterio.open(scene) as source:

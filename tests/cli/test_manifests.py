@@ -54,7 +54,7 @@ def test_a_detection_is_written_down(scene: Path) -> None:
     "words",
     [
         ("-d", "rx", "--top", "7", "--polygons", "x.gpkg", "--evidence", "x.nc", "--spectra", "spectra"),
-        ("-p", "steps=3", "-p", "crop=16", "--seed", "5", "--bands", "1-12", "--window", "9", "--p-values", "p.tif"),
+        ("-d", "bs3lnet", "-p", "steps=3", "-p", "crop=16", "--seed", "5", "--bands", "1-12", "--window", "9", "--p-values", "p.tif"),
         ("-d", "scoread", "-p", "steps=3", "-p", "t=0.02,0.1", "--pfa", "1e-2", "--polygons", "x.geojson"),
     ],
     ids=["rx", "bs3lnet", "scoread"],

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 import hadgeo
 from hadgeo.cli import cli
 
+QUICK = ["-d", "bs3lnet", "-p", "steps=3", "-p", "crop=16"]
+
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -48,7 +50,7 @@ def test_several_lines_with_one_model(lines: list[Path], model: Path) -> None:
 
 def test_train_says_what_it_wrote(lines: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "m.hadgeo"
-    result = run("train", lines[0], "-o", out, "-p", "steps=3", "-p", "crop=16", "--seed", "5", "--progress", "json")
+    result = run("train", lines[0], "-o", out, *QUICK, "--seed", "5", "--progress", "json")
     last = json.loads(result.stdout.splitlines()[-1])
     assert last["type"] == "result"
     assert last["model"] == str(out)

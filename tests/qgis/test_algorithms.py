@@ -57,11 +57,24 @@ def test_detect_gives_the_backends_bytes_on_the_scenes_own_grid(run, scene, tmp_
 
 def test_bs3lnet_takes_its_parameters(run, scene, tmp_path):
     out = tmp_path / "x.tif"
-    run("detect", INPUT=scene, BS3LNET_STEPS=3, BS3LNET_STATISTIC="mse", BS3LNET_SEED=5, OUTPUT=str(out))
+    given = {"BS3LNET_STEPS": 3, "BS3LNET_STATISTIC": "mse", "BS3LNET_SEED": 5}
+    run("detect", INPUT=scene, DETECTOR="bs3lnet", OUTPUT=str(out), **given)
     tags = gdal.Open(str(out)).GetMetadata()
     assert tags["HADGEO_DETECTOR"] == "bs3lnet"
     for part in ('"steps": 3', '"statistic": "mse"', '"seed": 5'):
         assert part in tags["HADGEO_PARAMETERS"]
+
+
+def test_a_preset_counts_and_what_is_changed_beside_it(run, scene, tmp_path):
+    out = tmp_path / "x.tif"
+    run("detect", INPUT=scene, FUSION_PRESET="fast", OUTPUT=str(out))
+    tags = gdal.Open(str(out)).GetMetadata()
+    assert tags["HADGEO_DETECTOR"] == "fusion"
+    assert '"parts": "rx + ring_predictor' in tags["HADGEO_PARAMETERS"]
+    run("detect", INPUT=scene, DETECTOR="bs3lnet", BS3LNET_PRESET="paper", BS3LNET_STEPS=3, OUTPUT=str(out))
+    parameters = gdal.Open(str(out)).GetMetadata()["HADGEO_PARAMETERS"]
+    assert '"statistic": "mse"' in parameters
+    assert '"steps": 3' in parameters
 
 
 def test_bands_by_wavelength(run, scene, tmp_path):

@@ -87,7 +87,7 @@ def shown(made):
 @pytest.mark.parametrize("name", ["detect", "train"])
 def test_only_the_chosen_detectors_parameters_are_shown(name, dialog):
     made = dialog(name)
-    assert shown(made) == {"bs3lnet"}
+    assert shown(made) == {"fusion"}
     for detector in ("rx", "scoread", "bs3lnet"):
         made.setParameters({"DETECTOR": detector})
         assert shown(made) == {detector}

@@ -19,7 +19,15 @@ from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QIcon
 
 from .. import backend, polygon_style, settings, styles
-from ..parameters import DETECTOR, detector_choice, detector_parameter_name, detector_parameters, of_argument, with_help
+from ..parameters import (
+    DETECTOR,
+    detector_choice,
+    detector_default,
+    detector_parameter_name,
+    detector_parameters,
+    of_argument,
+    with_help,
+)
 from ..schema import DETECTORS, SCHEMA, argument
 
 ICONS = Path(__file__).parents[1] / "icons"
@@ -284,6 +292,9 @@ class DetectorChoice:
         values = {}
         for key in DETECTORS[detector]["parameters"]:
             values[key] = self.value(parameters, detector_parameter_name(detector, key), context)
+        if values.get("preset"):
+            # A dialog has a value for each, and what is given beside a preset comes first.
+            values = {key: value for key, value in values.items() if value != detector_default(detector, key)}
         return {"detector": detector, "parameter": values}
 
 
