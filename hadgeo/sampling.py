@@ -253,7 +253,14 @@ class Sample:
             yield result
             self._progress.advance(window.pixels)
 
-    def stream(self, use: Callable[[Tensor, Window], T], *, halo: int = 0, pixels: int | None = None) -> Iterator[T]:
+    def stream(
+        self,
+        use: Callable[[Tensor, Window], T],
+        *,
+        halo: int = 0,
+        pixels: int | None = None,
+        square: int | None = None,
+    ) -> Iterator[T]:
         """What a function makes of each piece of the scenes, in one streamed pass.
 
         Args:
@@ -261,13 +268,19 @@ class Sample:
                 threads, each of which has one core for matrix products.
             halo: Pixels of true neighbours wanted on each side.
             pixels: Look at about this many pixels, evenly spread, instead of all of them.
+            square: Look at squares of this side, and at a scene of no more than its share of `pixels` in the largest
+                that there are; by default at strips. A strip of few rows is smaller than a wide halo around it.
 
         Yields:
             Its results, piece by piece.
         """
-        places = [(scene, pad(window, halo, scene.shape)) for scene, window in self.places(pixels)]
+        if square is None or pixels is None:
+            chosen, stage = self.places(pixels), Stage.STATISTICS
+        else:
+            chosen, stage = self._squares(square, pixels), Stage.CROPS
+        places = [(scene, pad(window, halo, scene.shape)) for scene, window in chosen]
         with threadpool_limits(1, user_api="blas"):
-            yield from self._stream(places, Stage.STATISTICS, use)
+            yield from self._stream(places, stage, use)
 
     def statistics(
         self,
@@ -378,6 +391,11 @@ class Sample:
             # Lines can be nearly empty: then the valid pieces are looked for, not sampled.
             crops = self._first_valid(size, pixels)
         return crops
+
+    def _squares(self, size: int, pixels: int) -> list[_Place]:
+        """Squares as `crops` has them, always the same."""
+        share, rng = max(1, pixels // len(self._scenes)), np.random.default_rng(0)
+        return [(scene, window) for scene in self._scenes for window in _crop_windows(scene, size, share, rng)]
 
     def _first_valid(self, size: int, pixels: int) -> list[Tensor]:
         crops: list[Tensor] = []

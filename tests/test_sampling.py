@@ -12,6 +12,7 @@ from hadgeo import sampling
 from hadgeo.errors import FitError
 from hadgeo.formats.selected import PixelBits, Selected
 from hadgeo.sampling import Sample, Scene, Statistics, survey, valid_pixels
+from hadgeo.windows import Window
 from tests.support import background, memory_source
 
 CPU = torch.device("cpu")
@@ -102,6 +103,23 @@ def test_the_only_valid_corner_of_a_scene_is_found(readers: Executor) -> None:
     scene[:, 190:, 190:] = background((2, 10, 10))
     crops = sample_of(scene, readers).crops(size=16, pixels=600, seed=0)
     assert sum(int(torch.isfinite(crop).all(dim=0).sum()) for crop in crops) > 0
+
+
+def test_squares_are_spread_over_a_large_scene_and_are_the_whole_of_a_small_one(readers: Executor) -> None:
+    def where(scene: np.ndarray, pixels: int) -> list[Window]:
+        def shown(block: torch.Tensor, window: Window) -> Window:
+            assert block.shape[1:] == window.outer_shape
+            return window
+
+        return list(sample_of(scene, readers).stream(shown, halo=5, pixels=pixels, square=20))
+
+    found = where(np.zeros((2, 30, 4000), np.float32), 10 * 400)
+    assert len(found) == 10
+    assert {(window.height, window.width) for window in found} == {(20, 20)}
+    assert max(window.outer_shape for window in found) == (30, 30)
+    assert [window.col // 400 for window in found] == list(range(10))
+    small = where(np.zeros((2, 30, 40), np.float32), 10_000)
+    assert [((window.height, window.width), window.outer_shape) for window in small] == [((30, 40), (30, 40))]
 
 
 def test_survey_finds_empty_and_constant_bands() -> None:

@@ -20,13 +20,18 @@ from torch import Tensor
 
 from hadgeo.boxes import box_mean
 from hadgeo.compute.device import double_device
+from hadgeo.compute.executors import READERS
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
-from hadgeo.sampling import POOL_PIXELS, Sample, valid_pixels
+from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
 from hadgeo.windows import Window
+
+#: Side of the squares in which a part of a large scene is scored, to learn how rare scores are: some tens of them, each
+#: several times as large as the halo around it.
+_SQUARE = 96
 
 
 class FusionParams(Params):
@@ -145,7 +150,11 @@ class Fusion(Detector[FusionParams]):
             inner = (slice(None), *window.inner)
             return scores[inner][:, valid_pixels(block[inner]).to(scores.device)]
 
-        scores = torch.cat(list(sample.stream(evidence, halo=self.halo, pixels=POOL_PIXELS)), dim=1)
+        found = sample.stream(evidence, halo=self.halo, pixels=POOL_PIXELS, square=_SQUARE)
+        scores = torch.cat(list(found), dim=1)
+        if scores.shape[1] == 0:
+            # Lines can be nearly empty.
+            scores = torch.cat(list(sample.stream(evidence, halo=self.halo)), dim=1)
         self.tables_ = [TailTable.of(of_part) for of_part in scores]
         return self
 
@@ -193,9 +202,11 @@ class Fusion(Detector[FusionParams]):
         return largest + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
-        """The largest part, and the scores of the sampled pixels; see `Detector.fit_bytes`."""
+        """The largest part, or the pieces that are scored by all; see `Detector.fit_bytes`."""
         largest = max(detector.fit_bytes(bands, pixels) for detector in self.detectors_)
-        return largest + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
+        piece = min(pixels, (WHOLE_SIDE + 2 * self.halo) ** 2)
+        scored = piece * (READERS * 4 * bands + self.bytes_per_pixel(bands))
+        return max(largest, scored) + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
 
     def state(self) -> dict[str, Tensor]:
         """What the parts learned, and their tables; see `Detector.state`."""

@@ -21,7 +21,7 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent, Stage
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
-from hadgeo.sampling import PIECE_BYTES, Sample, Scene, band_index, valid_pixels
+from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, band_index, valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
@@ -175,6 +175,7 @@ def _seconds(
             detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
         # Steps cost the same whatever the size of the scene; a pass over it grows with it.
         seconds += clock.seconds(Stage.STATISTICS) * rows * cols / trial.pixels
+        seconds += clock.seconds(Stage.CROPS) * min(rows * cols, POOL_PIXELS) / trial.pixels
         seconds += clock.step_seconds() * steps
     scorer = WindowScorer(source, selection.indices, detector, device)
     window = pad(trial, detector.halo, (rows, cols))
@@ -228,25 +229,23 @@ class _TrialClock(Silent):
     """Notes when each stage advanced."""
 
     def __init__(self) -> None:
-        self._ticks: dict[str, list[float]] = {}
+        self._runs: dict[str, list[list[float]]] = {}
         self._current: list[float] = []
 
     def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the protocol's signature
         """Begin to time a stage."""
-        self._current = self._ticks.setdefault(name, [])
-        self._current.append(time.perf_counter())
+        self._current = [time.perf_counter()]
+        self._runs.setdefault(name, []).append(self._current)
 
     def advance(self, n: int = 1) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the time."""
         self._current.append(time.perf_counter())
 
     def seconds(self, name: str) -> float:
-        """From a stage's beginning to its last advance."""
-        ticks = self._ticks.get(name, [0.0])
-        return ticks[-1] - ticks[0]
+        """From a stage's beginning to its last advance, each time that there was one."""
+        return sum(ticks[-1] - ticks[0] for ticks in self._runs.get(name, ()))
 
     def step_seconds(self) -> float:
         """Median time of a training step."""
-        ticks = self._ticks.get(Stage.FIT, [])
-        steps = np.diff(ticks)
-        return statistics.median(steps.tolist()) if len(steps) else 0.0
+        steps = [step for ticks in self._runs.get(Stage.FIT, ()) for step in np.diff(ticks).tolist()]
+        return statistics.median(steps) if steps else 0.0

@@ -47,7 +47,7 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("large_machine")
 @pytest.mark.filterwarnings("ignore::hadgeo.errors.CubeWarning")
-@pytest.mark.parametrize("name", ["rx", "bs3lnet", "scoread"])
+@pytest.mark.parametrize("name", ["rx", "bs3lnet", "scoread", "fusion"])
 @pytest.mark.parametrize("side", [128, 512])
 def test_windows_cut_no_tile_where_the_machine_allows_it(tmp_path: Path, name: str, side: int) -> None:
     source = empty_tiff(tmp_path / "x.tif", tiled=True, blockxsize=side, blockysize=side, interleave="pixel")
