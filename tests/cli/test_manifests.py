@@ -17,6 +17,9 @@ from hadgeo.cli import cli
 from hadgeo.cli.manifests import in_full
 
 
+QUICK = ("-d", "bs3lnet", "-p", "steps=3", "-p", "crop=16")
+
+
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -54,22 +57,7 @@ def test_a_detection_is_written_down(scene: Path) -> None:
     "words",
     [
         ("-d", "rx", "--top", "7", "--polygons", "x.gpkg", "--evidence", "x.nc", "--spectra", "spectra"),
-        (
-            "-d",
-            "bs3lnet",
-            "-p",
-            "steps=3",
-            "-p",
-            "crop=16",
-            "--seed",
-            "5",
-            "--bands",
-            "1-12",
-            "--window",
-            "9",
-            "--p-values",
-            "p.tif",
-        ),
+        (*QUICK, "--seed", "5", "--bands", "1-12", "--window", "9", "--p-values", "p.tif"),
         ("-d", "scoread", "-p", "steps=3", "-p", "t=0.02,0.1", "--pfa", "1e-2", "--polygons", "x.geojson"),
     ],
     ids=["rx", "bs3lnet", "scoread"],
