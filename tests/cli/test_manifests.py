@@ -16,7 +16,6 @@ import hadgeo
 from hadgeo.cli import cli
 from hadgeo.cli.manifests import in_full
 
-
 QUICK = ("-d", "bs3lnet", "-p", "steps=3", "-p", "crop=16")
 
 
