@@ -131,6 +131,11 @@ def test_a_preset_that_is_none_is_refused(scene: Path, words: tuple[str, ...], m
     assert not Path("line_anomaly.tif").exists()
 
 
+def test_the_list_of_detectors_says_which_is_the_default() -> None:
+    lines = CliRunner().invoke(cli, ["detectors"]).output.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith(", the default")] == ["fusion"]
+
+
 def test_the_help_names_the_default_and_its_presets() -> None:
     for command in ("detect", "train", "batch", "info"):
         told = " ".join(CliRunner().invoke(cli, [command, "--help"], terminal_width=200).output.split())
