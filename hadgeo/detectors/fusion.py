@@ -199,7 +199,9 @@ class Fusion(Detector[FusionParams]):
         """The largest part, the averaged cube, and all scores; see `Detector.bytes_per_pixel`."""
         averages = {part.average for part in self.parts} - {1}
         largest = max(detector.bytes_per_pixel(bands) for detector in self.detectors_)
-        return largest + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
+        # What one part gives back to the heap is not all at hand for the next.
+        left = 4 * bands
+        return largest + left + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The largest part, or the pieces that are scored by all; see `Detector.fit_bytes`."""
