@@ -104,7 +104,8 @@ def test_cancel_ends_the_child_within_two_seconds(python: str, scene: Path, tmp_
         ear.stop.set()
 
     threading.Thread(target=stop, daemon=True).start()
-    arguments = {"scenes": [str(scene)], "output": str(tmp_path / "x.tif"), "parameter": {"steps": 1_000_000}}
+    long = {"detector": "bs3lnet", "parameter": {"steps": 1_000_000}}
+    arguments = {"scenes": [str(scene)], "output": str(tmp_path / "x.tif"), **long}
     with pytest.raises(backend.BackendStopped):
         backend.run(python, "detect", arguments, ear)
     assert time.monotonic() - began[0] < 2
