@@ -24,17 +24,25 @@ _WIDTH = 96
 @options.debug
 def command(name: str | None, as_json: bool) -> None:
     """List the detectors, or the parameters of the detector NAME (set with `hadgeo detect -p KEY=VALUE`)."""
-    from hadgeo.detectors.registry import allowed_values, detector_class, parameter_fields, usable_detectors
+    from hadgeo.detectors.registry import (
+        DEFAULT_DETECTOR,
+        allowed_values,
+        detector_class,
+        parameter_fields,
+        usable_detectors,
+    )
 
     classes = {name: detector_class(name)} if name else usable_detectors()
     if as_json:
         print_json({n: {**c.Params.model_json_schema(), "detector": _facts(c)} for n, c in classes.items()})
     elif name is None:
         for n, c in classes.items():
-            click.echo(f"{n}: {c.title}")
+            click.echo(f"{n}: {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
             _show_facts(c)
             click.echo()
-        click.echo("Costs are per pixel of a whole run with defaults on a CPU. `hadgeo detectors NAME` lists parameters.")
+        click.echo(
+            "Costs are per pixel of a whole run with defaults on a CPU. `hadgeo detectors NAME` lists parameters."
+        )
     else:
         click.echo(f"{classes[name].title}\n")
         _show_facts(classes[name])

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from hadgeo.cli import cli
 from hadgeo.detectors.base import Detector
-from hadgeo.detectors.registry import BUILT_IN, detector_class, usable_detectors
+from hadgeo.detectors.registry import BUILT_IN, DEFAULT_DETECTOR, detector_class, usable_detectors
 
 
 def told(*words: str) -> str:
@@ -38,6 +38,11 @@ def test_each_detector_says_what_helps_to_choose(name: str) -> None:
         for preset in cls.presets:
             assert preset in text.partition("presets: ")[2]
         assert (f'pip install "hadgeo[{cls.fitted_by}]"' in text) == bool(cls.fitted_by)
+
+
+def test_the_default_is_marked() -> None:
+    marked = [text for text in told().splitlines() if text.endswith(", the default")]
+    assert [text.partition(":")[0] for text in marked] == [DEFAULT_DETECTOR]
 
 
 def test_what_is_known_stands_above_the_parameters() -> None:
