@@ -62,6 +62,7 @@ class UTD(Detector[UTDParams]):
     Params = UTDParams
     best_at = "spectra brighter than the scene in all bands alike"
     explained_by = "the mean spectrum of the scene"
+    relative_cost = 0.9
 
     mean_: Tensor
     whitening_: Tensor
@@ -138,6 +139,7 @@ class RXDUTD(UTD):
     title = "RXD-UTD (RX less the uniform target detector)"
     Params = RXDUTDParams
     best_at = "rare spectra other than the brightest ones"
+    relative_cost = 1.0
 
     def score(self, block: Tensor) -> Tensor:
         """RX less the matched filter; see `Detector.score`."""

@@ -34,7 +34,9 @@ def test_each_detector_says_what_helps_to_choose(name: str) -> None:
         assert cls.title in text
         assert f"best at: {cls.best_at}" in text
         assert f"explanation: {cls.explained_by or 'none'}" in text
-        assert ("that of rx" if name == "rx" else f"{cls.relative_cost:g} times that of rx") in text
+        assert (
+            "cost: that of rx" if cls.relative_cost == 1 else f"cost: {cls.relative_cost:g} times that of rx"
+        ) in text
         for preset in cls.presets:
             assert preset in text.partition("presets: ")[2]
         assert (f'pip install "hadgeo[{cls.fitted_by}]"' in text) == bool(cls.fitted_by)
