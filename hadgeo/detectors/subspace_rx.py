@@ -60,7 +60,7 @@ class SubspaceRX(ContrastDetector[SubspaceRXParams]):
     Params = SubspaceRXParams
     best_at = "spectra that differ from mixtures of the common ones, in scenes of many materials"
     explained_by = "the spectrum as far as the removed components make it up"
-    relative_cost = 1.3
+    relative_cost = 1.0
     reach = 0
 
     mean_: Tensor

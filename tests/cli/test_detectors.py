@@ -29,7 +29,9 @@ def test_each_detector_says_what_helps_to_choose(name: str) -> None:
     cls = detector_class(name)
     assert cls.best_at
     assert cls.relative_cost
-    one, paragraph = (flat(text) for text in (told(name), told().partition(f"{name}: ")[2].partition("\n\n")[0]))
+    one, paragraph = (
+        flat(text) for text in (told(name), f"\n{told()}".partition(f"\n{name}: ")[2].partition("\n\n")[0])
+    )
     for text in (one, paragraph):
         assert cls.title in text
         assert f"best at: {cls.best_at}" in text
