@@ -183,6 +183,11 @@ def measure_merit(book: Book, detectors: list[str], seeds: list[int], data: Path
                 book.note((detector, name, seed), partial(merit_of, detector, paths, name, seed))
 
 
+def figures(value: float) -> str:
+    """Two figures of a number, or all of a whole one."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
 def table(book: Book, detectors: list[str]) -> None:
     """Print what is known."""
     headings = [f"{where}: {name}" for where in ("real", "simulated") for name in MERIT.values()]
@@ -201,7 +206,7 @@ def table(book: Book, detectors: list[str]) -> None:
         if spent is None or of_rx is None:
             cells += [""] * 3
         else:
-            cells += [f"{1e6 / spent[0]:,.0f}", f"{spent[0] / of_rx[0]:.2g}", f"{spent[1]:.0f}"]
+            cells += [f"{1e6 / spent[0]:,.0f}", figures(spent[0] / of_rx[0]), f"{spent[1]:.0f}"]
         name, *parameters = detector.split(":")
         named = f"`{name}`" + (f", `{','.join(parameters)}`" if parameters else "")
         print(f"| {named} | " + " | ".join(cells) + " |")
