@@ -37,7 +37,7 @@ def command(name: str | None, as_json: bool) -> None:
         print_json({n: {**c.Params.model_json_schema(), "detector": _facts(c)} for n, c in classes.items()})
     elif name is None:
         for n, c in classes.items():
-            click.echo(f"{n}: {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
+            click.echo(f"{n}  {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
             _show_facts(c)
             click.echo()
         click.echo(
