@@ -196,7 +196,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
     presets = {"paper": {"statistic": "mse", "inner_window": 1, "neighbour_window": 5, "mask_ratio": 0.1}}  # noqa: RUF012
     best_at = "targets of a few pixels that their neighbours do not predict, in structured scenes such as towns"
     explained_by = "what the network predicts from the neighbours of a pixel"
-    relative_cost = 11.0
+    relative_cost = 12.0
     seed_parameter = "seed"
     steps_parameter = "steps"
 

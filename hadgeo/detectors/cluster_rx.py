@@ -77,7 +77,7 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
     fitted_by = "sklearn"
     best_at = "rare spectra in scenes of several kinds of ground, each with a spread of its own"
     explained_by = "the mean spectrum of the nearest cluster"
-    relative_cost = 1.2
+    relative_cost = 1.0
     reach = 0
 
     means_: Tensor

@@ -79,7 +79,7 @@ class CRD(ContrastDetector[CRDParams]):
     Params = CRDParams
     best_at = "targets that no mixture of their surroundings explains, in scenes with several kinds of land"
     explained_by = "the combination of the ring's pixels that comes closest to the pixel"
-    relative_cost = 60.0
+    relative_cost = 64.0
 
     mean_: Tensor
 

@@ -73,7 +73,7 @@ class GLRT2S(RingDetector[GLRT2SParams]):
     Params = GLRT2SParams
     best_at = "targets of several pixels that share a spectrum"
     explained_by = "the mean spectrum of the ring around the pixel"
-    relative_cost = 9.0
+    relative_cost = 9.7
 
     def statistic(self, block: Tensor) -> Tensor:
         """What the block around each pixel says; see `Detector.score`."""

@@ -67,7 +67,7 @@ class KMeans(ContrastDetector[KMeansParams]):
     seed_parameter = "seed"
     best_at = "bright or strongly coloured objects among a few kinds of ground"
     explained_by = "the mean spectrum of the nearest cluster"
-    relative_cost = 1.3
+    relative_cost = 2.8
     reach = 0
 
     centres_: Tensor

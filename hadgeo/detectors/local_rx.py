@@ -43,7 +43,7 @@ class LocalRX(RingDetector[LocalRXParams]):
     Params = LocalRXParams
     best_at = "small targets that differ from what surrounds them, on land that changes across the scene"
     explained_by = "the mean spectrum of the ring around the pixel"
-    relative_cost = 2.7
+    relative_cost = 2.9
 
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance to the ring; see `Detector.score`."""

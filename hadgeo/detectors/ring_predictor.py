@@ -112,7 +112,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
     Params = RingPredictorParams
     best_at = "targets of a pixel or less, in noise and in smooth land"
     explained_by = "what the rings around a pixel predict of it"
-    relative_cost = 7.0
+    relative_cost = 7.6
 
     mean_: Tensor
     rings_mean_: Tensor

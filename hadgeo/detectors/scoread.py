@@ -181,7 +181,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     }
     best_at = "spectra off the manifold of the scene's spectra, where that is curved, whatever the size of the target"
     explained_by = "the nearest spectrum that the network takes for background"
-    relative_cost = 59.0
+    relative_cost = 62.0
     seed_parameter = "seed"
     steps_parameter = "steps"
 
