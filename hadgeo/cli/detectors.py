@@ -40,9 +40,6 @@ def command(name: str | None, as_json: bool) -> None:
             click.echo(f"{n}  {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
             _show_facts(c)
             click.echo()
-        click.echo(
-            "Costs are per pixel of a whole run with defaults on a CPU. `hadgeo detectors NAME` lists parameters."
-        )
     else:
         click.echo(f"{classes[name].title}\n")
         _show_facts(classes[name])
@@ -82,4 +79,4 @@ def _told(cls: type[Detector[Any]]) -> Iterator[tuple[str, str]]:
 
 def _times(relative: float) -> str:
     """A cost in units of that of RX, in words."""
-    return "that of rx" if relative == 1 else f"{relative:g} times that of rx"
+    return "that of rx" if relative == 1 else f"{relative:g} times that of rx, per pixel"
