@@ -126,7 +126,7 @@ class Book:
 def draws(detector: str) -> bool:
     """Whether a detector draws at random."""
     name = detector.split(":")[0]
-    return name not in OTHERS and bool(detector_class(name).seed_parameter) and "preset=fast" not in detector
+    return name not in OTHERS and bool(detector_class(name).seed_parameter)
 
 
 def truth_of(path: Path, name: str) -> np.ndarray:
