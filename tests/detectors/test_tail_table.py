@@ -22,7 +22,7 @@ def test_below_the_highest_hundredth_it_is_the_rank(draw: str) -> None:
     evidence = table(scores).evidence(torch.from_numpy(scores)).numpy()
     share = (scores >= scores[:, None][::500]).mean(axis=1)
     common = share > 0.01
-    np.testing.assert_allclose(evidence[::500][common], -np.log(share[common]), atol=0.01)
+    np.testing.assert_allclose(evidence[::500][common], -np.log(share[common]), atol=0.03)
 
 
 def test_beyond_it_a_power_law_goes_on() -> None:
