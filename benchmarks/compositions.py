@@ -24,7 +24,7 @@ from accuracy import SCENES
 from scoring import metrics
 
 import hadgeo
-from hadgeo.boxes import box_mean
+from hadgeo.compute.boxes import box_mean
 from hadgeo.cube import as_source
 from hadgeo.detectors.composition import COMPOSITIONS, Part, parse
 from hadgeo.detectors.tail_table import TailTable

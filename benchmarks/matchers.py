@@ -22,7 +22,7 @@ import hadgeo
 from hadgeo.cube import as_source
 from hadgeo.errors import CubeWarning
 from hadgeo.formats.matlab import read_truth
-from hadgeo.matching.search import Search, target_of
+from hadgeo.run.matching.search import Search, target_of
 from hadgeo.simulation.spectra import _GRID, TARGETS
 
 METHODS = [("ace", {}), ("ace", {"one_sided": False}), ("mf", {}), ("cem", {}), ("sam", {})]

@@ -35,7 +35,6 @@ from .maps.mosaic import Mosaic as Mosaic
 from .maps.mosaic import make_mosaic as make_mosaic
 from .maps.reader import ScoreMap as ScoreMap
 from .maps.reader import open_scores as open_scores
-from .matching.search import match as match
 from .mission.batch import Batch as Batch
 from .mission.batch import Outcome as Outcome
 from .mission.batch import run_batch as run_batch
@@ -49,6 +48,7 @@ from .run.cluster import Cluster as Cluster
 from .run.cluster import connect as connect
 from .run.engine import Detection as Detection
 from .run.engine import detect as detect
+from .run.matching.search import match as match
 from .run.model_file import Model as Model
 from .run.model_file import load_model as load_model
 from .run.training import train as train

@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from hadgeo.boxes import box_mean
+from hadgeo.compute.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError

@@ -15,9 +15,9 @@ from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.matching.search import Search
     from hadgeo.mission.batch import Batch
     from hadgeo.mission.flight_lines import FlightLine
+    from hadgeo.run.matching.search import Search
 
 
 #: Options that are something else by the time a batch begins.

@@ -10,7 +10,7 @@ import click
 from hadgeo.detectors.registry import DEFAULT_MATCHER, MATCHERS
 
 if TYPE_CHECKING:
-    from hadgeo.matching.search import Search
+    from hadgeo.run.matching.search import Search
 
 _OPTIONS = (
     click.option(
@@ -64,7 +64,7 @@ def search_of(given: Mapping[str, Any], parameters: Mapping[str, str], model: st
         TargetError: The spectrum cannot be read.
         ModelError: The model cannot be used.
     """
-    from hadgeo.matching.search import Search, target_of
+    from hadgeo.run.matching.search import Search, target_of
     from hadgeo.run.model_file import load_model
 
     found = target_of(given["spectrum"], given["like"])

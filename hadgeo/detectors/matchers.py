@@ -1,8 +1,8 @@
 """Detectors that know what they are looking for: how much each pixel is like a target spectrum.
 
 They differ from the others in that alone. A target is a hyper-parameter of theirs, one value for each used band in the
-units of the scene; `hadgeo.matching` brings a spectrum from a library, or that of an anomaly, to the bands of a scene.
-Higher scores are more like the target. All of them score each pixel for itself, so they need no halo.
+units of the scene; `hadgeo.run.matching` brings a spectrum from a library, or that of an anomaly, to the bands of a
+scene. Higher scores are more like the target. All of them score each pixel for itself, so they need no halo.
 
 In what follows x is the spectrum of a pixel, t the target, m the mean and C the covariance of the background, and
 W a matrix with WᵀW = C⁻¹.

@@ -24,7 +24,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from hadgeo.boxes import box_sum
+from hadgeo.compute.boxes import box_sum
 from hadgeo.compute.cores import map_cores
 
 #: Rows of tiles that slide side by side, elsewhere and on a CPU, where their matrices then stay in its cache.

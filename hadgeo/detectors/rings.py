@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hadgeo.boxes import box_sum
+from hadgeo.compute.boxes import box_sum
 from hadgeo.sampling import valid_pixels
 from hadgeo.windows import Window, pad, tile
 

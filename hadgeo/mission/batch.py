@@ -41,7 +41,6 @@ from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder
-from hadgeo.matching.search import Search
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
 from hadgeo.mission.summary import Row, write_csv, write_html
@@ -50,6 +49,7 @@ from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
 from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, learning
+from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
 from hadgeo.run.training import train
@@ -216,7 +216,7 @@ def run_batch(
         mosaic: A virtual raster (``.vrt``) of all maps.
         overwrite: Whether maps and a model of other settings may be replaced.
         cluster: As for `hadgeo.detect`.
-        search: A spectrum to be found, instead of anomalies: a `hadgeo.matching.search.Search`. Its method and
+        search: A spectrum to be found, instead of anomalies: a `hadgeo.run.matching.search.Search`. Its method and
             parameters are those of all lines then, and its model holds their background.
         watch: Follows the batch.
 

@@ -13,8 +13,8 @@ import hadgeo
 from hadgeo.cube import as_source
 from hadgeo.detectors.registry import MATCHERS
 from hadgeo.errors import ModelError, ParameterError, TargetError
-from hadgeo.matching.search import Search, target_of
-from hadgeo.matching.target import make_target
+from hadgeo.run.matching.search import Search, target_of
+from hadgeo.run.matching.target import make_target
 from hadgeo.simulation.spectra import _GRID, TARGETS
 from tests.support import Recorder
 

@@ -22,12 +22,12 @@ from hadgeo.detectors.registry import DEFAULT_MATCHER, MATCHERS, make_detector
 from hadgeo.errors import ModelError, ParameterError, TargetError
 from hadgeo.files import check_no_input
 from hadgeo.formats.source import Source
-from hadgeo.matching.anomaly_spectrum import read_anomaly
-from hadgeo.matching.resampling import resample
-from hadgeo.matching.spectrum_files import read_spectrum
-from hadgeo.matching.target import Target, Values, make_target
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import Detection, detect, output_path
+from hadgeo.run.matching.anomaly_spectrum import read_anomaly
+from hadgeo.run.matching.resampling import resample
+from hadgeo.run.matching.spectrum_files import read_spectrum
+from hadgeo.run.matching.target import Target, Values, make_target
 from hadgeo.run.model_file import Model, Spectrum
 from hadgeo.run.selection import MIN_BANDS, scene_of_model, usable_bands
 from hadgeo.sampling import survey

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hadgeo.errors import TargetError, TargetNotFoundError
-from hadgeo.matching.spectrum_files import read_spectrum
+from hadgeo.run.matching.spectrum_files import read_spectrum
 
 NM, VALUES = np.array([400.0, 500.0, 600.0]), np.array([0.1, 0.3, 0.2])
 

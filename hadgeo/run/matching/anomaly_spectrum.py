@@ -24,8 +24,8 @@ from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
-from hadgeo.matching.target import Target, Values, make_target, split_choice
 from hadgeo.run.manifest import Manifest, read_manifest
+from hadgeo.run.matching.target import Target, Values, make_target, split_choice
 from hadgeo.sampling import survey
 
 #: What files of polygons end in.

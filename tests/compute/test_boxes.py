@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from hadgeo.boxes import box_mean
+from hadgeo.compute.boxes import box_mean
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 13])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.matching.target import Values
+from hadgeo.run.matching.target import Values
 
 #: Full width at half maximum of a Gaussian in standard deviations.
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import hadgeo
 from hadgeo.cli import cli
 from hadgeo.errors import TargetError, TargetNotFoundError
-from hadgeo.matching.anomaly_spectrum import read_anomaly
+from hadgeo.run.matching.anomaly_spectrum import read_anomaly
 
 
 def run(*words: str | Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from spectral import BandResampler
 
-from hadgeo.matching.resampling import resample
+from hadgeo.run.matching.resampling import resample
 from hadgeo.simulation.spectra import _GRID, TARGETS, make_bands
 
 CURVE = TARGETS[1].reflectance()

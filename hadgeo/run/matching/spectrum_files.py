@@ -21,7 +21,7 @@ from hadgeo.formats.envi_header import Header, find_data, find_header, is_header
 from hadgeo.formats.number_lists import shown, split_list
 from hadgeo.formats.spectral_units import counts, is_no_wavelength, reciprocal_factor, unit_factor, wavelengths_in_nm
 from hadgeo.formats.wavelengths import spectral
-from hadgeo.matching.target import Target, Values, choose, make_target, split_choice
+from hadgeo.run.matching.target import Target, Values, choose, make_target, split_choice
 
 #: Larger files hold no spectrum.
 _MOST_BYTES = 64 * 2**20

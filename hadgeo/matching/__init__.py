@@ -1,1 +1,0 @@
-"""Finding more like a known spectrum; see `hadgeo.matching.search`."""

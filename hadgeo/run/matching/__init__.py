@@ -1,0 +1,1 @@
+"""Finding more like a known spectrum; see `hadgeo.run.matching.search`."""
