@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import CovarianceParams, regularised, trim_limit
+from hadgeo.detectors.covariance import TRIMS, CovarianceParams, regularised, trim_limit
 from hadgeo.detectors.drawn import ComponentParams, drawn_bytes, drawn_spectra, leading_components
 from hadgeo.detectors.kmeans import ClusterParams, background_clusters, spectra_at
 from hadgeo.detectors.pixelwise import pixelwise
@@ -27,9 +27,6 @@ from hadgeo.sampling import Sample
 
 #: How often k-means starts from other centres, of which the best outcome counts.
 _STARTS = 3
-
-#: How often the farthest pixels are dropped, as of `background_statistics`.
-_TRIMS = 2
 
 #: What the pooled covariance weighs beside that of a cluster of n pixels: n, and this many for each band.
 _POOLED_WEIGHT = 5
@@ -91,7 +88,7 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
         members = [spectra[labels == k] for k in kept]
         self._estimate(members)
         if self.params.robust == "trim":
-            for _ in range(_TRIMS):
+            for _ in range(TRIMS):
                 distances = [self._distances(cluster).amin(dim=1) for cluster in members]
                 farthest = trim_limit(torch.cat(distances), self.params.trim)
                 near = [cluster[away <= farthest] for cluster, away in zip(members, distances, strict=True)]

@@ -15,10 +15,10 @@ from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics
 
 #: How often the farthest pixels are dropped: once they are gone, others may be seen to be far.
-_TRIMS = 2
+TRIMS = 2
 
 #: Pixels of the crops on which the distance of the farthest share is measured.
-_TRIM_PIXELS, _TRIM_CROP = 2**16, 64
+TRIM_PIXELS, TRIM_CROP = 2**16, 64
 
 
 class CovarianceParams(Params):
@@ -83,7 +83,7 @@ def trim_bytes(params: CovarianceParams, bands: int, pixels: int) -> int:
         bands: Bands used.
         pixels: Pixels of the scene.
     """
-    return 0 if params.robust == "none" else 2 * 4 * bands * min(pixels, _TRIM_PIXELS)
+    return 0 if params.robust == "none" else 2 * 4 * bands * min(pixels, TRIM_PIXELS)
 
 
 def background_statistics(
@@ -107,8 +107,8 @@ def background_statistics(
     if params.robust == "none":
         return total
     device = double_device(device)
-    crops = sample.crops(size=_TRIM_CROP, pixels=_TRIM_PIXELS, seed=0)
-    for _ in range(_TRIMS):
+    crops = sample.crops(size=TRIM_CROP, pixels=TRIM_PIXELS, seed=0)
+    for _ in range(TRIMS):
         if not total.covariance.diagonal().max() > 0:
             raise FitError("all valid pixels are equal, so there is nothing to detect; check the input and --bands")
         mean, W = total.mean.to(device), whitening(regularised(total.covariance, params.ridge)).to(device)

@@ -16,12 +16,9 @@ from torch import Tensor
 
 from hadgeo.compute.cores import map_cores
 from hadgeo.detectors.base import Params
-from hadgeo.detectors.rings import ring_means
+from hadgeo.detectors.rings import ring_means, squares
 from hadgeo.sampling import Sample, Statistics, valid_pixels
-from hadgeo.windows import Window, pad, tile
-
-#: Side of the tiles that a window is taken in: with what is computed on the way, some ten times a tile is in memory.
-_TILE_SIDE = 64
+from hadgeo.windows import Window
 
 
 class DualWindowParams(Params):
@@ -79,7 +76,7 @@ def in_tiles(block: Tensor, reach: int, use: Callable[[Tensor, Window], None]) -
     def one(part: Window) -> None:
         use(block[:, part.outer_rows, part.outer_cols], part)
 
-    map_cores(one, tile((block.shape[1], block.shape[2]), (_TILE_SIDE, _TILE_SIDE), reach), block.device)
+    map_cores(one, squares(Window(0, 0, *block.shape[1:]), reach), block.device)
 
 
 def whitened(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
@@ -147,9 +144,7 @@ def difference_statistics(
 
     def moments(block: Tensor, window: Window) -> Statistics | None:
         total: Statistics | None = None
-        for own in tile((window.height, window.width), (_TILE_SIDE, _TILE_SIDE)):
-            inside = Window(own.row + window.top, own.col + window.left, own.height, own.width)
-            part = pad(inside, reach, (block.shape[1], block.shape[2]))
+        for part in squares(window, reach):
             spectra = block[:, part.outer_rows, part.outer_cols].to(mean) - mean[:, None, None]
             differences = ring_differences(spectra, params.sides)[(slice(None), *part.inner)]
             found = differences[:, valid_pixels(differences)].T

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import CovarianceParams, regularised
+from hadgeo.detectors.covariance import TRIM_CROP, TRIM_PIXELS, TRIMS, CovarianceParams, regularised
 from hadgeo.detectors.dual_window import (
     DualWindowParams,
     difference_statistics,
@@ -24,10 +24,6 @@ from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, valid_pixels
-
-#: As in `hadgeo.detectors.covariance`: how often the farthest are dropped, and where their distance is measured.
-_TRIMS = 2
-_TRIM_PIXELS, _TRIM_CROP = 2**16, 64
 
 
 class RingParams(CovarianceParams, DualWindowParams, ContrastParams):
@@ -107,8 +103,8 @@ class RingDetector(ContrastDetector[RingParamsT]):
         total = difference_statistics(sample, params, mean)
         if params.robust == "none" or not total.covariance.diagonal().max() > 0:
             return total
-        crops = sample.crops(size=_TRIM_CROP + 2 * self.reach, pixels=_TRIM_PIXELS, seed=0)
-        for _ in range(_TRIMS):
+        crops = sample.crops(size=TRIM_CROP + 2 * self.reach, pixels=TRIM_PIXELS, seed=0)
+        for _ in range(TRIMS):
             W = whitening(regularised(total.covariance, params.ridge))
             found = [ring_differences(whitened(crop, mean, W), params.sides).square().sum(dim=0) for crop in crops]
             distance = torch.cat([part[part.isfinite()] for part in found]).sort().values
