@@ -444,7 +444,7 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals, times: int
         time.sleep(0.02)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
     return stderr
 
 

@@ -119,6 +119,6 @@ def test_ctrl_c_says_how_to_go_on(lines: list[Path], tmp_path: Path) -> None:
         begun.send_signal(signal.SIGINT)
         _, errors = begun.communicate(timeout=30)
     assert begun.returncode == 130
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
     assert errors.startswith("hadgeo: stopped")
     assert not maps.exists()

@@ -164,7 +164,7 @@ def test_the_child_is_gone_soon_after_qgis_was_killed(profile, scene, tmp_path):
         assert alive(worker)
         qgis.send_signal(signal.SIGKILL)
         begin = time.monotonic()
-        while alive(worker) and time.monotonic() - begin < 10:
+        while alive(worker) and time.monotonic() - begin < 30:
             time.sleep(0.05)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 25
     assert not list(tmp_path.iterdir())

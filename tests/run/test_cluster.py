@@ -321,5 +321,5 @@ def test_ctrl_c_leaves_no_worker_behind(line: Path, in_threads: bytes, tmp_path:
     )
     assert code == 130
     assert children
-    assert wait_for(lambda: not psutil.wait_procs(children, timeout=0)[1], 2), children
+    assert wait_for(lambda: not psutil.wait_procs(children, timeout=0)[1], 30), children
     assert re.fullmatch(r"hadgeo: stopped; \d+ of \d+ windows are kept in .*; continue with --resume\n", errors)
