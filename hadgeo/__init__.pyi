@@ -14,6 +14,8 @@ from .decisions.decision import decide as decide
 from .decisions.polygons import Anomalies as Anomalies
 from .decisions.polygons import find_anomalies as find_anomalies
 from .decisions.polygons import write_polygons as write_polygons
+from .decisions.review import Review as Review
+from .decisions.verdicts import Verdict as Verdict
 from .detectors.base import Detector as Detector
 from .detectors.base import Params as Params
 from .detectors.registry import list_detectors as list_detectors

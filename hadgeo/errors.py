@@ -125,3 +125,11 @@ class TargetNotFoundError(TargetError, FileNotFoundError):
 
 class TruthError(HadgeoError, ValueError):
     """A truth cannot be read, does not fit a score map, or holds only one class."""
+
+
+class ReviewError(HadgeoError, ValueError):
+    """Verdicts on anomalies cannot be read, or belong to other anomalies."""
+
+
+class ReviewNotFoundError(ReviewError, FileNotFoundError):
+    """The file of a review does not exist."""

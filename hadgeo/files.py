@@ -8,6 +8,7 @@ there is the old file or the new one.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -174,6 +175,12 @@ def write_whole(out: Path, content: bytes, option: str = "-o") -> None:
     """Write a file, whole or not at all; see `written_beside`."""
     with written_beside(out, option) as part:
         part.write_bytes(content)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_folder(out: Path, option: str) -> None:

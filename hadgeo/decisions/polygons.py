@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -13,27 +11,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyogrio
-import pyogrio.raw
 import pyproj
 import shapely
 
 from hadgeo.decisions.calibration import Calibration
 from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, joined
+from hadgeo.decisions.layers import Geometries, Layer, check_suffix
 from hadgeo.decisions.objects import GROW_PFA, Merge, find_objects
-from hadgeo.errors import CubeWarning, MissingExtraError, ParameterError
-from hadgeo.files import write_whole
+from hadgeo.decisions.verdicts import FIELDS, MAP_FIELD
+from hadgeo.errors import CubeWarning, ParameterError
+from hadgeo.files import sha256_of, write_whole
 from hadgeo.grid import Grid, Values
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress
-
-#: (group,) array of shapely geometries.
-Geometries = npt.NDArray[np.object_]
-
-#: The layer's name in a GeoPackage.
-LAYER = "anomalies"
-
-_DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +41,7 @@ class Anomalies:
         peak_p_values: The share of background pixels that reach each one's largest score.
         detector: The detector's name, or an empty text.
         grown_to: The lowest score of a pixel that they could grow into; None without growth.
+        map_sha256: Hash of the map's file, by which it is known which map they belong to; empty where none is known.
     """
 
     groups: Groups
@@ -61,6 +52,7 @@ class Anomalies:
     peak_p_values: npt.NDArray[np.float64]
     detector: str
     grown_to: float | None = None
+    map_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -130,22 +122,8 @@ def find_anomalies(
         calibration.p_values(found.groups.max_scores),
         scores.detector,
         found.grown_to,
+        sha256_of(scores.path),
     )
-
-
-def check_suffix(out: Path) -> str:
-    """The format that a file's name asks for.
-
-    Raises:
-        ParameterError: It asks for none that is known.
-        MissingExtraError: It is GeoParquet, and pyarrow is not installed.
-    """
-    driver = _DRIVERS.get(out.suffix.lower())
-    if driver is None:
-        raise ParameterError(f"{out}: polygons can be written as {', '.join(_DRIVERS)}; give one of these suffixes")
-    if driver == "Parquet":
-        _pyarrow()
-    return driver
 
 
 def write_polygons(
@@ -157,7 +135,8 @@ def write_polygons(
 ) -> Path:
     """Write anomalies as a vector file, whole or not at all, replacing what was there.
 
-    GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system.
+    GeoJSON is in WGS 84, as RFC 7946 demands; the other formats are in the map's coordinate system. The last fields are
+    for verdicts, and empty; see `hadgeo.Review`.
 
     Args:
         anomalies: What `find_anomalies` found; none make an empty layer.
@@ -181,9 +160,14 @@ def write_polygons(
     table = _table(anomalies)
     for name, told in (("bands", bands), ("parts", parts)):
         table[name] = np.array([told(group) if told else None for group in anomalies.groups], dtype=object)
-    # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
-    content = _parquet(anomalies, table) if driver == "Parquet" else _ogr(driver, anomalies, table)
-    write_whole(out, content, "--polygons")
+    table[MAP_FIELD] = np.full(len(anomalies), anomalies.map_sha256 or None, dtype=object)
+    table |= {name: np.full(len(anomalies), None, dtype=object) for name in FIELDS}
+    degrees = _in_degrees(anomalies) if driver == "GeoJSON" else None
+    if degrees is None:
+        layer = Layer(table, anomalies.outlines, anomalies.grid.proj)
+    else:
+        layer = Layer(table, degrees, pyproj.CRS("EPSG:4326"))
+    write_whole(out, layer.encoded(driver), "--polygons")
     return out
 
 
@@ -301,68 +285,3 @@ def _in_degrees(anomalies: Anomalies) -> Geometries | None:
         return None
     there = np.column_stack(grid.to_longitude_latitude(*shapely.get_coordinates(outlines).T))
     return shapely.set_coordinates(outlines.copy(), there) if np.isfinite(there).all() else None
-
-
-def _ogr(driver: str, anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
-    outlines, crs = anomalies.outlines, anomalies.grid.proj
-    options, content = {}, io.BytesIO()
-    # The newest version makes older GIS warn, and holds nothing that is needed here.
-    dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
-    degrees = _in_degrees(anomalies) if driver == "GeoJSON" else None
-    if degrees is not None:
-        outlines, crs = degrees, pyproj.CRS("EPSG:4326")
-        options["RFC7946"] = "YES"
-    # The date in a GeoPackage: the same run gives the same bytes.
-    date = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
-    try:
-        with warnings.catch_warnings():
-            # That there is no coordinate system has been said.
-            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            pyogrio.raw.write(
-                content,
-                shapely.to_wkb(outlines),
-                list(table.values()),
-                list(table),
-                layer=LAYER,
-                driver=driver,
-                geometry_type="MultiPolygon",
-                crs=None if crs is None else crs.to_wkt(),
-                layer_options=options,
-                dataset_options=dataset_options,
-            )
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})
-    return content.getvalue()
-
-
-def _parquet(anomalies: Anomalies, table: dict[str, npt.NDArray[Any]]) -> bytes:
-    """GeoParquet 1.1.0 (https://geoparquet.org/releases/v1.1.0), which GDAL's wheels cannot."""
-    pyarrow = _pyarrow()
-    types = {"b": pyarrow.bool_(), "i": pyarrow.int64(), "f": pyarrow.float64(), "O": pyarrow.string()}
-    columns = {k: pyarrow.array(v, types[v.dtype.kind], from_pandas=True) for k, v in table.items()}
-    columns["geometry"] = pyarrow.array(shapely.to_wkb(anomalies.outlines), pyarrow.binary())
-    crs = anomalies.grid.proj
-    geometry: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": ["MultiPolygon"] if len(anomalies) else [],
-        "crs": None if crs is None else crs.to_json_dict(),
-    }
-    if len(anomalies):
-        geometry["bbox"] = shapely.total_bounds(anomalies.outlines).tolist()
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
-    layer = pyarrow.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
-    content = io.BytesIO()
-    pyarrow.parquet.write_table(layer, content)
-    return content.getvalue()
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            "GeoParquet needs pyarrow: pip install 'hadgeo[vector]', or write .gpkg or .geojson"
-        ) from error
-    return pyarrow

@@ -5,7 +5,6 @@ Times and memory differ from run to run; inputs, options and the hashes of the o
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hadgeo._version import __version__
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputExistsError
-from hadgeo.files import check_name, write_whole
+from hadgeo.files import check_name, sha256_of, write_whole
 from hadgeo.formats.gdal import exists
 
 FORMAT: Final = 1
@@ -203,13 +202,8 @@ def _describe(path: Path, *, hashed: bool = False) -> FileRecord:
         path=str(path.absolute()),
         bytes=status.st_size,
         modified=datetime.fromtimestamp(status.st_mtime, UTC),
-        sha256=_sha256(path) if hashed else None,
+        sha256=sha256_of(path) if hashed else None,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _peak_memory() -> int | None:

@@ -25,6 +25,7 @@ from tests.maps.made import GRID, write_map
 ROTATED = Affine.translation(5e5, 4.5e6) * Affine.rotation(25) * Affine.shear(8) * Affine.scale(3, -2)
 FIELDS = ["id", "pixels", "area_m2", "max_score", "mean_score", "p_value", "expected_false_alarms", "peak_p_value"]
 FIELDS += ["lon", "lat", "peak_x", "peak_y", "peak_row", "peak_col", "detector", "bands", "parts"]
+FIELDS += ["map_sha256", "verdict", "note", "reviewer", "reviewed_at"]
 
 
 def scene(shape: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:
