@@ -25,7 +25,7 @@ NAMES = (
     *("polygons", "p_values", "evidence", "spectra"),
     *("connectivity", "min_pixels", "merge_distance", "grow_pfa"),
 )
-_RULE_NAMES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
+RULES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
 _RULES = (
     click.option(
@@ -132,7 +132,7 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
     from hadgeo.decisions.calibration import Rule
     from hadgeo.decisions.decision import Grouping, Outputs
 
-    rules = {name: given[name] for name in _RULE_NAMES if given[name] is not None}
+    rules = {name: given[name] for name in RULES if given[name] is not None}
     if len(rules) > 1:
         names = " and ".join(f"--{name}" for name in rules)
         raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")

@@ -21,7 +21,7 @@ _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "c
 
 #: Options that name files, which are written down in full.
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask", "glt", "igm"}
-_FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like"}
+_FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like", "verdicts", "suppress_like"}
 
 
 def check(output: Path, option: str = "-o") -> None:

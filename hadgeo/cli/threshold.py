@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from hadgeo.errors import CubeError, ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.decisions.decision import Explain
+    from hadgeo.decisions.precision import Precision
+    from hadgeo.decisions.review import Review
     from hadgeo.formats.source import Source
     from hadgeo.progress import Progress
 
@@ -23,6 +27,18 @@ if TYPE_CHECKING:
 @click.command("threshold")
 @click.argument("scores", metavar="SCORES")
 @decision_options.decision
+@click.option(
+    "--verdicts",
+    metavar="FILE",
+    help="The polygons of this map with verdicts of a person, for --precision. Give the layer, which has the scores.",
+)
+@click.option(
+    "--precision",
+    type=float,
+    metavar="SHARE",
+    help="The lowest threshold at which this share of the anomalies decided upon in --verdicts was accepted. Anomalies "
+    "count by max_score, the largest score of their pixels, not by their p-value; unsure ones are left out.",
+)
 @click.option("--scene", metavar="SCENE", help="The scene the map was made from, for bands, evidence and spectra.")
 @click.option(
     "--model", metavar="FILE", help="A model from `hadgeo train` that gives the expected background in --scene."
@@ -40,6 +56,8 @@ def command(
     context: click.Context,
     /,
     scores: str,
+    verdicts: str | None,
+    precision: float | None,
     scene: str | None,
     model: str | None,
     device: str,
@@ -52,13 +70,15 @@ def command(
     """Threshold a map of SCORES, and write the anomalies as polygons with false-alarm rates.
 
     Rates are calibrated over the whole map: counted, and beyond the last few pixels extrapolated by a generalised
-    Pareto tail that is fitted so that targets do not distort it. The default rule is --pfa 1e-3.
+    Pareto tail that is fitted so that targets do not distort it. The default rule is --pfa 1e-3. With --verdicts and
+    --precision, the threshold is the lowest at which enough of what a person has reviewed are real finds.
 
     \b
     Examples:
       hadgeo threshold scene_anomaly.tif --pfa 1e-5
       hadgeo threshold scene_anomaly.tif --pfa 1e-4 --polygons anomalies.gpkg --merge-distance 5
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
+      hadgeo threshold scene_anomaly.tif --verdicts anomalies.gpkg --precision 0.8 --polygons fewer.gpkg
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
     from hadgeo.maps.orthorectify import sensor_path
@@ -69,10 +89,13 @@ def command(
         raise ParameterError("--model gives the expected background of a scene; add --scene, or omit --model")
     if given["mask"] is not None and scene is None:
         raise ParameterError("--mask excludes parts of a scene; add --scene, or omit --mask")
+    wish = None if precision is None and verdicts is None else _wish(scores, verdicts, precision, given)
+    if wish is not None:
+        given["value"] = wish.threshold
     request = decision_options.request(given, overwrite=overwrite)
     written = list(request.outputs.wanted.values())
     opened = None if scene is None else scene_options.open_scene(scene, given)
-    inputs = [Path(name) for name in (scores, scene, model, given["mask"]) if name is not None]
+    inputs = [Path(name) for name in (scores, scene, model, given["mask"], verdicts) if name is not None]
     for name, path in list(request.outputs.wanted.items())[:1]:
         manifests.check(path, f"--{name.replace('_', '-')}")
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
@@ -85,25 +108,70 @@ def command(
             )
         explain = None if opened is None else _explain(scores, opened, model, device, report)
         decision = request.decide(scores, report, explain)
+        facts = decision.facts() | ({} if wish is None else {"review": wish.facts()})
         for path in written[:1]:
             manifests.write(
                 context,
                 path,
                 inputs=inputs,
                 outputs=written,
-                facts=decision.facts(),
+                facts=facts,
                 seconds={"threshold": time.perf_counter() - start},
                 pixels=decision.valid,
             )
         if isinstance(report, JsonLines):
-            report.emit("result", **decision.facts())
+            report.emit("result", **facts)
             return
     # Where no file is written, what is printed is all there is.
     say = tell if written else click.echo
     if as_json:
-        say(json.dumps(decision.facts(), indent=2))
+        say(json.dumps(facts, indent=2))
     elif not quiet:
-        say("\n".join(decision_options.describe(decision)))
+        say("\n".join([*decision_options.describe(decision), *([] if wish is None else [str(wish)])]))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """The threshold that a review leads to.
+
+    Attributes:
+        review: The review.
+        threshold: The threshold.
+        reached: The precision of what was decided upon and reaches it.
+    """
+
+    review: Review
+    threshold: float
+    reached: Precision
+
+    def __str__(self) -> str:
+        unseen = len(self.review.unseen)
+        return f"{'precision':>10}  {self.reached} of the reviewed anomalies that reach it; {unseen} are not looked at"
+
+    def facts(self) -> dict[str, Any]:
+        return {**self.reached.facts(), "unsure": len(self.review.unsure), "not_looked_at": len(self.review.unseen)}
+
+
+def _wish(scores: str, verdicts: str | None, precision: float | None, given: Mapping[str, Any]) -> _Wish:
+    """The threshold at which a review has the precision that is wanted.
+
+    Raises:
+        ParameterError: Another rule is given, or one of both options lacks the other.
+        ReviewError: The review cannot be used, is of another map, or no threshold reaches that precision.
+    """
+    from hadgeo.decisions.review import Review
+    from hadgeo.maps.reader import open_scores
+
+    if verdicts is None or precision is None:
+        have, lack = ("--precision", "--verdicts") if verdicts is None else ("--verdicts", "--precision")
+        raise ParameterError(f"{have} needs {lack}; add it, such as --verdicts anomalies.gpkg --precision 0.8")
+    rules = [f"--{name}" for name in decision_options.RULES if given[name] is not None]
+    if rules:
+        raise ParameterError(f"--precision and {rules[0]}: both say where the threshold is; omit one of them")
+    open_scores(scores)
+    review = Review.read(verdicts)
+    review.check_map(scores)
+    return _Wish(review, *review.threshold(precision))
 
 
 def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:

@@ -7,32 +7,25 @@ are compared first.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from hadgeo.decisions.precision import Precision, steps_of
+from hadgeo.decisions.review_table import PEAK, SCORE, columns_of, csv_of, floats, ids_of, named, read_csv, verdicts_of
 from hadgeo.decisions.verdicts import ACCEPTED, FIELDS, MAP_FIELD, REJECTED, UNSURE, Verdict
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError, ReviewError, ReviewNotFoundError
 from hadgeo.files import sha256_of, write_whole
 
 if TYPE_CHECKING:
-    from hadgeo.decisions.layers import Layer, Table
-
-#: Where the pixel with an object's largest score lies, by which it is known again.
-_PEAK = ("peak_row", "peak_col")
-
-#: Ids that a message names.
-_NAMED = 5
+    from hadgeo.decisions.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Review:
         object.__setattr__(self, "ids", ids)
         unknown = said.keys() - set(ids)
         if unknown:
-            raise ReviewError(f"verdicts on anomalies that are not there: {_named(unknown)}")
+            raise ReviewError(f"verdicts on anomalies that are not there: {named(unknown)}")
 
     def __repr__(self) -> str:
         return (
@@ -97,10 +90,10 @@ class Review:
             raise ReviewNotFoundError(f"{file}: no such review; give polygons with verdicts, or CSV")
         if file.is_file() and not file.stat().st_size:
             raise ReviewError(f"{file}: the file is empty; export the review again")
-        layer = _layers().Layer(_read_csv(file)) if _is_csv(file) else _layers().read_layer(file)
-        ids = _ids(file, layer.table)
+        layer = _layers().Layer(read_csv(file)) if _is_csv(file) else _layers().read_layer(file)
+        ids = ids_of(file, layer.table)
         layer.table["id"] = np.array(ids, dtype=np.int64)
-        return cls(dict(zip(ids, _verdicts(file, layer.table, ids), strict=True)), tuple(ids), layer, file)
+        return cls(dict(zip(ids, verdicts_of(file, layer.table, ids), strict=True)), tuple(ids), layer, file)
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -121,6 +114,62 @@ class Review:
     def unseen(self) -> tuple[int, ...]:
         """Ids of those that are known and have no verdict."""
         return tuple(i for i in self.ids if i not in self.verdicts or self.verdicts[i].verdict is None)
+
+    def precision(self, first: int | None = None) -> Precision:
+        """How many of those that were decided upon are real finds; unsure ones are left out.
+
+        Args:
+            first: Only so many of them, the strongest, which are those of the smallest ids; all by default.
+
+        Returns:
+            The share, and the interval that it is known to.
+        """
+        decided = sorted((*self.accepted, *self.rejected))[:first]
+        return Precision(sum(number in self.accepted for number in decided), len(decided))
+
+    def threshold(self, precision: float) -> tuple[float, Precision]:
+        """The lowest score from which on a wanted share of the anomalies are real finds.
+
+        Anomalies count by `max_score`, their largest: a threshold of this value on the map's scores leaves those that
+        reach it. Those without a verdict, and unsure ones, are left out.
+
+        Args:
+            precision: The share that is wanted, above 0 and at most 1.
+
+        Returns:
+            The threshold, and the precision of the anomalies that reach it.
+
+        Raises:
+            ParameterError: The share is out of bounds.
+            ReviewError: No threshold reaches it, nothing was decided upon, or the scores are not known.
+        """
+        if not 0 < precision <= 1:
+            raise ParameterError(f"a precision is above 0 and at most 1, such as 0.8, not {precision:g}")
+        self.check_decided()
+        scores = self._scores
+        lacking = set(self.accepted + self.rejected) - scores.keys()
+        if lacking:
+            raise ReviewError(
+                f"{self._told}: no {SCORE} of anomaly {named(lacking)}; give the polygon layer with the verdicts in it"
+            )
+        steps = steps_of([scores[i] for i in self.accepted], [scores[i] for i in self.rejected])
+        reached = [step for step in steps if step[1].value >= precision]
+        if not reached:
+            score, best = max(steps, key=lambda step: (step[1].value, step[1].decided))
+            raise ReviewError(
+                f"{self._told}: no threshold reaches a precision of {precision:g}; the best is {best}, of anomalies "
+                f"that reach a score of {score:.6g}"
+            )
+        return min(reached, key=lambda step: step[0])
+
+    def check_decided(self) -> None:
+        """Refuse a review from which no precision follows.
+
+        Raises:
+            ReviewError: Nothing was accepted or rejected.
+        """
+        if not self.accepted and not self.rejected:
+            raise ReviewError(f"{self._told}: no anomaly was accepted or rejected yet; review some first")
 
     def _with(self, verdict: str) -> tuple[int, ...]:
         return tuple(number for number, said in self.verdicts.items() if said.verdict == verdict)
@@ -170,8 +219,8 @@ class Review:
             raise OutputError(f"{path} is open in another program; close it there")
         self._check_same(there)
         said = {number: self.verdicts.get(number, Verdict()) for number in self.ids}
-        rows = [said.get(i, there.verdicts.get(i, Verdict())) for i in _ids(path, there._layer.table)]
-        write_whole(path, _layers().with_fields(path, there._layer, _columns(rows)), "another name")
+        rows = [said.get(i, there.verdicts.get(i, Verdict())) for i in ids_of(path, there._layer.table)]
+        write_whole(path, _layers().with_fields(path, there._layer, columns_of(rows)), "another name")
         return path
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -192,10 +241,10 @@ class Review:
         out = Path(path)
         own = self._layer or _layers().Layer({"id": np.array(self.ids, dtype=np.int64)})
         order = [int(number) for number in own.table["id"]]
-        fields = _columns([self.verdicts.get(number, Verdict()) for number in order])
+        fields = columns_of([self.verdicts.get(number, Verdict()) for number in order])
         if _is_csv(out):
-            known = {name: own.table[name] for name in (MAP_FIELD, *_PEAK) if name in own.table}
-            content = _csv({"id": own.table["id"], **fields, **known})
+            known = {name: own.table[name] for name in (MAP_FIELD, *PEAK, SCORE) if name in own.table}
+            content = csv_of({"id": own.table["id"], **fields, **known})
         else:
             driver = _layers().check_suffix(out)
             table = {name: column for name, column in own.table.items() if name not in FIELDS} | fields
@@ -214,7 +263,7 @@ class Review:
         missing = set(self.ids) - set(polygons.ids)
         if missing:
             raise ReviewError(
-                f"{polygons._told} has no anomaly {_named(missing)}, but {self._told} has; give the polygons that were "
+                f"{polygons._told} has no anomaly {named(missing)}, but {self._told} has; give the polygons that were "
                 "reviewed"
             )
         peaks, others = self._peaks, polygons._peaks
@@ -222,15 +271,24 @@ class Review:
         if moved:
             raise ReviewError(
                 f"{self._told}: a review of other polygons than {polygons._told}, perhaps from another threshold: "
-                f"anomaly {_named(moved)} is another one there"
+                f"anomaly {named(moved)} is another one there"
             )
+
+    @cached_property
+    def _scores(self) -> dict[int, float]:
+        """Largest scores that are known, by id."""
+        if self._layer is None or SCORE not in self._layer.table:
+            return {}
+        scores = floats(self._layer.table[SCORE])
+        known = np.isfinite(scores)
+        return dict(zip(self._layer.table["id"][known].tolist(), scores[known].tolist(), strict=True))
 
     @cached_property
     def _peaks(self) -> dict[int, tuple[float, float]]:
         """Row and column of the peaks that are known, by id."""
-        if self._layer is None or not all(name in self._layer.table for name in _PEAK):
+        if self._layer is None or not all(name in self._layer.table for name in PEAK):
             return {}
-        rows, cols = (_floats(self._layer.table[name]) for name in _PEAK)
+        rows, cols = (floats(self._layer.table[name]) for name in PEAK)
         known = np.isfinite(rows) & np.isfinite(cols)
         columns = (self._layer.table["id"][known], rows[known], cols[known])
         return {number: (row, col) for number, row, col in zip(*(c.tolist() for c in columns), strict=True)}
@@ -246,99 +304,3 @@ def _layers() -> ModuleType:
 
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
-
-
-def _floats(column: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Numbers that may be there as text; NaN for those that are not."""
-    return np.array([float(value) if _is_finite(value) else math.nan for value in column.tolist()])
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _named(ids: Iterable[int]) -> str:
-    """Some ids, for people."""
-    numbers = sorted(ids)
-    more = "" if len(numbers) <= _NAMED else f" and {len(numbers) - _NAMED} more"
-    return ", ".join(map(str, numbers[:_NAMED])) + more
-
-
-def _read_csv(path: Path) -> Table:
-    """The columns of a review in CSV, whatever separates them; None where there is nothing."""
-    try:
-        # Spreadsheets begin a file with a mark of its encoding.
-        lines = path.read_text("utf-8-sig").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReviewError(f"{path}: not CSV in UTF-8 ({error})") from None
-    heading = lines[0] if lines else ""
-    rows = list(csv.DictReader(lines, delimiter=max(",;\t", key=heading.count)))
-    names = [name for name in ("id", *FIELDS, MAP_FIELD, *_PEAK) if rows and name in rows[0]]
-    table = {name: np.array([row[name] or None for row in rows], dtype=object) for name in names}
-    table |= {name: _floats(table[name]) for name in _PEAK if name in table}
-    _check_fields(path, table, heading.strip() or "none", len(rows))
-    return table
-
-
-def _check_fields(path: Path, table: Mapping[str, Any], found: str, rows: int) -> None:
-    """Refuse what is no review."""
-    if not rows:
-        raise ReviewError(f"{path}: there is no anomaly in it, so there is nothing to review")
-    lacking = [name for name in ("id", FIELDS[0]) if name not in table]
-    if lacking:
-        raise ReviewError(
-            f"{path}: not a review: it has no field {' and '.join(lacking)} (but {found}); give polygons that hadgeo "
-            f"has written, or CSV with the columns id, {', '.join(FIELDS)}"
-        )
-
-
-def _ids(path: Path, table: Table) -> list[int]:
-    """The ids of a table, as whole numbers that differ."""
-    _check_fields(path, table, ", ".join(table) or "none", len(next(iter(table.values()), ())))
-    values = table["id"].tolist()
-    wrong = next((value for value in values if not _is_whole(value)), 0)
-    if wrong != 0:
-        raise ReviewError(f"{path}: id {wrong!r} is not a whole number; ids are those of the polygons")
-    ids = [int(float(value)) for value in values]
-    twice = {number for number in ids if ids.count(number) > 1} if len(set(ids)) < len(ids) else set()
-    if twice:
-        raise ReviewError(f"{path}: id {_named(twice)} is there more than once; keep one row for each anomaly")
-    return ids
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, as a number or as text."""
-    return _is_finite(value) and float(value).is_integer()
-
-
-def _verdicts(path: Path, table: Table, ids: Sequence[int]) -> list[Verdict]:
-    columns = [table.get(name, np.full(len(ids), None, dtype=object)).tolist() for name in FIELDS]
-    found = []
-    for number, *texts in zip(ids, *columns, strict=True):
-        try:
-            found.append(Verdict(*(None if _is_nothing(text) else str(text) for text in texts)))
-        except ReviewError as error:
-            raise ReviewError(f"{path}: anomaly {number}: {error}") from None
-    return found
-
-
-def _is_nothing(value: Any) -> bool:
-    """Whether there is no text: None, or NaN where a layer has nothing but empty fields."""
-    return value is None or value != value
-
-
-def _columns(said: Sequence[Verdict]) -> Table:
-    """The fields of a table; None where nothing was said."""
-    return {name: np.array([getattr(verdict, name) for verdict in said], dtype=object) for name in FIELDS}
-
-
-def _csv(table: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table)
-    columns = [["" if _is_nothing(value) else value for value in column.tolist()] for column in table.values()]
-    writer.writerows(zip(*columns, strict=True))
-    return out.getvalue().encode()

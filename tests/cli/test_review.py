@@ -1,0 +1,136 @@
+"""What a person's verdicts are good for on the command line: precision, thresholds, searches, and what to leave out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from scipy.stats import beta
+
+import hadgeo
+from hadgeo import Review, Verdict
+from hadgeo.cli import cli
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated line, its map, and polygons with the spectra of its anomalies."""
+    path = tmp_path_factory.mktemp("line")
+    hadgeo.simulate(path / "line.tif", rows=60, cols=50, bands=24, targets=6, seed=4)
+    run("detect", path / "line.tif", "-d", "rx", "-o", path / "map.tif", "--top", 40, "--polygons", path / "found.gpkg")
+    return path
+
+
+@pytest.fixture
+def found(folder: Path, tmp_path: Path) -> Path:
+    """The polygons, to be reviewed."""
+    path = tmp_path / "found.gpkg"
+    path.write_bytes((folder / "found.gpkg").read_bytes())
+    return path
+
+
+def run(*words: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def reviewed(path: Path, words: str, order: Sequence[int] = range(1, 100)) -> Review:
+    """Give anomalies, the strongest first, a verdict each, by its first letter; a dot for none."""
+    names = {"a": "accepted", "r": "rejected", "u": "unsure"}
+    said = {number: Verdict(names[word]) for number, word in zip(order, words, strict=False) if word != "."}
+    Review(said).apply_to(path)
+    return Review.read(path)
+
+
+def scores_of(path: Path) -> dict[int, float]:
+    from hadgeo.decisions.layers import read_layer
+
+    table = read_layer(path).table
+    return dict(zip(table["id"].tolist(), table["max_score"].tolist(), strict=True))
+
+
+def test_precision_is_of_what_was_decided_and_of_the_strongest(folder: Path, found: Path) -> None:
+    review = reviewed(found, "aur.ara")
+    facts = json.loads(run("evaluate", folder / "map.tif", "--verdicts", found, "--json").stdout)
+    assert facts["evaluations"] == []
+    told = facts["review"]
+    assert (told["accepted"], told["decided"], told["rejected"], told["unsure"]) == (3, 5, 2, 1)
+    assert told["precision"] == 0.6
+    assert told["not_looked_at"] == len(review.unseen) == len(review.ids) - 6
+    # Wilson's interval lies within that of Clopper and Pearson, and has the share in it.
+    low, high = told["interval"]
+    assert beta.ppf(0.025, 3, 3) < low < 0.6 < high < beta.ppf(0.975, 4, 2)
+    # 1, then 1, 3, 5, 6, 7: the unsure one and the one without a verdict do not count.
+    assert [(one["first"], one["accepted"], one["precision"]) for one in told["first"]] == [(1, 1, 1.0), (5, 3, 0.6)]
+    text = run("evaluate", folder / "map.tif", "--verdicts", found).stdout
+    assert "3 accepted, 2 rejected, 1 unsure" in text
+    assert "precision: 0.6 (3 of 5; 95 %: 0.231 to 0.882)" in text
+    assert "precision of the first 5 decided" in text
+
+
+def test_a_truth_and_verdicts_are_shown_together(folder: Path, found: Path) -> None:
+    reviewed(found, "ar")
+    words = ("evaluate", folder / "map.tif", folder / "line_truth.tif", "--verdicts", found, "--bootstrap", 0)
+    facts = json.loads(run(*words, "--json").stdout)
+    assert len(facts["evaluations"]) == 1
+    assert facts["review"]["precision"] == 0.5
+    assert "0.5 (1 of 2" in run(*words).stdout
+
+
+@pytest.mark.parametrize(("wish", "words", "last"), [(1.0, "aar.a", 2), (0.75, "aara.", 4), (0.6, "aarar", 5)])
+def test_the_threshold_is_the_lowest_of_the_precision_that_is_wanted(
+    wish: float, words: str, last: int, folder: Path, found: Path, tmp_path: Path
+) -> None:
+    scores = scores_of(found)
+    order = sorted(scores, key=lambda number: -scores[number])
+    # The order of strength, in which they are numbered, is another one.
+    assert order != sorted(order)
+    reviewed(found, words, order)
+    out = tmp_path / "fewer.gpkg"
+    words = ("threshold", folder / "map.tif", "--verdicts", found, "--precision", wish, "--polygons", out, "--json")
+    facts = json.loads(run(*words, "--progress", "json").stdout.splitlines()[-1])
+    assert facts["threshold"] == scores[order[last - 1]]
+    assert facts["review"]["precision"] >= wish
+    assert len(Review.read(out).ids) >= last
+    assert min(scores_of(out).values()) >= facts["threshold"]
+    manifest = json.loads(out.with_suffix(".json").read_text())
+    assert manifest["facts"]["review"]["decided"] == facts["review"]["decided"]
+    assert str(found) in [record["path"] for record in manifest["inputs"]]
+
+
+REFUSED: dict[str, tuple[str, tuple[object, ...], str]] = {
+    "no threshold": ("rraar", ("--precision", 0.8), "the best is 0.5 (2 of 4; 95 %:"),
+    "out of bounds": ("a", ("--precision", 80), "above 0 and at most 1"),
+    "two rules": ("a", ("--precision", 0.8, "--pfa", 0.01), "--precision and --pfa"),
+    "no wish": ("a", (), "--verdicts needs --precision"),
+    "nothing decided": ("u", ("--precision", 0.8), "no anomaly was accepted or rejected yet"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_threshold_that_verdicts_cannot_give_is_refused(case: str, folder: Path, found: Path) -> None:
+    words, options, told = REFUSED[case]
+    reviewed(found, words)
+    result = run("threshold", folder / "map.tif", "--verdicts", found, *options, "--progress", "none", code=2)
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_verdicts_without_scores_or_of_another_map_are_refused(folder: Path, found: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.csv"
+    bare.write_text("id,verdict\n1,accepted\n")
+    wish = ("--precision", 0.8, "--progress", "none")
+    refused = run("threshold", folder / "map.tif", "--verdicts", bare, *wish, code=2)
+    assert "no max_score of anomaly 1" in refused.stderr
+    other = hadgeo.detect(folder / "line.tif", "rx", parameters={"shrinkage": 0.5}, out=tmp_path / "other.tif").path
+    reviewed(found, "ar")
+    for command in (("threshold", other, "--verdicts", found, *wish), ("evaluate", other, "--verdicts", found)):
+        assert "a review of another map than" in run(*command, code=2).stderr
+    assert "give a TRUTH, or --verdicts" in run("evaluate", other, code=2).stderr
+    assert "compare maps with a TRUTH" in run("evaluate", other, "--verdicts", found, "--plot", "x.png", code=2).stderr
+    refused = run("threshold", other, "--precision", 0.8, "--progress", "none", code=2)
+    assert "--precision needs --verdicts" in refused.stderr
