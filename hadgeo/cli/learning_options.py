@@ -37,7 +37,8 @@ _REGIONS = (
     click.option(
         "--exclude",
         metavar="FILE",
-        help="Do not learn from pixels inside these polygons, or where this raster is nonzero; they are scored.",
+        help="Do not learn from pixels inside these polygons, or where this raster is nonzero; they are scored. Of "
+        "polygons with verdicts, accepted ones count alone.",
     ),
     click.option(
         "--suppress",

@@ -63,6 +63,7 @@ def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
       hadgeo match line.img --spectrum kaolinite.txt
       hadgeo match line1.img line2.img --spectrum minerals.sli#kaolinite --method mf
       hadgeo match line.img --like anomalies.gpkg#3 --pfa 1e-4 --polygons more.gpkg
+      hadgeo match line2.img --like anomalies_review.gpkg --pfa 1e-4
       hadgeo match line2.img --like spectra.nc#3 --model mission.hadgeo
     """  # noqa: D301
     del context.params["repeats"]

@@ -21,8 +21,9 @@ _OPTIONS = (
     ),
     click.option(
         "--like",
-        metavar="FILE#ID",
-        help="Find more like an anomaly of an earlier run: its --polygons or --evidence, and its number.",
+        metavar="FILE[#ID]",
+        help="Find more like an anomaly of an earlier run: its --polygons or --evidence, and its number. Without a "
+        "number, polygons with verdicts stand for all accepted ones: a pixel has the score of the one it is most like.",
     ),
     click.option(
         "--method",

@@ -18,10 +18,10 @@ from hadgeo.decisions.calibration import Calibration
 from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, joined
 from hadgeo.decisions.layers import Geometries, Layer, check_suffix
 from hadgeo.decisions.objects import GROW_PFA, Merge, find_objects
-from hadgeo.decisions.verdicts import FIELDS, MAP_FIELD
 from hadgeo.errors import CubeWarning, ParameterError
 from hadgeo.files import sha256_of, write_whole
 from hadgeo.grid import Grid, Values
+from hadgeo.maps.polygon_fields import FIELDS, MAP_FIELD
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress
 

@@ -20,9 +20,10 @@ import numpy as np
 
 from hadgeo.decisions.precision import Precision, steps_of
 from hadgeo.decisions.review_table import PEAK, SCORE, columns_of, csv_of, floats, ids_of, named, read_csv, verdicts_of
-from hadgeo.decisions.verdicts import ACCEPTED, FIELDS, MAP_FIELD, REJECTED, UNSURE, Verdict
+from hadgeo.decisions.verdicts import Verdict
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError, ReviewError, ReviewNotFoundError
 from hadgeo.files import sha256_of, write_whole
+from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, MAP_FIELD, REJECTED, UNSURE
 
 if TYPE_CHECKING:
     from hadgeo.decisions.layers import Layer

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.decisions.verdicts import FIELDS, MAP_FIELD, Verdict
+from hadgeo.decisions.verdicts import Verdict
 from hadgeo.errors import ReviewError
+from hadgeo.maps.polygon_fields import FIELDS, MAP_FIELD
 
 #: Columns by name, each (object,).
 Table = dict[str, npt.NDArray[Any]]

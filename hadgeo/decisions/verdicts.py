@@ -1,24 +1,12 @@
-"""What a person says of an anomaly, and the fields of a polygon layer that hold it."""
+"""What a person says of an anomaly, as a value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from hadgeo.errors import ReviewError
-
-#: What can be said: a real find, one that does not matter, and neither for certain.
-ACCEPTED: Final = "accepted"
-REJECTED: Final = "rejected"
-UNSURE: Final = "unsure"
-VALUES = (ACCEPTED, REJECTED, UNSURE)
-
-#: The fields of a verdict, in the order of a table; all are texts, and empty where nothing was said.
-FIELDS = ("verdict", "note", "reviewer", "reviewed_at")
-
-#: The field that says to which map an object belongs: the hash of the map's file.
-MAP_FIELD = "map_sha256"
+from hadgeo.maps.polygon_fields import FIELDS, VERDICTS
 
 
 @dataclass(frozen=True)
@@ -50,8 +38,8 @@ class Verdict:
         for name in FIELDS:
             text = getattr(self, name)
             object.__setattr__(self, name, (text.strip() or None) if text else None)
-        if self.verdict is not None and self.verdict not in VALUES:
-            raise ReviewError(f"unknown verdict {self.verdict!r}; it must be one of {', '.join(VALUES)}, or empty")
+        if self.verdict is not None and self.verdict not in VERDICTS:
+            raise ReviewError(f"unknown verdict {self.verdict!r}; it must be one of {', '.join(VERDICTS)}, or empty")
         if self.reviewed_at is not None:
             object.__setattr__(self, "reviewed_at", _utc(self.reviewed_at))
 

@@ -46,6 +46,11 @@ class TargetParams(Params):
         title="Target",
         description="The spectrum that is looked for, one value for each used band, in the units of the scene.",
     )
+    others: tuple[tuple[float, ...], ...] = Field(
+        default=(),
+        title="Other targets",
+        description="More spectra, as long as the target; a pixel has the score of the one that it is most like.",
+    )
     target_name: str = Field(default="", title="Name of the target", description="What the target is called.")
     sample: int | None = Field(
         default=None,
@@ -72,6 +77,7 @@ class Matcher(Detector[TargetParamsT]):
 
     Attributes:
         mean_: Mean spectrum of the background, float64 (band).
+        vectors_: What `prepare` makes of each target, float64 (·, target).
     """
 
     explained_by = "the mean spectrum of the scene"
@@ -79,10 +85,13 @@ class Matcher(Detector[TargetParamsT]):
     halo = 0
 
     mean_: Tensor
+    vectors_: Tensor
 
     def __repr__(self) -> str:
         changed = self.params.model_dump(mode="json", exclude_defaults=True)
         told = {**changed, "target": f"<{len(self.params.target)} values>"}
+        if self.params.others:
+            told["others"] = f"<{len(self.params.others)} more>"
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in told.items())})"
 
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
@@ -104,15 +113,18 @@ class Matcher(Detector[TargetParamsT]):
             spectra: (pixel, band), of any precision, on the device of `mean_`.
 
         Returns:
-            Float64 (pixel).
+            Float64 (pixel, target).
         """
 
     @abstractmethod
-    def prepare(self, target: Tensor) -> None:
-        """Compute once what every pixel needs of the target.
+    def prepare(self, target: Tensor) -> Tensor:
+        """Compute once what every pixel needs of a target.
 
         Args:
             target: Float64 (band), on the device of `mean_`.
+
+        Returns:
+            The vector that becomes a column of `vectors_`.
 
         Raises:
             FitError: Nothing distinguishes it from the background.
@@ -120,7 +132,7 @@ class Matcher(Detector[TargetParamsT]):
 
     def score(self, block: Tensor) -> Tensor:
         """Likeness of each pixel; see `Detector.score`."""
-        return _each_spectrum(block.to(self.mean_.device), self.likeness)
+        return _each_spectrum(block.to(self.mean_.device), lambda spectra: self.likeness(spectra).amax(dim=1))
 
     def explain(self, block: Tensor) -> Tensor:
         """The mean spectrum of the background, everywhere; see `Detector.explain`."""
@@ -142,12 +154,14 @@ class Matcher(Detector[TargetParamsT]):
             FitError: Nothing distinguishes the target from the background.
         """
         self.mean_ = _own(state["mean"], device)
-        bands, given = len(self.mean_), len(self.params.target)
+        bands, targets = len(self.mean_), (self.params.target, *self.params.others)
+        given = next((len(target) for target in targets if len(target) != bands), bands)
         if given != bands:
             raise ParameterError(
                 f"{self.name}: the target has {given} values, but {bands} bands are used; give one for each band in use"
             )
-        self.prepare(torch.tensor(self.params.target, dtype=torch.float64, device=self.mean_.device))
+        values = torch.tensor(targets, dtype=torch.float64, device=self.mean_.device)
+        self.vectors_ = torch.stack([self.prepare(target) for target in values], dim=1)
         return self
 
 
@@ -244,16 +258,16 @@ class ACE(BackgroundMatcher[ACEParams]):
     Params = ACEParams
     best_at = "targets that fill a part of a pixel, of any brightness"
 
-    def prepare(self, target: Tensor) -> None:
+    def prepare(self, target: Tensor) -> Tensor:
         """W (t - m) of length 1; see `Matcher.prepare`."""
         direction, energy = self.whitened(target)
-        self._direction = direction / energy.sqrt()
+        return direction / energy.sqrt()
 
     def likeness(self, spectra: Tensor) -> Tensor:
         """Squared cosine; see `Matcher.likeness`."""
         white = (spectra - self.mean_) @ self.whitening_.T
-        along = white @ self._direction
-        length = white.square_().sum(dim=1)
+        along = white @ self.vectors_
+        length = white.square_().sum(dim=1, keepdim=True)
         # A pixel that is the mean points nowhere.
         cosine = torch.where(length > 0, along.square() / length, 0.0)
         return cosine.copysign(along) if self.params.one_sided else cosine
@@ -275,14 +289,14 @@ class MatchedFilter(BackgroundMatcher[BackgroundParams]):
     Params = BackgroundParams
     best_at = "how much of a pixel a target fills"
 
-    def prepare(self, target: Tensor) -> None:
+    def prepare(self, target: Tensor) -> Tensor:
         """C⁻¹ (t - m) / ((t - m)ᵀ C⁻¹ (t - m)); see `Matcher.prepare`."""
         direction, energy = self.whitened(target)
-        self._filter = self.whitening_.T @ direction / energy
+        return self.whitening_.T @ direction / energy
 
     def likeness(self, spectra: Tensor) -> Tensor:
         """Filter output; see `Matcher.likeness`."""
-        return (spectra - self.mean_) @ self._filter
+        return (spectra - self.mean_) @ self.vectors_
 
 
 class CEM(BackgroundMatcher[BackgroundParams]):
@@ -304,18 +318,18 @@ class CEM(BackgroundMatcher[BackgroundParams]):
     best_at = "targets whose spectrum is known well, before a background of many materials"
     whole_average = True
 
-    def prepare(self, target: Tensor) -> None:
+    def prepare(self, target: Tensor) -> Tensor:
         """The filter w; see `Matcher.prepare`."""
         t, m = self.whitening_ @ target, self.whitening_ @ self.mean_
         white = t - m * (m @ t) / (1 + m @ m)
         energy = t @ white
         if not energy > _NO_CONTRAST**2:
             raise FitError(f"{self.name}: the target is zero in all used bands; check the target and --bands")
-        self._filter = self.whitening_.T @ white / energy
+        return self.whitening_.T @ white / energy
 
     def likeness(self, spectra: Tensor) -> Tensor:
         """Filter output; see `Matcher.likeness`."""
-        return spectra.double() @ self._filter
+        return spectra.double() @ self.vectors_
 
 
 class SAM(Matcher[TargetParams]):
@@ -338,19 +352,19 @@ class SAM(Matcher[TargetParams]):
         """The mean; see `Detector.fit`."""
         return {"mean": sample.statistics(covariance=False, pixels=self.params.sample).mean}
 
-    def prepare(self, target: Tensor) -> None:
+    def prepare(self, target: Tensor) -> Tensor:
         """The target of length 1; see `Matcher.prepare`."""
-        length = torch.linalg.vector_norm(target)
+        length: Tensor = torch.linalg.vector_norm(target)
         if not length > 0:
             raise FitError(f"{self.name}: the target is zero in all used bands; check the target and --bands")
-        self._direction = target / length
+        return target / length
 
     def likeness(self, spectra: Tensor) -> Tensor:
         """One less the angle in right angles; see `Matcher.likeness`."""
         spectra = spectra.double()
-        length = torch.linalg.vector_norm(spectra, dim=1)
+        length = torch.linalg.vector_norm(spectra, dim=1, keepdim=True)
         # A pixel of zeros points nowhere.
-        cosine = torch.where(length > 0, spectra @ self._direction / length, 0.0)
+        cosine = torch.where(length > 0, spectra @ self.vectors_ / length, 0.0)
         return 1 - torch.acos(cosine.clamp(-1, 1)) * (2 / math.pi)
 
 

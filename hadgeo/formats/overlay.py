@@ -59,6 +59,7 @@ class Purpose:
         areas: Whether polygons alone make sense, and somewhere on the grid; else points and lines do as well.
         opaque: Whether transparency and masks in a raster say that nothing is known.
         elsewhere: What is raised where it does not overlap the grid, if not `error`.
+        only: A field of polygons, and the text that it has in those that count; all do, by default.
     """
 
     what: str
@@ -68,6 +69,7 @@ class Purpose:
     areas: bool
     opaque: bool
     elsewhere: type[HadgeoError] | None = None
+    only: tuple[str, str] | None = None
 
 
 def read_overlay(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tuple[slice, Classes]]:
@@ -124,7 +126,9 @@ def _polygons(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[t
     if grid.crs is None or not grid.georeferenced:
         base = purpose.base
         raise purpose.error(f"{path}: polygons need a georeferenced {base}, which {over} is not; give a raster")
-    geometries = read_geometries(path, grid, purpose.what, purpose.base, purpose.error, areas=purpose.areas)
+    geometries = read_geometries(
+        path, grid, purpose.what, purpose.base, purpose.error, areas=purpose.areas, only=purpose.only
+    )
     if not geometries and purpose.areas:
         raise _elsewhere(path, over, purpose)
     for rows in _strips(grid, grid.pixels):

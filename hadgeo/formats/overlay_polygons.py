@@ -19,7 +19,14 @@ _PIECES = 32
 
 
 def read_geometries(
-    path: Path, grid: Grid, what: str, base: str, error: type[HadgeoError], *, areas: bool = False
+    path: Path,
+    grid: Grid,
+    what: str,
+    base: str,
+    error: type[HadgeoError],
+    *,
+    areas: bool = False,
+    only: tuple[str, str] | None = None,
 ) -> list[Any]:
     """Read what lies on a grid, or near it, of a vector file's only layer.
 
@@ -30,6 +37,7 @@ def read_geometries(
         base: What has the grid, likewise.
         error: What to raise.
         areas: Whether points and lines are left out.
+        only: A field and the text that it has in what is wanted; all is, by default.
 
     Returns:
         Geometries in the coordinates of the grid; none where all lie elsewhere.
@@ -44,10 +52,9 @@ def read_geometries(
             # Of a GeoJSON file without a CRS and the like, or of a ring that is open; what matters is checked below.
             warnings.simplefilter("ignore", UserWarning)
             warnings.filterwarnings("ignore", "Non closed ring", RuntimeWarning)
-            layers = pyogrio.list_layers(path)[:, 0].tolist()
-            if len(layers) != 1:
-                raise error(f"{path}: {len(layers)} layers ({', '.join(layers)}); save the {what} to a separate file")
-            meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
+            layer = _only_layer(pyogrio.list_layers(path), path, what, error)
+            where = None if only is None else "\"{}\" = '{}'".format(*only)
+            meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], where=where)
     except UnicodeDecodeError:
         # Of GDAL's own message, which repeats what it found.
         raise error(
@@ -76,6 +83,15 @@ def read_geometries(
         return _onto(grid, meta["crs"], shapes)
     except ValueError as failure:
         raise error(f"{path}: cannot be reprojected onto the {base} ({failure}); check both CRS") from failure
+
+
+def _only_layer(layers: npt.NDArray[Any], path: Path, what: str, error: type[HadgeoError]) -> str:
+    """The layer that has geometries: GIS keep styles in tables beside it."""
+    names = layers[:, 0].tolist()
+    placed = [name for name, kind in layers if kind is not None] if len(names) > 1 else names
+    if len(placed) != 1:
+        raise error(f"{path}: {len(names)} layers ({', '.join(names)}); save the {what} to a separate file")
+    return str(placed[0])
 
 
 def _libraries(path: Path) -> tuple[ModuleType, ModuleType]:

@@ -7,6 +7,7 @@ that are not learned from are scored all the same.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hadgeo.errors import RegionElsewhereError, RegionError
@@ -55,13 +56,16 @@ def keep_inside(left: PixelBits, source: Source, path: str | os.PathLike[str]) -
     return kept
 
 
-def keep_outside(left: PixelBits, source: Source, path: str | os.PathLike[str]) -> PixelBits:
+def keep_outside(
+    left: PixelBits, source: Source, path: str | os.PathLike[str], *, only: tuple[str, str] | None = None
+) -> PixelBits:
     """Of some pixels of a scene those outside of a region: all that `keep_inside` would not keep.
 
     Args:
         left: The pixels.
         source: The scene.
         path: The region.
+        only: A field of polygons, and the text that it has in those that count; all do, by default.
 
     Raises:
         CubeNotFoundError: There is no such file.
@@ -70,7 +74,7 @@ def keep_outside(left: PixelBits, source: Source, path: str | os.PathLike[str]) 
         ReadError: It is damaged.
         MissingExtraError: Polygons need pyogrio and shapely.
     """
-    inside = _inside(source, path, _EXCLUDED)
+    inside = _inside(source, path, replace(_EXCLUDED, only=only))
     if not inside.count:
         raise RegionElsewhereError(
             f"{path}: no pixel of {source.path} lies in the excluded region; pixels to exclude must be nonzero in a "

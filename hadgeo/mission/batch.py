@@ -48,7 +48,7 @@ from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
-from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, learning
+from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, excluded_only, learning
 from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
@@ -597,7 +597,7 @@ def _learned_from(learning: Learning | None) -> dict[str, Any]:
 def _misses(scene: Source, region: Path) -> RegionElsewhereError | None:
     """Why an excluded region has no pixel of a line in it, or None where it has some."""
     try:
-        keep_outside(kept_pixels(scene), scene, region)
+        keep_outside(kept_pixels(scene), scene, region, only=excluded_only(region))
     except RegionElsewhereError as error:
         return error
     return None

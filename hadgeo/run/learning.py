@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from hadgeo.errors import FitError, ParameterError, RegionElsewhereError, RegionError
 from hadgeo.files import check_no_input, check_output
-from hadgeo.formats.overlay import files_of
+from hadgeo.formats.overlay import VECTOR_SUFFIXES, files_of
 from hadgeo.formats.regions import keep_inside, keep_outside
 from hadgeo.formats.selected import PixelBits, Selected, kept_pixels
 from hadgeo.formats.source import Source
 from hadgeo.formats.surfaces import Surfaces, as_text, describe_surfaces, find_surfaces, parse_surfaces
 from hadgeo.maps.part_folder import names_written
+from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, verdicts_in
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.score_job import stamp_files
 
@@ -67,7 +68,7 @@ class Learning:
     def regions_told(self) -> list[str]:
         """The regions, for people, by the names of the files."""
         inside = [] if self.background is None else [f"inside {self.background.name}"]
-        return inside if self.exclude is None else [*inside, f"outside {self.exclude.name}"]
+        return inside if self.exclude is None else [*inside, f"outside {_excluded_told(self.exclude)}"]
 
     @property
     def told(self) -> str:
@@ -122,7 +123,7 @@ class Learning:
             chosen = keep_inside(chosen, source, self.background)
         if self.exclude is not None:
             try:
-                chosen = keep_outside(chosen, source, self.exclude)
+                chosen = keep_outside(chosen, source, self.exclude, only=excluded_only(self.exclude))
             except RegionElsewhereError as error:
                 if not one_of_several:
                     raise
@@ -243,6 +244,32 @@ def learning(
         return None
     inside, outside = (None if region is None else Path(region) for region in (background, exclude))
     return Learning(inside, outside, {} if suppress is None else parse_surfaces(suppress), suppress_from)
+
+
+def excluded_only(region: Path) -> tuple[str, str] | None:
+    """Which polygons of an excluded region count: the accepted ones, where a person has reviewed them; else None.
+
+    Rejected anomalies are background, and that is learned from.
+
+    Raises:
+        RegionError: None was accepted.
+        ReviewError: A verdict is unknown.
+        MissingExtraError: Polygons need pyogrio.
+    """
+    said = verdicts_in(region) if region.suffix.lower() in VECTOR_SUFFIXES else []
+    if not any(said):
+        return None
+    if ACCEPTED not in said:
+        raise RegionError(
+            f"{region}: a review in which no anomaly was accepted, so there is nothing to exclude; omit the region"
+        )
+    return FIELDS[0], ACCEPTED
+
+
+def _excluded_told(region: Path) -> str:
+    """An excluded region for people, by the name of its file."""
+    said = verdicts_in(region) if excluded_only(region) else []
+    return f"the {said.count(ACCEPTED)} accepted of {len(said)} polygons in {region.name}" if said else region.name
 
 
 def check_regions(learning: Learning | None, out: Path) -> None:

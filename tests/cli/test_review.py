@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from scipy.stats import beta
@@ -134,3 +135,56 @@ def test_verdicts_without_scores_or_of_another_map_are_refused(folder: Path, fou
     assert "compare maps with a TRUTH" in run("evaluate", other, "--verdicts", found, "--plot", "x.png", code=2).stderr
     refused = run("threshold", other, "--precision", 0.8, "--progress", "none", code=2)
     assert "--precision needs --verdicts" in refused.stderr
+
+
+def test_what_is_like_any_accepted_anomaly_is_found_without_a_number(folder: Path, found: Path, tmp_path: Path) -> None:
+    """The map is the largest of those of the accepted ones, by each method."""
+    here = folder / "accepted.gpkg"
+    here.write_bytes(found.read_bytes())
+    reviewed(here, "aru..a")
+    for method in ("ace", "mf", "cem", "sam"):
+        maps = {}
+        for which in ("", "#1", "#6"):
+            out = tmp_path / f"{method}{which.strip('#')}.tif"
+            words = ("match", folder / "line.tif", "--like", f"{here}{which}", "--method", method, "-o", out)
+            result = run(*words, "--progress", "bar")
+            maps[which] = hadgeo.open_scores(out).read(slice(0, 60), slice(0, 50))
+            if not which:
+                assert "2 accepted anomalies of accepted.gpkg" in result.stderr
+                assert "any of anomalies 1, 6: a pixel has the score of the one that it is most like" in result.stderr
+        np.testing.assert_allclose(maps[""], np.fmax(maps["#1"], maps["#6"]), rtol=1e-5, atol=1e-6)
+        assert not np.allclose(maps["#1"], maps["#6"], rtol=1e-2)
+
+
+def test_a_review_saved_under_another_name_leads_to_its_scene_by_its_map(folder: Path, found: Path) -> None:
+    reviewed(found, "a")
+    elsewhere = Review.read(found).write(folder / "found_review.geojson")
+    spectra = [
+        hadgeo.match(folder / "line.tif", like=f"{path}#1", out=folder / f"m{number}.tif").detector.params.target
+        for number, path in enumerate((folder / "found.gpkg", elsewhere))
+    ]
+    np.testing.assert_allclose(*spectra)
+
+
+def test_of_reviewed_polygons_only_accepted_ones_are_excluded(folder: Path, found: Path, tmp_path: Path) -> None:
+    def learned(path: Path) -> tuple[int, str]:
+        out = tmp_path / "x.tif"
+        words = ("detect", folder / "line.tif", "-d", "rx", "-o", out, "--exclude", path, "--overwrite")
+        told = run(*words, "--progress", "bar").stderr
+        return json.loads(out.with_suffix(".json").read_text())["facts"]["learned_pixels"], told
+
+    def pixels(ids: Sequence[int]) -> int:
+        from hadgeo.decisions.layers import read_layer
+
+        table = read_layer(found).table
+        return int(table["pixels"][np.isin(table["id"], ids)].sum())
+
+    every = Review.read(found).ids
+    assert learned(found)[0] == 60 * 50 - pixels(every)
+    reviewed(found, "aru..a")
+    left, told = learned(found)
+    assert left == 60 * 50 - pixels((1, 6))
+    assert f"outside the 2 accepted of {len(every)} polygons in found.gpkg" in told
+    reviewed(found, "rru..r")
+    words = ("detect", folder / "line.tif", "-d", "rx", "-o", tmp_path / "y.tif", "--exclude", found)
+    assert "no anomaly was accepted" in run(*words, "--progress", "none", code=2).stderr

@@ -11,6 +11,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
+from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, ids_by_verdict, texts_of
 from hadgeo.run.manifest import Manifest, read_manifest
 from hadgeo.run.matching.target import Target, Values, make_target, split_choice
 from hadgeo.sampling import survey
@@ -39,10 +41,11 @@ _MOST_BYTES = 2**24
 
 
 def read_anomaly(name: str | os.PathLike[str]) -> Target:
-    """Read the measured spectrum of an anomaly.
+    """Read the measured spectrum of an anomaly, or of all that a person has accepted.
 
     Args:
-        name: ``FILE#ID``: the polygons or the evidence of a run, and the number of the anomaly.
+        name: ``FILE#ID``: the polygons or the evidence of a run, and the number of the anomaly. Without a number,
+            polygons with verdicts stand for all accepted ones, any of which is looked for.
 
     Raises:
         TargetNotFoundError: There is no such file.
@@ -62,11 +65,46 @@ def read_anomaly(name: str | os.PathLike[str]) -> Target:
             f"{path}: neither polygons ({', '.join(_POLYGONS)}) nor evidence (.nc) of an earlier run; for a spectrum "
             "from a file, use --spectrum"
         )
+    accepted = [] if chosen else ids_by_verdict(path, ACCEPTED)
+    if accepted:
+        return _any_of(path, read_anomalies(path, accepted))
+    return _read(path, [chosen])[0]
+
+
+def read_anomalies(path: Path, numbers: Sequence[int]) -> list[Target]:
+    """Read the measured spectra of some polygons.
+
+    Args:
+        path: The polygons of a run, whether somebody has reviewed them or not.
+        numbers: The numbers of the anomalies.
+
+    Raises:
+        TargetError: It contains no such anomaly, or nothing is known of its spectrum; the message says what to do.
+        MissingExtraError: Polygons need pyogrio and shapely.
+    """
+    return _read(path, [str(number) for number in numbers])
+
+
+def _read(path: Path, chosen: Sequence[str | None]) -> list[Target]:
     run = _run_of(path)
     beside = next((file for file in _evidence_of(path, run) if file.is_file()), None)
     if beside is not None:
-        return _of_evidence(beside, chosen, path)
-    return _of_scene(path, _number(path, chosen, None), run)
+        return [_of_evidence(beside, one, path) for one in chosen]
+    return _of_scene(path, [_number(path, one, None) for one in chosen], run or _map_of(path))
+
+
+def _any_of(path: Path, targets: Sequence[Target]) -> Target:
+    """Several targets as one, of which the best match counts."""
+    first, *others = targets
+    if not others:
+        return first
+    numbers = ", ".join(target.name.split()[1] for target in targets)
+    return replace(
+        first,
+        name=f"{len(targets)} accepted anomalies of {path.name}",
+        notes=(f"any of anomalies {numbers}: a pixel has the score of the one that it is most like", *first.notes),
+        others=tuple(others),
+    )
 
 
 def _number(path: Path, chosen: str | None, ids: Sequence[int] | None) -> int:
@@ -140,6 +178,22 @@ def _wrote(manifest: Manifest, path: Path) -> bool:
     return False
 
 
+def _map_of(path: Path) -> Manifest | None:
+    """The run that wrote the map that polygons say they are of, where they were saved under another name.
+
+    Its scene is theirs, but its evidence may be of other anomalies.
+    """
+    maps = set(texts_of(path, MAP_FIELD))
+    for candidate in sorted(path.parent.glob("*.json")) if len(maps) == 1 else ():
+        try:
+            manifest = read_manifest(candidate) if candidate.stat().st_size < _MOST_BYTES else None
+        except (CubeError, OSError):
+            continue
+        if manifest is not None and maps & {record.sha256 for record in manifest.outputs}:
+            return manifest
+    return None
+
+
 def _evidence_of(path: Path, run: Manifest | None) -> Iterator[Path]:
     """Where the evidence of polygons may be, likeliest first."""
     if run is not None:
@@ -150,8 +204,8 @@ def _evidence_of(path: Path, run: Manifest | None) -> Iterator[Path]:
         yield path.with_suffix(".nc")
 
 
-def _of_scene(path: Path, number: int, run: Manifest | None) -> Target:
-    """The mean spectrum of a polygon's pixels, from the scene of its run."""
+def _of_scene(path: Path, numbers: Sequence[int], run: Manifest | None) -> list[Target]:
+    """The mean spectrum of each polygon's pixels, from the scene of its run."""
     how = f"write their spectra with `hadgeo threshold MAP --scene SCENE --polygons {path.name} --evidence spectra.nc`"
     if run is None:
         raise TargetError(f"{path}: nothing tells the spectra of its anomalies, and no manifest their scene; {how}")
@@ -162,15 +216,24 @@ def _of_scene(path: Path, number: int, run: Manifest | None) -> Target:
         raise TargetError(f"{path}: its run wrote no spectra, and its manifest names no scene; {how}")
     try:
         source = as_source(str(name), reading=_reading(run.options))
-        outlines = _outlines(path, number, source.metadata.grid)
-        spectrum = _mean(source, outlines)
+        level = survey(source, list(range(source.shape[0]))).level
+    except MissingExtraError:
+        raise
+    except HadgeoError as error:
+        raise TargetError(f"{path}: its scene cannot be read ({error}); {how}") from None
+    return [_in_scene(path, number, source, level, how) for number in numbers]
+
+
+def _in_scene(path: Path, number: int, source: Source, level: float, how: str) -> Target:
+    """The mean spectrum of a polygon's pixels."""
+    try:
+        spectrum = _mean(source, _outlines(path, number, source.metadata.grid))
     except MissingExtraError:
         raise
     except TargetError as error:
         raise TargetError(f"{path}#{number}: {error}; {how}") from None
     except HadgeoError as error:
         raise TargetError(f"{path}: its scene cannot be read ({error}); {how}") from None
-    bands = np.arange(source.shape[0], dtype=np.intp)
     metadata = source.metadata
     if metadata.good is not None:
         spectrum[~metadata.good] = np.nan
@@ -180,8 +243,8 @@ def _of_scene(path: Path, number: int, run: Manifest | None) -> Target:
         spectrum,
         metadata.wavelength,
         metadata.fwhm,
-        bands=bands + 1,
-        level=survey(source, bands.tolist()).level,
+        bands=np.arange(1, source.shape[0] + 1, dtype=np.intp),
+        level=level,
         files=(path, *source.files),
         notes=(f"the mean of its pixels in {source.path}",),
     )

@@ -65,7 +65,7 @@ class Search:
     def __post_init__(self) -> None:
         if self.method not in MATCHERS:
             raise ParameterError(f"no method {self.method!r}; there are {', '.join(MATCHERS)}")
-        for name in ("target", "target_name"):
+        for name in ("target", "others", "target_name"):
             if name in self.parameters:
                 raise ParameterError(f"{name} is no parameter to be given: the spectrum itself is")
         if self.scale is not None and not 0 < self.scale < np.inf:
@@ -125,11 +125,11 @@ class Search:
         selection = usable_bands(source, bands)
         metadata = source.metadata
         values = self._at(np.arange(source.shape[0]), metadata.wavelength, metadata.fwhm, source.path)
-        missing = np.isnan(values)
+        missing: npt.NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=0))
         _check_reached(self.target, ~missing[list(selection.indices)], source.path)
         selection = selection.without(missing, "not in the target spectrum")
         chosen = list(selection.indices)
-        scaled = self._scaled(values[chosen], source, chosen, progress)
+        scaled = self._scaled(values[:, chosen], source, chosen, progress)
         return self._matcher(scaled), selection
 
     def _model_for(self, source: Source, model: Model, resample_bands: bool, progress: Progress) -> Model:
@@ -139,9 +139,10 @@ class Search:
             None if values is None else np.asarray(values, dtype=np.float64) for values in (told.wavelength, told.fwhm)
         )
         values = self._at(np.asarray(told.indices), centres, widths, source.path)
-        keep = np.flatnonzero(np.isfinite(values))
-        _check_reached(self.target, np.isfinite(values), source.path)
-        scaled = self._scaled(values[keep], source, [selection.indices[i] for i in keep], progress)
+        reached: npt.NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=0))
+        keep = np.flatnonzero(reached)
+        _check_reached(self.target, reached, source.path)
+        scaled = self._scaled(values[:, keep], source, [selection.indices[i] for i in keep], progress)
         background = background_of(model.detector)
         assert background is not None  # by `__post_init__`
         matcher = self._matcher(scaled)
@@ -149,32 +150,19 @@ class Search:
         return Model(matcher, _taken(told, keep.tolist()), model.stored_dtype, model.level, model.scenes)
 
     def _matcher(self, values: Values) -> Matcher[Any]:
-        named = {"target": tuple(values.tolist()), "target_name": self.target.name}
+        target, *others = (tuple(row) for row in values.tolist())
+        named = {"target": target, "others": tuple(others), "target_name": self.target.name}
         detector = make_detector(self.method, {**self.parameters, **named})
         assert isinstance(detector, Matcher)
         return detector
 
     def _at(self, numbers: npt.NDArray[np.intp], centres: Values | None, widths: Values | None, where: str) -> Values:
-        """The target at bands, by wavelength, or by number if it is from a scene; NaN where it says nothing."""
-        target = self.target
-        if target.wavelength is not None and centres is not None:
-            return resample(target.values, target.wavelength, target.fwhm, centres, widths)
-        if target.bands is not None and (centres is None or target.wavelength is None):
-            if target.bands.max() > numbers.max() + 1:
-                raise TargetError(
-                    f"{where}: the target {target.name} has values in band {target.bands.max()}, beyond those of the "
-                    "scene, and without wavelengths on both sides bands are matched by number; give a scene of the "
-                    "same sensor"
-                )
-            known = dict(zip((target.bands - 1).tolist(), target.values.tolist(), strict=True))
-            return np.array([known.get(int(number), np.nan) for number in numbers], dtype=np.float64)
-        missing = "the scene has" if centres is None else f"the target {target.name} has"
-        raise TargetError(
-            f"{where}: {missing} no wavelengths, so the target cannot be brought to its bands; add them to its header"
-        )
+        """Each target at bands, (target, band); NaN where it says nothing."""
+        targets = (self.target, *self.target.others)
+        return np.array([at_bands(target, numbers, centres, widths, where) for target in targets])
 
     def _scaled(self, values: Values, source: Source, bands: Sequence[int], progress: Progress) -> Values:
-        """The target in the units of a scene; what was assumed is said in one line."""
+        """The targets in the units of a scene; what was assumed is said in one line."""
         target = self.target
         told = f"target: {target.name} at {len(bands)} bands" + "".join(f"; {note}" for note in target.notes)
         if self.scale is not None:
@@ -183,12 +171,44 @@ class Search:
             factor, why = _judged(target, survey(source, bands).level)
         progress.message(f"{told}; its values are multiplied by {factor:g}, {why}")
         scaled = values * factor
-        if (scaled == scaled[0]).all():
+        if (scaled == scaled[:, :1]).all(axis=1).any():
             raise TargetError(
                 f"{source.path}: the target {target.name} is flat at the {len(bands)} bands used; choose others with "
                 "--bands"
             )
         return scaled
+
+
+def at_bands(
+    target: Target, numbers: npt.NDArray[np.intp], centres: Values | None, widths: Values | None, where: str
+) -> Values:
+    """A target at bands, by wavelength, or by number if it is from a scene; NaN where it says nothing.
+
+    Args:
+        target: The target.
+        numbers: 0-based indices of the bands in the file of the scene.
+        centres: Their wavelengths in nm, or None.
+        widths: Their full widths at half maximum in nm, or None.
+        where: The scene, for messages.
+
+    Raises:
+        TargetError: Either has no wavelengths, and bands cannot be told by number.
+    """
+    if target.wavelength is not None and centres is not None:
+        return resample(target.values, target.wavelength, target.fwhm, centres, widths)
+    if target.bands is not None and (centres is None or target.wavelength is None):
+        if target.bands.max() > numbers.max() + 1:
+            raise TargetError(
+                f"{where}: the target {target.name} has values in band {target.bands.max()}, beyond those of the "
+                "scene, and without wavelengths on both sides bands are matched by number; give a scene of the "
+                "same sensor"
+            )
+        known = dict(zip((target.bands - 1).tolist(), target.values.tolist(), strict=True))
+        return np.array([known.get(int(number), np.nan) for number in numbers], dtype=np.float64)
+    missing = "the scene has" if centres is None else f"the target {target.name} has"
+    raise TargetError(
+        f"{where}: {missing} no wavelengths, so the target cannot be brought to its bands; add them to its header"
+    )
 
 
 def _judged(target: Target, level: float) -> tuple[float, str]:

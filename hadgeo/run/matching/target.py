@@ -35,6 +35,7 @@ class Target:
         level: Scale of the scene it was measured in, as `hadgeo.sampling.Survey.level`; None if it is from no scene.
         files: What it was read from.
         notes: One line for each thing that was assumed.
+        others: More spectra, any of which is looked for as well.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Target:
     level: float | None = None
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    others: tuple[Target, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -52,6 +54,8 @@ class Target:
         digest = hashlib.sha256(self.name.encode())
         for values in (self.values, self.wavelength, self.fwhm, self.bands):
             digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+        for other in self.others:
+            digest.update(other.digest.encode())
         return digest.hexdigest()
 
 
