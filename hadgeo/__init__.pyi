@@ -50,6 +50,8 @@ from .run.cluster import Cluster as Cluster
 from .run.cluster import connect as connect
 from .run.engine import Detection as Detection
 from .run.engine import detect as detect
+from .run.matching.rejected import Rejected as Rejected
+from .run.matching.rejected import read_rejected as read_rejected
 from .run.matching.search import match as match
 from .run.model_file import Model as Model
 from .run.model_file import load_model as load_model

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: Options that are something else by the time a batch begins.
-_RESOLVED = (*scene_options.NAMES, *match_options.NAMES, "glt", "igm")
+_RESOLVED = (*scene_options.NAMES, *match_options.NAMES, *learning_options.LIKE, "glt", "igm")
 
 
 @click.command("batch")
@@ -49,6 +49,7 @@ _RESOLVED = (*scene_options.NAMES, *match_options.NAMES, "glt", "igm")
 @scene_options.reading
 @options.mask
 @learning_options.learning
+@learning_options.unwanted
 @geometry_options.geometry
 @options.device
 @options.memory
@@ -116,6 +117,7 @@ def command(
             search=search,
             watch=watch,
             reading=scene_options.reading_of(settings),
+            suppress_like=learning_options.unwanted_of(settings),
             **{name: value for name, value in settings.items() if name not in _RESOLVED},
         )
     if isinstance(watch, JsonWatch):

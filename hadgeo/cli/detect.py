@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @scene_options.reading
 @options.mask
 @learning_options.learning
+@learning_options.unwanted
 @learning_options.suppressed_mask
 @geometry_options.geometry
 @options.extent
@@ -171,6 +172,7 @@ def score_scenes(
 
     given = context.params
     named = [*map(Path, given["scenes"]), *needed]
+    unwanted = learning_options.unwanted_of(given)
     request = _request(context, given["scenes"], north_up=given["north_up"], overwrite=given["overwrite"])
     with (
         reporter(given["progress"], quiet=given["quiet"]) as report,
@@ -202,6 +204,7 @@ def score_scenes(
                 parameters=chosen.parameters,
                 bands=chosen.bands,
                 **learning_options.given(given),
+                suppress_like=unwanted,
                 device=given["device"],
                 memory=given["memory"],
                 window=given["window"],
@@ -404,6 +407,7 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
         "bands": done.bands.numbers(),
         "valid_pixels": done.valid,
         **({} if done.learned_pixels is None else {"learned_pixels": done.learned_pixels}),
+        **({"suppressed_pixels": dict(done.suppressed)} if done.suppressed else {}),
         "windows": done.windows,
         "windows_kept": done.windows_kept,
         "pixels_per_second": round(done.pixels_per_second),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @scene_options.reading
 @options.mask
 @learning_options.learning
+@learning_options.unwanted
 @learning_options.suppressed_mask
 @geometry_options.geometry
 @options.extent

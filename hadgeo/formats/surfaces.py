@@ -8,7 +8,7 @@ nothing; radiance, whose factor differs from band to band, shifts every threshol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +21,15 @@ from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import BandError, Cancelled, ParameterError
 from hadgeo.formats.selected import PixelBits
 from hadgeo.formats.source import Metadata, Source
+from hadgeo.formats.spectral_angle import SpectralAngles
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window, tile, window_size
 
 #: Values of a mask of surfaces. A pixel that is several of them is the first.
-NONE, VEGETATION, WATER, SHADOW, UNKNOWN = 0, 1, 2, 3, 255
+NONE, VEGETATION, WATER, SHADOW, REJECTED, UNKNOWN = 0, 1, 2, 3, 4, 255
+
+#: What is like an anomaly that a person has rejected: no surface to be named, but suppressed in the same way.
+LIKE = "rejected"
 
 #: Bands of each normalised difference (a - b) / (a + b), in nm.
 _PAIRS = {"vegetation": (800.0, 670.0), "water": (560.0, 860.0)}
@@ -64,6 +68,9 @@ SURFACES: Mapping[str, _Kind] = {
     "water": _Kind(WATER, 0.0, -1.0, "NDWI > {:g}"),
     "shadow": _Kind(SHADOW, 0.3, 0.0, "brightness < {:g} of the median"),
 }
+
+#: The same, and what is suppressed beside them, which comes first.
+KINDS: Mapping[str, _Kind] = {LIKE: _Kind(REJECTED, 0.05, 0.0, "within {:g} rad of a rejected anomaly"), **SURFACES}
 
 
 def parse_surfaces(given: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:
@@ -117,7 +124,7 @@ def _threshold(name: str, value: Any) -> float:
 def describe_surfaces(thresholds: Mapping[str, float], counts: Mapping[str, int] | None = None) -> str:
     """Surfaces and the rules by which they are told, for people, and how many pixels are which."""
     return ", ".join(
-        ("" if counts is None else f"{counts[name]:,} of ") + f"{name} ({SURFACES[name].told.format(value)})"
+        ("" if counts is None else f"{counts[name]:,} of ") + f"{name} ({KINDS[name].told.format(value)})"
         for name, value in thresholds.items()
     )
 
@@ -163,14 +170,14 @@ class Surfaces:
     def put(self, window: Window, classes: npt.NDArray[np.uint8]) -> None:
         """Set the classes (y, x) of a window."""
         for name, bits in self._bits.items():
-            bits.put(window.rows, window.cols, classes == SURFACES[name].value)
+            bits.put(window.rows, window.cols, classes == KINDS[name].value)
         self._known.put(window.rows, window.cols, classes != UNKNOWN)
 
     def get(self, rows: slice, cols: slice) -> npt.NDArray[np.uint8]:
         """The classes of a window, (y, x)."""
         classes: npt.NDArray[np.uint8] = np.where(self._known.get(rows, cols), NONE, UNKNOWN).astype(np.uint8)
         for name, bits in self._bits.items():
-            classes[bits.get(rows, cols)] = SURFACES[name].value
+            classes[bits.get(rows, cols)] = KINDS[name].value
         return classes
 
     @property
@@ -178,10 +185,11 @@ class Surfaces:
         """Pixels that have data in the bands that were looked at."""
         return self._known
 
-    def outside(self, pixels: PixelBits) -> PixelBits:
-        """Of some pixels those that are none of the surfaces."""
-        for bits in self._bits.values():
-            pixels = pixels - bits
+    def outside(self, pixels: PixelBits, names: Collection[str] | None = None) -> PixelBits:
+        """Of some pixels those that are none of the surfaces, or none of some of them."""
+        for name, bits in self._bits.items():
+            if names is None or name in names:
+                pixels = pixels - bits
         return pixels
 
     def counts(self, within: PixelBits) -> dict[str, int]:
@@ -196,6 +204,7 @@ def find_surfaces(
     progress: Progress = SILENT,
     *,
     within: PixelBits | None = None,
+    like: SpectralAngles | None = None,
 ) -> Surfaces:
     """Tell the surfaces of a scene, and where it has data, in one streamed pass over the bands that this takes.
 
@@ -210,13 +219,14 @@ def find_surfaces(
         executor: Reads pieces ahead.
         progress: Follows the pass and may cancel it.
         within: Pixels that are of interest; a piece without any is not read, and unknown. By default all are.
+        like: What pixels of `LIKE` are like, where `thresholds` has that.
 
     Raises:
         BandError: The scene has no wavelengths, or no good band where an index needs one.
         ReadError: It cannot be read.
         Cancelled: `progress` asked for it.
     """
-    looker = _Looker(source, thresholds, within)
+    looker = _Looker(source, thresholds, within, like)
     found = Surfaces(source.shape[1:], thresholds)
     windows = looker.windows(_PIECE_BYTES)
     progress.stage(Stage.SELECT, source.shape[1] * source.shape[2])
@@ -231,10 +241,16 @@ def find_surfaces(
 class _Looker:
     """Reads one window and tells its surfaces."""
 
-    def __init__(self, source: Source, thresholds: Mapping[str, float], within: PixelBits | None) -> None:
-        self._source, self._thresholds, self._within = source, thresholds, within
+    def __init__(
+        self,
+        source: Source,
+        thresholds: Mapping[str, float],
+        within: PixelBits | None,
+        like: SpectralAngles | None = None,
+    ) -> None:
+        self._source, self._thresholds, self._within, self._like = source, thresholds, within, like
         self._pairs = {name: _pair(name, source) for name in thresholds if name in _PAIRS}
-        wanted = {band for pair in self._pairs.values() for band in pair}
+        wanted = {band for pair in self._pairs.values() for band in pair} | set(like.bands if like else ())
         good = _good(source.metadata, source.shape[0]) or tuple(range(source.shape[0]))
         if "shadow" in thresholds:
             wanted |= set(good)
@@ -242,6 +258,8 @@ class _Looker:
             # More than one, since one may be empty.
             wanted = {good[len(good) * part // 6] for part in (1, 3, 5)}
         self._bands = np.array(sorted(wanted), dtype=np.intp)
+        self._like_rows = np.searchsorted(self._bands, like.bands if like else ())
+        self._good_rows = np.searchsorted(self._bands, sorted(set(good) & wanted))
         self._dark = thresholds["shadow"] * self._median() if "shadow" in thresholds else math.nan
 
     def windows(self, piece_bytes: int) -> list[Window]:
@@ -260,12 +278,15 @@ class _Looker:
         # The other way round, so that the first surface that a pixel is stays.
         for name in reversed(list(self._thresholds)):
             if name == "shadow":
-                hit = _brightness(block) < self._dark
+                hit = _brightness(block[self._good_rows]) < self._dark
+            elif name == LIKE:
+                assert self._like is not None  # by `find_surfaces`
+                hit = self._like.alike(block[self._like_rows])
             else:
                 above, below = self._pairs[name]
                 known &= np.isfinite(at[above]) & np.isfinite(at[below])
                 hit = normalised_difference(at[above], at[below]) > self._thresholds[name]
-            classes[hit] = SURFACES[name].value
+            classes[hit] = KINDS[name].value
         classes[~known] = UNKNOWN
         return classes
 
@@ -280,7 +301,7 @@ class _Looker:
         return float(np.median(values)) if values.size else math.nan
 
     def _bright(self, window: Window) -> npt.NDArray[np.float64]:
-        values = _brightness(self._source.read(window.rows, window.cols, self._bands))
+        values = _brightness(self._source.read(window.rows, window.cols, self._bands)[self._good_rows])
         return values[np.isfinite(values)]
 
 

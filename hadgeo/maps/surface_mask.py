@@ -10,7 +10,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from hadgeo.files import written_beside
-from hadgeo.formats.surfaces import NONE, SURFACES, UNKNOWN, Surfaces, describe_surfaces
+from hadgeo.formats.surfaces import KINDS, NONE, REJECTED, SURFACES, UNKNOWN, Surfaces, describe_surfaces
 from hadgeo.grid import Grid
 
 #: Rows of a strip of the file, and how many of them are written at a time.
@@ -22,11 +22,14 @@ _COLOURS = {
     SURFACES["vegetation"].value: (60, 140, 60, 255),
     SURFACES["water"].value: (50, 100, 200, 255),
     SURFACES["shadow"].value: (70, 70, 70, 255),
+    REJECTED: (200, 60, 60, 255),
 }
 
 
 def write_surfaces(surfaces: Surfaces, grid: Grid, path: Path, option: str) -> None:
     """Write which pixels are which surface: uint8, 1 vegetation, 2 water, 3 shadow, 0 none of them, 255 nodata.
+
+    What is like a rejected anomaly is 4.
 
     Args:
         surfaces: The surfaces of a scene.
@@ -41,7 +44,7 @@ def write_surfaces(surfaces: Surfaces, grid: Grid, path: Path, option: str) -> N
     profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": UNKNOWN}
     layout = {"compress": "deflate", "blockysize": _ROWS, "bigtiff": "if_safer"}
     place = {"crs": grid.crs, "transform": grid.affine} if grid.georeferenced else {"crs": grid.crs}
-    values = {f"HADGEO_VALUE_{SURFACES[name].value}": name for name in surfaces.thresholds}
+    values = {f"HADGEO_VALUE_{KINDS[name].value}": name for name in surfaces.thresholds}
     with written_beside(path, option) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.Env(), rasterio.open(part, "w", **profile, **layout, **place) as dataset:

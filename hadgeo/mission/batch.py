@@ -48,7 +48,7 @@ from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
-from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, excluded_only, learning
+from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, Unwanted, excluded_only, learning
 from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
@@ -179,6 +179,7 @@ def run_batch(
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,
     suppress_from: SuppressFrom = "learning",
+    suppress_like: Unwanted | None = None,
     sensor_geometry: bool = False,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
@@ -211,6 +212,7 @@ def run_batch(
         exclude: A raster or polygons of what not to learn from. All of a line that has no pixel in it is learned from.
         suppress: Surfaces not to learn from, as for `hadgeo.detect`.
         suppress_from: As for `hadgeo.detect`.
+        suppress_like: As for `hadgeo.detect`.
         sensor_geometry: Leave maps in the sensor's geometry where a product brings its own lookup table along.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
@@ -243,7 +245,7 @@ def run_batch(
             raise ParameterError(f"{model}: a model looks for what it was trained for; give it to the search instead")
         detector, parameters = search.method, {name: str(value) for name, value in search.parameters.items()}
     make_detector(detector, dict(parameters or {}))
-    learned_from = learning(background, exclude, suppress, suppress_from)
+    learned_from = learning(background, exclude, suppress, suppress_from, suppress_like)
     given = None if model is None else load_model(model)
     if given is not None and learned_from is not None:
         learned_from.check_model()
@@ -426,7 +428,7 @@ class _Run:
             parameters=None if model else line.parameters_with(common.detector, common.parameters),
             bands=bands,
             **self._learning([scene], model),
-            suppress_from="learning" if common.learning is None else common.learning.suppress_from,
+            suppress_from=common.learning.suppress_from if common.learning and common.learning.suppress else "learning",
             device=common.device,
             memory=common.memory,
             resample_bands=common.resample_bands and isinstance(detector, Model),
@@ -467,7 +469,12 @@ class _Run:
             if len(missed) == len(scenes):
                 self._watch.message(f"nothing is excluded: {missed[0]}")
                 excluded = None
-        return {"background": common.background, "exclude": excluded, "suppress": common.suppress or None}
+        return {
+            "background": common.background,
+            "exclude": excluded,
+            "suppress": common.suppress or None,
+            "suppress_like": common.unwanted,
+        }
 
     def _search(self, line: FlightLine) -> Search | None:
         """What is looked for in a line: with a method of its own, it learns its background itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
-from hadgeo.run.learning import SuppressFrom, SurfacesLike, check_surface_mask, fitting, learning
+from hadgeo.run.learning import SuppressFrom, SurfacesLike, Unwanted, check_surface_mask, fitting, learning
 from hadgeo.run.model_file import Model, model_hash, spectrum_of
 from hadgeo.run.outputs import check_outputs, orthorectified
 from hadgeo.run.plan import Plan, Task, prepare
@@ -63,6 +63,7 @@ class Detection:
         glt: What led from one to the other.
         learned_pixels: Pixels that regions and suppressed surfaces have left to learn from; None where there were none.
         surface_mask: The mask of suppressed surfaces, or None.
+        suppressed: How many pixels got no score for what they are, by its name.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class Detection:
     glt: Glt | None = None
     learned_pixels: int | None = None
     surface_mask: Path | None = None
+    suppressed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def measured(self) -> Path:
@@ -105,6 +107,7 @@ def detect(
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,
     suppress_from: SuppressFrom = "learning",
+    suppress_like: Unwanted | None = None,
     suppressed_mask: str | os.PathLike[str] | None = None,
     device: str = "auto",
     memory: int | None = None,
@@ -136,6 +139,8 @@ def detect(
             or some of them, with thresholds as in ``"vegetation=0.5,water"`` or ``{"vegetation": 0.5}``; see
             `hadgeo.formats.surfaces.find_surfaces`.
         suppress_from: ``"learning"``, or ``"map"`` to give these pixels no score either.
+        suppress_like: Spectra of rejected anomalies, from `hadgeo.read_rejected`; pixels that are like one of them are
+            neither learned from nor scored, with a model too.
         suppressed_mask: A GeoTIFF to write that says which pixels are which surface.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         memory: Memory budget of the process in bytes, including libraries; by default the point beyond which more no
@@ -183,7 +188,7 @@ def detect(
     """
     clock = Clock()
     torch_device = resolve_device(device)
-    learned_from = learning(background, exclude, suppress, suppress_from)
+    learned_from = learning(background, exclude, suppress, suppress_from, suppress_like)
     if isinstance(detector, Model) and learned_from is not None:
         learned_from.check_model()
     source = as_source(cube)
@@ -238,7 +243,8 @@ def detect(
                 if mask is not None and look is not None:
                     write_surfaces(look.surfaces, source.metadata.grid, mask, "--suppressed-mask")
         done = finish(plan, fitted, job, target, clock.seconds, progress)
-        done = replace(done, learned_pixels=None if look is None else look.left, surface_mask=mask)
+        if look is not None:
+            done = replace(done, learned_pixels=look.left, surface_mask=mask, suppressed=dict(look.unscored))
         if then is not None:
             then(done)
     return done

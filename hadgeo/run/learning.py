@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from hadgeo.errors import FitError, ParameterError, RegionElsewhereError, RegionError
 from hadgeo.files import check_no_input, check_output
@@ -16,7 +16,8 @@ from hadgeo.formats.overlay import VECTOR_SUFFIXES, files_of
 from hadgeo.formats.regions import keep_inside, keep_outside
 from hadgeo.formats.selected import PixelBits, Selected, kept_pixels
 from hadgeo.formats.source import Source
-from hadgeo.formats.surfaces import Surfaces, as_text, describe_surfaces, find_surfaces, parse_surfaces
+from hadgeo.formats.spectral_angle import SpectralAngles
+from hadgeo.formats.surfaces import LIKE, Surfaces, as_text, describe_surfaces, find_surfaces, parse_surfaces
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, verdicts_in
 from hadgeo.progress import SILENT, Progress
@@ -32,6 +33,25 @@ LEFT = "are left for learning"
 SurfacesLike = str | Sequence[str] | Mapping[str, float]
 
 
+class Unwanted(Protocol):
+    """Spectra that maps shall be without; see `hadgeo.run.matching.rejected`."""
+
+    @property
+    def angle(self) -> float:
+        """The largest angle at which a pixel is like one of them, in radian."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What they were read from."""
+
+    @property
+    def digest(self) -> str:
+        """By what the same spectra are known again."""
+
+    def angles_at(self, source: Source) -> SpectralAngles:
+        """The spectra at the bands of a scene."""
+
+
 @dataclass(frozen=True)
 class Learning:
     """What a detector learns from; see `learning`.
@@ -41,17 +61,30 @@ class Learning:
         exclude: The region not to learn from, or None.
         suppress: Threshold of each surface that is not learned from.
         suppress_from: Whether such surfaces are left out of learning alone, or of the map as well.
+        unwanted: Pixels like one of these spectra are left out of both.
     """
 
     background: Path | None
     exclude: Path | None
     suppress: Mapping[str, float]
     suppress_from: SuppressFrom
+    unwanted: Unwanted | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of both regions."""
-        return tuple(file for region in (self.background, self.exclude) if region for file in files_of(region))
+        """All files of both regions, and of unwanted spectra."""
+        regions = (file for region in (self.background, self.exclude) if region for file in files_of(region))
+        return (*regions, *(() if self.unwanted is None else self.unwanted.files))
+
+    @property
+    def suppressed(self) -> Mapping[str, float]:
+        """Threshold of everything that is not learned from; what is unwanted comes before surfaces."""
+        return {**({} if self.unwanted is None else {LIKE: self.unwanted.angle}), **self.suppress}
+
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """What of that gets no score either."""
+        return tuple(name for name in self.suppressed if name == LIKE or self.suppress_from == "map")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,6 +95,8 @@ class Learning:
                 found[name] = [list(file) for file in stamp_files(files_of(region))]
         if self.suppress:
             found |= {"suppress": as_text(self.suppress), "suppress from": self.suppress_from}
+        if self.unwanted is not None:
+            found["suppress like"] = [self.unwanted.digest, self.unwanted.angle]
         return found
 
     @property
@@ -73,14 +108,15 @@ class Learning:
     @property
     def told(self) -> str:
         """What is learned from, for people."""
-        without = [f"without {describe_surfaces(self.suppress)}"] if self.suppress else []
+        without = [f"without {describe_surfaces(self.suppressed)}"] if self.suppressed else []
         return ", ".join([*self.regions_told, *without])
 
     def of_map(self) -> Learning | None:
         """What is left of this where a model is applied and nothing is learned; None where nothing is."""
-        if not self.suppress or self.suppress_from != "map":
+        if not self.unscored:
             return None
-        return Learning(None, None, self.suppress, self.suppress_from)
+        surfaces = self.suppress if self.suppress_from == "map" else {}
+        return Learning(None, None, surfaces, self.suppress_from, self.unwanted)
 
     def check_model(self) -> None:
         """Refuse what a model, which has been fitted, can no longer heed.
@@ -129,15 +165,26 @@ class Learning:
                     raise
                 missed = error
         # The map, and a mask of surfaces, are of the whole scene.
-        found = find_surfaces(source, self.suppress, executor, progress, within=None if self.suppress else chosen)
+        like = None if self.unwanted is None else self.unwanted.angles_at(source)
+        within = None if self.suppressed else chosen
+        found = find_surfaces(source, self.suppressed, executor, progress, within=within, like=like)
         seen, selected = chosen & found.data, found.outside(chosen)
         counts, left = found.counts(seen), found.outside(seen).count
         if not left:
             raise self._nothing_left(source, seen.count, counts)
         scored: Source = source
-        if self.suppress and self.suppress_from == "map":
-            scored = Unsuppressed(source, found.outside(whole), as_text(self.suppress))
-        return Look(self, source, Selected(source, selected), scored, left, whole.count, found, counts, missed)
+        if self.unscored:
+            scored = Unsuppressed(source, found.outside(whole, self.unscored), self._unscored_told)
+        unscored = {name: count for name, count in found.counts(whole).items() if name in self.unscored}
+        return Look(
+            self, source, Selected(source, selected), scored, left, whole.count, found, counts, unscored, missed
+        )
+
+    @property
+    def _unscored_told(self) -> str:
+        """What gets no score, as `variant` has it."""
+        thresholds = {name: self.suppressed[name] for name in self.unscored}
+        return as_text(thresholds) + (f" {self.unwanted.digest}" if self.unwanted is not None else "")
 
     def _nothing_left(self, source: Source, chosen: int, counts: Mapping[str, int]) -> RegionError:
         """What to say where there is nothing to learn from."""
@@ -145,7 +192,7 @@ class Learning:
         if chosen:
             return RegionError(
                 f"{source.path}: all {chosen:,} pixels that could be learned from are suppressed "
-                f"({describe_surfaces(self.suppress, counts)}); suppress fewer surfaces, or change their thresholds"
+                f"({describe_surfaces(self.suppressed, counts)}); suppress fewer surfaces, or change their thresholds"
             )
         if regions:
             return RegionError(
@@ -153,7 +200,7 @@ class Learning:
                 "it has"
             )
         return RegionError(
-            f"{source.path}: no pixel has data in the bands by which {' and '.join(self.suppress)} are told; do not "
+            f"{source.path}: no pixel has data in the bands by which {' and '.join(self.suppressed)} are told; do not "
             "suppress them, or correct the list of good bands in the file's header"
         )
 
@@ -190,6 +237,7 @@ class Look:
         of: Pixels of the scene, without those that masks leave out.
         surfaces: What was found in each pixel.
         counts: Pixels of each surface, among those that the regions leave.
+        unscored: Pixels of each surface that gets no score, in all of the scene.
         missed: Why nothing is excluded, where that is so although a region was given.
     """
 
@@ -201,6 +249,7 @@ class Look:
     of: int
     surfaces: Surfaces
     counts: Mapping[str, int]
+    unscored: Mapping[str, int]
     missed: RegionElsewhereError | None = None
 
     def message(self, *, fitted: bool) -> str:
@@ -210,12 +259,14 @@ class Look:
             fitted: Whether nothing is learned, since a model is applied.
         """
         scene = f"{self.of:,} pixels of {self.source.path}"
-        suppressed = describe_surfaces(self.learning.suppress, self.counts)
+        thresholds = self.learning.suppressed
+        without = describe_surfaces({name: thresholds[name] for name in self.unscored}, self.unscored)
         if fitted:
-            return f"{sum(self.counts.values()):,} of {scene} get no score: {suppressed}"
+            return f"{sum(self.unscored.values()):,} of {scene} get no score: {without}"
         regions = Learning(self.learning.background, None, {}, "learning") if self.missed else self.learning
+        suppressed = describe_surfaces(thresholds, self.counts)
         told = [*regions.regions_told, *([f"without {suppressed}"] if self.counts else [])]
-        unscored = ", which get no score either" if self.counts and self.scored is not self.source else ""
+        unscored = f"; {sum(self.unscored.values()):,} get no score either: {without}" if self.unscored else ""
         return f"{self.left:,} of {scene} {LEFT}: {', '.join(told) or 'all of them'}{unscored}"
 
 
@@ -224,6 +275,7 @@ def learning(
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,
     suppress_from: SuppressFrom = "learning",
+    unwanted: Unwanted | None = None,
 ) -> Learning | None:
     """What a detector shall learn from, as a user says it; None where that is all of a scene.
 
@@ -232,6 +284,7 @@ def learning(
         exclude: A raster or polygons of what not to learn from.
         suppress: Surfaces not to learn from; see `hadgeo.formats.surfaces.parse_surfaces`.
         suppress_from: ``"learning"``, or ``"map"`` to give such pixels no score either.
+        unwanted: Spectra; pixels like one of them are neither learned from nor scored.
 
     Raises:
         ParameterError: A surface or a threshold is unknown or out of bounds.
@@ -240,10 +293,10 @@ def learning(
         raise ParameterError(f"suppress_from={suppress_from!r}: write learning or map")
     if suppress is None and suppress_from == "map":
         raise ParameterError("--suppress-from map: nothing is suppressed; add --suppress vegetation,water,shadow")
-    if background is None and exclude is None and suppress is None:
+    if background is None and exclude is None and suppress is None and unwanted is None:
         return None
     inside, outside = (None if region is None else Path(region) for region in (background, exclude))
-    return Learning(inside, outside, {} if suppress is None else parse_surfaces(suppress), suppress_from)
+    return Learning(inside, outside, {} if suppress is None else parse_surfaces(suppress), suppress_from, unwanted)
 
 
 def excluded_only(region: Path) -> tuple[str, str] | None:
@@ -293,7 +346,7 @@ def check_surface_mask(
     """
     if path is None:
         return
-    if learning is None or not learning.suppress:
+    if learning is None or not learning.suppressed:
         raise ParameterError(
             f"--suppressed-mask {path}: nothing is suppressed; add --suppress vegetation,water,shadow, or omit it"
         )

@@ -22,7 +22,7 @@ from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
-from hadgeo.run.learning import SurfacesLike, check_regions, fitting, learning, look_at
+from hadgeo.run.learning import SurfacesLike, Unwanted, check_regions, fitting, learning, look_at
 from hadgeo.run.model_file import Model, load_model, spectrum_of, to_bytes
 from hadgeo.run.selection import check_alike, match_bands, usable_bands
 from hadgeo.sampling import Sample, Scene, survey
@@ -38,6 +38,7 @@ def train(
     background: str | os.PathLike[str] | None = None,
     exclude: str | os.PathLike[str] | None = None,
     suppress: SurfacesLike | None = None,
+    suppress_like: Unwanted | None = None,
     device: str = "auto",
     overwrite: bool = False,
     executor: Executor | None = None,
@@ -55,6 +56,7 @@ def train(
         background: A raster or polygons of what to learn from in every scene; see `hadgeo.detect`.
         exclude: A raster or polygons of what not to learn from, likewise.
         suppress: Surfaces not to learn from, as for `hadgeo.detect`.
+        suppress_like: Spectra of rejected anomalies, likewise.
         device: As for `hadgeo.detect`.
         overwrite: Whether an existing file may be replaced.
         executor: Threads that read; some new ones by default.
@@ -79,7 +81,7 @@ def train(
     if not scenes:
         raise OutputError(f"{out}: no scene to train on; give at least one")
     chosen = make_detector(detector, parameters) if isinstance(detector, str) else detector
-    learned_from = learning(background, exclude, suppress)
+    learned_from = learning(background, exclude, suppress, unwanted=suppress_like)
     torch_device = resolve_device(device)
     target = Path(out)
     check_output(target, overwrite=overwrite)

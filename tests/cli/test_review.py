@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
+from rasterio.features import geometry_mask
 from scipy.stats import beta
 
 import hadgeo
 from hadgeo import Review, Verdict
 from hadgeo.cli import cli
+from hadgeo.progress import Silent, Stage
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +192,133 @@ def test_of_reviewed_polygons_only_accepted_ones_are_excluded(folder: Path, foun
     reviewed(found, "rru..r")
     words = ("detect", folder / "line.tif", "-d", "rx", "-o", tmp_path / "y.tif", "--exclude", found)
     assert "no anomaly was accepted" in run(*words, "--progress", "none", code=2).stderr
+
+
+@pytest.fixture(scope="module")
+def rejecting(folder: Path) -> Path:
+    """Polygons in which one anomaly was rejected, and another accepted."""
+    path = folder / "rejecting.gpkg"
+    path.write_bytes((folder / "found.gpkg").read_bytes())
+    reviewed(path, "ra")
+    return path
+
+
+def spectra_of(folder: Path, path: Path, number: int) -> np.ndarray:
+    """The mean spectrum of a polygon, by rasterio."""
+    from hadgeo.decisions.layers import read_layer
+
+    layer = read_layer(path)
+    outline = layer.outlines[layer.table["id"].tolist().index(number)]
+    cube = hadgeo.open_cube(folder / "line.tif")
+    with rasterio.open(folder / "line.tif") as dataset:
+        inside = geometry_mask([outline], (60, 50), dataset.transform, invert=True)
+    return cube.values[:, inside].astype(float).mean(axis=1)
+
+
+def alike(folder: Path, path: Path, angle: float) -> np.ndarray:
+    """Pixels nearer than an angle to anomaly 1, and not nearer to anomaly 2."""
+    values = hadgeo.open_cube(folder / "line.tif").values.astype(float)
+    angles = []
+    for number in (1, 2):
+        known = spectra_of(folder, path, number)
+        cosine = np.tensordot(known, values, 1) / np.linalg.norm(known) / np.linalg.norm(values, axis=0)
+        angles.append(np.arccos(np.clip(cosine, -1, 1)))
+    return (angles[0] <= angle) & (angles[0] <= angles[1])
+
+
+def map_of(path: Path) -> np.ndarray:
+    return hadgeo.open_scores(path).read(slice(0, 60), slice(0, 50))
+
+
+def test_what_is_like_a_rejected_anomaly_gets_no_score(folder: Path, rejecting: Path, tmp_path: Path) -> None:
+    expected = alike(folder, rejecting, 0.03)
+    assert 1 <= expected.sum() < 1500
+    like = ("--suppress-like", rejecting, "--suppress-angle", 0.03)
+    whole, mask = tmp_path / "whole.tif", tmp_path / "mask.tif"
+    result = run("detect", folder / "line.tif", "-d", "rx", "-o", whole, *like, "--suppressed-mask", mask)
+    np.testing.assert_array_equal(np.isnan(map_of(whole)), expected)
+    told = f"{expected.sum():,} of rejected (within 0.03 rad of a rejected anomaly)"
+    assert f"{expected.sum():,} get no score either: {told}" in result.stderr
+    facts = json.loads(whole.with_suffix(".json").read_text())["facts"]
+    assert facts["suppressed_pixels"] == {"rejected": expected.sum()}
+    assert facts["learned_pixels"] == (~expected).sum()
+    with rasterio.open(mask) as dataset:
+        np.testing.assert_array_equal(dataset.read(1) == 4, expected)
+    # In windows, by repetition, and with a model that knows nothing of it.
+    run("detect", folder / "line.tif", "-d", "rx", "-o", tmp_path / "cut.tif", *like, "--window", 16)
+    np.testing.assert_allclose(map_of(tmp_path / "cut.tif"), map_of(whole), rtol=1e-5)
+    again = run(
+        "detect",
+        "--from",
+        whole.with_suffix(".json"),
+        "-o",
+        tmp_path / "again.tif",
+        "--suppressed-mask",
+        mask,
+        "--overwrite",
+    )
+    assert "identical, byte for byte" in again.stderr
+    model = tmp_path / "m.hadgeo"
+    run("train", folder / "line.tif", "-d", "rx", "-o", model)
+    result = run("detect", folder / "line.tif", "--model", model, "-o", tmp_path / "by_model.tif", *like)
+    np.testing.assert_array_equal(np.isnan(map_of(tmp_path / "by_model.tif")), expected)
+    assert f"{expected.sum():,} of 3,000 pixels of" in result.stderr
+    assert "get no score: " in result.stderr
+
+
+def test_a_search_and_a_batch_leave_out_what_is_like_a_rejected_anomaly(
+    folder: Path, rejecting: Path, tmp_path: Path
+) -> None:
+    expected = alike(folder, rejecting, 0.05)
+    like = ("--suppress-like", rejecting)
+    run("match", folder / "line.tif", "--like", f"{rejecting}#2", "-o", tmp_path / "match.tif", *like)
+    np.testing.assert_array_equal(np.isnan(map_of(tmp_path / "match.tif")), expected)
+    out = tmp_path / "maps"
+    batch = ("batch", folder / "line.tif", "-o", out, "-d", "rx", *like)
+    run(*batch)
+    np.testing.assert_array_equal(np.isnan(map_of(out / "line_anomaly.tif")), expected)
+    # What is there was made with the same spectra; with others it is another map.
+    assert "line.tif: kept" in run(*batch).stderr
+    assert (
+        "exists, made with other settings" in run(*batch, "--suppress-angle", 0.02, "--fit-on", "each", code=1).output
+    )
+
+
+def test_a_resumed_run_has_to_suppress_the_same(folder: Path, rejecting: Path, tmp_path: Path) -> None:
+    class Stop(Silent):
+        """Stops after some windows."""
+
+        stages: ClassVar[list[str]] = []
+        windows = 0
+
+        def stage(self, name: str, total: int) -> None:
+            self.stages.append(name)
+
+        def advance(self, n: int = 1) -> None:
+            self.windows += self.stages[-1] == Stage.SCORE
+
+        def cancelled(self) -> bool:
+            return self.windows >= 3
+
+    out, like = tmp_path / "x.tif", hadgeo.read_rejected(rejecting)
+    whole = hadgeo.detect(folder / "line.tif", "rx", out=tmp_path / "y.tif", suppress_like=like, window=16)
+    with pytest.raises(hadgeo.errors.Cancelled):
+        hadgeo.detect(folder / "line.tif", "rx", out=out, suppress_like=like, window=16, progress=Stop())
+    with pytest.raises(hadgeo.errors.OutputError, match="learned from"):
+        hadgeo.detect(folder / "line.tif", "rx", out=out, window=16, resume=True)
+    done = hadgeo.detect(folder / "line.tif", "rx", out=out, suppress_like=like, window=16, resume=True)
+    assert done.windows_kept > 0
+    assert done.path.read_bytes() == whole.path.read_bytes()
+    assert done.suppressed == {"rejected": alike(folder, rejecting, 0.05).sum()}
+
+
+def test_spectra_that_cannot_be_suppressed_are_refused(folder: Path, found: Path, tmp_path: Path) -> None:
+    words = ("detect", folder / "line.tif", "-d", "rx", "-o", tmp_path / "x.tif", "--progress", "none")
+    reviewed(found, "a")
+    assert "no anomaly was rejected in it" in run(*words, "--suppress-like", found, code=2).stderr
+    reviewed(found, "r")
+    # Away from its map and its scene.
+    assert "no manifest their scene" in run(*words, "--suppress-like", found, code=2).stderr
+    assert "no such polygons" in run(*words, "--suppress-like", tmp_path / "none.gpkg", code=2).stderr
+    angle = ("--suppress-like", found, "--suppress-angle", 3)
+    assert "above 0 and below 1.57" in run(*words, *angle, code=2).stderr

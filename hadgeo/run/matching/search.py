@@ -25,7 +25,7 @@ from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import Detection, detect, output_path
 from hadgeo.run.matching.anomaly_spectrum import read_anomaly
-from hadgeo.run.matching.resampling import resample
+from hadgeo.run.matching.resampling import at_bands
 from hadgeo.run.matching.spectrum_files import read_spectrum
 from hadgeo.run.matching.target import Target, Values, make_target
 from hadgeo.run.model_file import Model, Spectrum
@@ -177,38 +177,6 @@ class Search:
                 "--bands"
             )
         return scaled
-
-
-def at_bands(
-    target: Target, numbers: npt.NDArray[np.intp], centres: Values | None, widths: Values | None, where: str
-) -> Values:
-    """A target at bands, by wavelength, or by number if it is from a scene; NaN where it says nothing.
-
-    Args:
-        target: The target.
-        numbers: 0-based indices of the bands in the file of the scene.
-        centres: Their wavelengths in nm, or None.
-        widths: Their full widths at half maximum in nm, or None.
-        where: The scene, for messages.
-
-    Raises:
-        TargetError: Either has no wavelengths, and bands cannot be told by number.
-    """
-    if target.wavelength is not None and centres is not None:
-        return resample(target.values, target.wavelength, target.fwhm, centres, widths)
-    if target.bands is not None and (centres is None or target.wavelength is None):
-        if target.bands.max() > numbers.max() + 1:
-            raise TargetError(
-                f"{where}: the target {target.name} has values in band {target.bands.max()}, beyond those of the "
-                "scene, and without wavelengths on both sides bands are matched by number; give a scene of the "
-                "same sensor"
-            )
-        known = dict(zip((target.bands - 1).tolist(), target.values.tolist(), strict=True))
-        return np.array([known.get(int(number), np.nan) for number in numbers], dtype=np.float64)
-    missing = "the scene has" if centres is None else f"the target {target.name} has"
-    raise TargetError(
-        f"{where}: {missing} no wavelengths, so the target cannot be brought to its bands; add them to its header"
-    )
 
 
 def _judged(target: Target, level: float) -> tuple[float, str]:
