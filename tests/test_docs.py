@@ -15,13 +15,19 @@ import hadgeo
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 
 
-def test_all_examples_of_the_page_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = Sybil([PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)]).parse(PAGE)
+REVIEW = PAGE.with_name("review.md")
+
+
+@pytest.mark.parametrize(("page", "least"), [(PAGE, 80), (REVIEW, 10)], ids=["python", "review"])
+def test_all_examples_of_the_page_run_in_order(
+    page: Path, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Sybil([PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)]).parse(page)
     # As in a script that is run.
     document.namespace["__name__"] = "__main__"
     monkeypatch.chdir(tmp_path)
     examples = list(document.examples())
-    assert len(examples) > 80
+    assert len(examples) > least
     for example in examples:
         example.evaluate()
 

@@ -68,7 +68,7 @@ _LIKE = (
     click.option(
         "--suppress-angle",
         type=float,
-        default=0.05,
+        default=0.03,
         show_default=True,
         metavar="RAD",
         help="The largest spectral angle to a rejected anomaly in --suppress-like at which a pixel is like it.",

@@ -70,7 +70,7 @@ SURFACES: Mapping[str, _Kind] = {
 }
 
 #: The same, and what is suppressed beside them, which comes first.
-KINDS: Mapping[str, _Kind] = {LIKE: _Kind(REJECTED, 0.05, 0.0, "within {:g} rad of a rejected anomaly"), **SURFACES}
+KINDS: Mapping[str, _Kind] = {LIKE: _Kind(REJECTED, 0.03, 0.0, "within {:g} rad of a rejected anomaly"), **SURFACES}
 
 
 def parse_surfaces(given: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:

@@ -266,7 +266,9 @@ class Look:
         regions = Learning(self.learning.background, None, {}, "learning") if self.missed else self.learning
         suppressed = describe_surfaces(thresholds, self.counts)
         told = [*regions.regions_told, *([f"without {suppressed}"] if self.counts else [])]
-        unscored = f"; {sum(self.unscored.values()):,} get no score either: {without}" if self.unscored else ""
+        unscored = f"; {without} get no score either" if self.unscored else ""
+        if self.unscored and self.unscored == self.counts:
+            unscored = ", which get no score either"
         return f"{self.left:,} of {scene} {LEFT}: {', '.join(told) or 'all of them'}{unscored}"
 
 
