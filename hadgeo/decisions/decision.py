@@ -16,7 +16,7 @@ from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
 from hadgeo.decisions.groups import MAX_PIXELS
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
-from hadgeo.errors import MissingExtraError, OutputError, ParameterError
+from hadgeo.errors import MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
 from hadgeo.evidence.gather import Anomaly, top_bands, top_parts, write_evidence
 from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
@@ -233,8 +233,8 @@ def check_outputs(
         ParameterError: The name of the vector file says no known format, groups shall be merged without need, or
             evidence cannot be had.
         MissingExtraError: An output needs a library that is not installed.
-        OutputError: An output is an input or another one, exists, is read-only or open elsewhere, or its folder is
-            missing.
+        OutputError: An output is an input or another one, exists, holds verdicts, is read-only or open elsewhere, or
+            its folder is missing.
     """
     if (outputs.evidence or outputs.spectra) and not explained:
         raise ParameterError("evidence and spectra need the scene; add --scene, or omit them")
@@ -249,8 +249,24 @@ def check_outputs(
         polygons = _polygons()
         if outputs.polygons is not None:
             polygons.check_suffix(outputs.polygons)
+            _check_unreviewed(outputs.polygons)
     if outputs.spectra is not None:
         _spectra().check_folder(outputs.spectra, overwrite=overwrite)
+
+
+def _check_unreviewed(out: Path) -> None:
+    """Refuse to lose what a person has said, even where a file may be replaced."""
+    from hadgeo.decisions.review import Review
+
+    try:
+        said = len(Review.read(out).verdicts)
+    except ReviewError:
+        return
+    if said:
+        raise OutputExistsError(
+            f"{out} contains a person's verdicts on {said} anomalies, which would be lost; move it away, or use "
+            "--polygons to write elsewhere"
+        )
 
 
 def _check_place(out: Path, option: str, taken: list[Path], *, overwrite: bool) -> None:

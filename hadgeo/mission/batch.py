@@ -48,9 +48,10 @@ from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import SILENT, Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
-from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, Unwanted, excluded_only, learning
+from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, learning
 from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
+from hadgeo.run.reviewed import Unwanted, excluded_only
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
 from hadgeo.run.training import train
 

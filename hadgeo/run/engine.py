@@ -33,10 +33,11 @@ from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Clock, Progress, Stage
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.estimate import describe
-from hadgeo.run.learning import SuppressFrom, SurfacesLike, Unwanted, check_surface_mask, fitting, learning
+from hadgeo.run.learning import SuppressFrom, SurfacesLike, check_surface_mask, fitting, learning
 from hadgeo.run.model_file import Model, model_hash, spectrum_of
 from hadgeo.run.outputs import check_outputs, orthorectified
 from hadgeo.run.plan import Plan, Task, prepare
+from hadgeo.run.reviewed import Unwanted
 from hadgeo.run.score_job import ScoreJob, check_same_run, keep_model, kept_fit, look_back, stamp_of, was_completed
 from hadgeo.run.scoring import Scored, WindowScorer
 from hadgeo.sampling import Sample, Scene

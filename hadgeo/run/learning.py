@@ -8,19 +8,18 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from hadgeo.errors import FitError, ParameterError, RegionElsewhereError, RegionError
 from hadgeo.files import check_no_input, check_output
-from hadgeo.formats.overlay import VECTOR_SUFFIXES, files_of
+from hadgeo.formats.overlay import files_of
 from hadgeo.formats.regions import keep_inside, keep_outside
 from hadgeo.formats.selected import PixelBits, Selected, kept_pixels
 from hadgeo.formats.source import Source
-from hadgeo.formats.spectral_angle import SpectralAngles
 from hadgeo.formats.surfaces import LIKE, Surfaces, as_text, describe_surfaces, find_surfaces, parse_surfaces
 from hadgeo.maps.part_folder import names_written
-from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, verdicts_in
 from hadgeo.progress import SILENT, Progress
+from hadgeo.run.reviewed import Unwanted, excluded_only, excluded_told
 from hadgeo.run.score_job import stamp_files
 
 #: What pixels of a suppressed surface are left out of.
@@ -31,25 +30,6 @@ LEFT = "are left for learning"
 
 #: Surfaces, with or without thresholds; see `parse_surfaces`.
 SurfacesLike = str | Sequence[str] | Mapping[str, float]
-
-
-class Unwanted(Protocol):
-    """Spectra that maps shall be without; see `hadgeo.run.matching.rejected`."""
-
-    @property
-    def angle(self) -> float:
-        """The largest angle at which a pixel is like one of them, in radian."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What they were read from."""
-
-    @property
-    def digest(self) -> str:
-        """By what the same spectra are known again."""
-
-    def angles_at(self, source: Source) -> SpectralAngles:
-        """The spectra at the bands of a scene."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +83,7 @@ class Learning:
     def regions_told(self) -> list[str]:
         """The regions, for people, by the names of the files."""
         inside = [] if self.background is None else [f"inside {self.background.name}"]
-        return inside if self.exclude is None else [*inside, f"outside {_excluded_told(self.exclude)}"]
+        return inside if self.exclude is None else [*inside, f"outside {excluded_told(self.exclude)}"]
 
     @property
     def told(self) -> str:
@@ -299,32 +279,6 @@ def learning(
         return None
     inside, outside = (None if region is None else Path(region) for region in (background, exclude))
     return Learning(inside, outside, {} if suppress is None else parse_surfaces(suppress), suppress_from, unwanted)
-
-
-def excluded_only(region: Path) -> tuple[str, str] | None:
-    """Which polygons of an excluded region count: the accepted ones, where a person has reviewed them; else None.
-
-    Rejected anomalies are background, and that is learned from.
-
-    Raises:
-        RegionError: None was accepted.
-        ReviewError: A verdict is unknown.
-        MissingExtraError: Polygons need pyogrio.
-    """
-    said = verdicts_in(region) if region.suffix.lower() in VECTOR_SUFFIXES else []
-    if not any(said):
-        return None
-    if ACCEPTED not in said:
-        raise RegionError(
-            f"{region}: a review in which no anomaly was accepted, so there is nothing to exclude; omit the region"
-        )
-    return FIELDS[0], ACCEPTED
-
-
-def _excluded_told(region: Path) -> str:
-    """An excluded region for people, by the name of its file."""
-    said = verdicts_in(region) if excluded_only(region) else []
-    return f"the {said.count(ACCEPTED)} accepted of {len(said)} polygons in {region.name}" if said else region.name
 
 
 def check_regions(learning: Learning | None, out: Path) -> None:

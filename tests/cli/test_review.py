@@ -194,6 +194,20 @@ def test_of_reviewed_polygons_only_accepted_ones_are_excluded(folder: Path, foun
     assert "no anomaly was accepted" in run(*words, "--progress", "none", code=2).stderr
 
 
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
+def test_verdicts_are_not_overwritten(suffix: str, folder: Path, tmp_path: Path) -> None:
+    found = tmp_path / f"found{suffix}"
+    words = ("threshold", folder / "map.tif", "--polygons", found, "--overwrite", "--progress", "none")
+    for _ in range(2):
+        run(*words, "--top", 40)
+    reviewed(found, "a.r")
+    before = found.read_bytes()
+    refused = run(*words, "--top", 40, code=2)
+    assert "contains a person's verdicts on 2 anomalies, which would be lost" in refused.stderr
+    assert found.read_bytes() == before
+    assert "which this run needs" in run(*words, "--verdicts", found, "--precision", 0.5, code=2).stderr
+
+
 @pytest.fixture(scope="module")
 def rejecting(folder: Path) -> Path:
     """Polygons in which one anomaly was rejected, and another accepted."""
