@@ -117,7 +117,8 @@ BAD_PLOTS = [
 
 BAD_USAGE = [
     Bad("evaluate", ("Missing argument 'SCORES'", "hadgeo evaluate --help")),
-    Bad("evaluate map.tif", ("Missing argument 'TRUTH...'", "hadgeo evaluate --help")),
+    Bad("evaluate map.tif", ("nothing to compare the map with", "give a TRUTH, or --verdicts")),
+    Bad("evaluate map.tif --verdicts gone.csv", ("gone.csv", "no such review")),
     Bad("evaluate map.tif truth.tif --bootstrap -1", ("--bootstrap", "-1 is not in the range")),
     Bad("evaluate map.tif targets.tif", ("targets.tif on map.tif", "every pixel with a score is a target")),
     Bad("evaluate map.tif truth.tif --map gone.tif", ("gone.tif", "no such score map")),

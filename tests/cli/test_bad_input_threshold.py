@@ -119,8 +119,9 @@ def test_an_output_without_a_name_is_refused(option: str, here: Path) -> None:
 def test_polygons_without_their_libraries_name_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.delitem(sys.modules, "hadgeo.decisions.polygons", raising=False)
-    monkeypatch.delattr("hadgeo.decisions.polygons", raising=False)
+    for module in ("polygons", "layers"):
+        monkeypatch.delitem(sys.modules, f"hadgeo.decisions.{module}", raising=False)
+        monkeypatch.delattr(f"hadgeo.decisions.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     before = listing(here)
     result = run("threshold", "scores.tif", "--polygons", "x.gpkg")
