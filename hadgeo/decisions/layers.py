@@ -138,7 +138,7 @@ def read_layer(path: Path) -> Layer:
             # Of a layer without a coordinate system.
             warnings.simplefilter("ignore", UserWarning)
             # GDAL would take a time for more than the text that it is.
-            options = {"DATE_AS_STRING": "YES"} if pyogrio.detect_write_driver(path) == "GeoJSON" else {}
+            options = {"DATE_AS_STRING": "YES"} if path.suffix.lower() in (".geojson", ".json") else {}
             meta, _, wkb, columns = pyogrio.raw.read(
                 path, layer=_layer_of(path), datetime_as_string=True, force_2d=True, **options
             )
