@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -186,6 +188,10 @@ def test_of_reviewed_polygons_only_accepted_ones_are_excluded(folder: Path, foun
     every = Review.read(found).ids
     assert learned(found)[0] == 60 * 50 - pixels(every)
     reviewed(found, "aru..a")
+    with closing(sqlite3.connect(found)) as database:
+        # As QGIS keeps the style of a layer.
+        database.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, styleQML TEXT)")
+        database.commit()
     left, told = learned(found)
     assert left == 60 * 50 - pixels((1, 6))
     assert f"outside the 2 accepted of {len(every)} polygons in found.gpkg" in told
