@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,12 @@ from hadgeo.errors import BandError
 
 #: Where water vapour leaves no signal from the ground, and detectors' silicon-carbide tails beyond it, in nm.
 WATER_VAPOUR_NM = ((1340.0, 1450.0), (1790.0, 1960.0), (2450.0, np.inf))
+
+#: No imaging spectrometer sees anything shorter, so that smaller numbers are hardly meant as wavelengths.
+SHORTEST_NM = 200.0
+
+Values = npt.NDArray[np.float64]
+Ranges = Sequence[tuple[float, float]]
 
 _ITEM = re.compile(r"^(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?$")
 
@@ -25,11 +31,13 @@ class BandSelection:
         indices: 0-based indices of the used bands, ascending.
         total: Number of bands in the cube.
         dropped: A reason and the number of bands left out for it, for each reason that applied.
+        among: A reason to leave bands out and the number of used bands that it applies to, where the user wants them.
     """
 
     indices: tuple[int, ...] = field(repr=False)
     total: int
     dropped: tuple[tuple[str, int], ...] = ()
+    among: tuple[tuple[str, int], ...] = ()
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> BandSelection:
         """Leave more bands out.
@@ -42,11 +50,15 @@ class BandSelection:
         count = len(self.indices) - len(kept)
         if count == 0:
             return self
-        return BandSelection(kept, self.total, (*self.dropped, (reason, count)))
+        return replace(self, indices=kept, dropped=(*self.dropped, (reason, count)))
 
     def __str__(self) -> str:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped)
-        return f"{len(self.indices)} of {self.total} bands" + (f" (excluded: {reasons})" if reasons else "")
+        told = [
+            f"{word}: {'; '.join(f'{count} {reason}' for reason, count in reasons)}"
+            for word, reasons in (("excluded", self.dropped), ("included as asked", self.among))
+            if reasons
+        ]
+        return f"{len(self.indices)} of {self.total} bands" + (f" ({'; '.join(told)})" if told else "")
 
     def numbers(self) -> str:
         """The used bands as ranges of 1-based numbers, such as ``1-60,65``."""
@@ -71,54 +83,102 @@ def default_bands(
         wavelength: Band centres in nm, NaN for bands whose centre is not known, or None.
         good: The sensor's own list of good bands, or None.
     """
-    selection = BandSelection(tuple(range(total)), total)
+    return _only_good(BandSelection(tuple(range(total)), total), wavelength, good)
+
+
+def _only_good(selection: BandSelection, wavelength: Values | None, good: npt.NDArray[np.bool_] | None) -> BandSelection:
     if wavelength is not None:
         selection = selection.without(np.isnan(wavelength), "of unknown wavelength")
     if good is not None:
         selection = selection.without(~good, "bad in the header")
     if wavelength is not None:
-        wet = np.zeros(total, dtype=bool)
+        wet = np.zeros(selection.total, dtype=bool)
         for low, high in WATER_VAPOUR_NM:
             wet |= (wavelength >= low) & (wavelength <= high)
         selection = selection.without(wet, "in water vapour")
     return selection
 
 
-def parse_bands(spec: str, total: int, wavelength: npt.NDArray[np.float64] | None) -> BandSelection:
+def parse_bands(
+    spec: str,
+    total: int,
+    wavelength: npt.NDArray[np.float64] | None,
+    good: npt.NDArray[np.bool_] | None = None,
+) -> BandSelection:
     """Read a user's band selection.
 
-    Numbers are 1-based band numbers while every one of them is a band of the cube, and nanometres where one is not
-    or ``nm`` is written behind them.
+    Ranges keep to good bands, those of `default_bands`; ``all``, or a ``!`` at the end, takes bad ones too. Numbers are
+    1-based band numbers or nanometres, whichever makes sense of them for this cube; ``#`` or ``nm`` at the end says so.
 
     Args:
-        spec: ``all``, or ranges such as ``1-60,65``, ``400-1300,1500-1750`` or ``400-430nm``.
+        spec: ``all``, or ranges such as ``1-60,65``, ``400-1300,1500-1750``, ``300-400#``, ``300-400nm`` or
+            ``400-2400!``.
         total: Number of bands in the cube.
         wavelength: Band centres in nm, or None.
+        good: The sensor's own list of good bands, or None.
 
     Raises:
-        BandError: The text cannot be read, asks for wavelengths that are not known, or selects nothing.
+        BandError: The text cannot be read or can be read in two ways, asks for wavelengths that are not known, or
+            selects nothing.
     """
     text = spec.strip().lower().replace(" ", "")
-    if text == "all":
-        return BandSelection(tuple(range(total)), total)
-    in_nm = text.endswith("nm")
-    ranges = [_parse_range(item, spec) for item in text.replace("nm", "").split(",")]
-    numbered = all(a.is_integer() and b.is_integer() and a >= 1 and b <= total for a, b in ranges)
-    chosen = np.zeros(total, dtype=bool)
-    if numbered and not in_nm:
-        for a, b in ranges:
-            chosen[int(a) - 1 : int(b)] = True
-    elif wavelength is None:
+    everything = text == "all" or text.endswith("!")
+    chosen = np.ones(total, dtype=bool) if text == "all" else _chosen(text.removesuffix("!"), spec, total, wavelength)
+    asked = BandSelection(tuple(range(total)), total).without(~chosen, "not in --bands")
+    usable = _only_good(asked, wavelength, good)
+    if everything:
+        return replace(asked, among=usable.dropped[len(asked.dropped) :])
+    if not usable.indices:
+        raise BandError(f"--bands {spec} selects no good band ({usable}); {text}! takes bad ones too")
+    return usable
+
+
+def _chosen(text: str, spec: str, total: int, wavelength: Values | None) -> npt.NDArray[np.bool_]:
+    """Which bands lie in ranges, whatever they are worth."""
+    in_nm, numbered = text.endswith("nm"), text.endswith("#")
+    plain = text.replace("nm", "").removesuffix("#")
+    ranges = [_parse_range(item, spec) for item in plain.split(",")]
+    by_number = _by_number(ranges, total)
+    by_wavelength = None if wavelength is None else _by_wavelength(ranges, wavelength)
+    if by_wavelength is None and (in_nm or by_number is None):
         raise BandError(
             f"--bands {spec}: the cube has {total} bands and no wavelengths; give band numbers from 1 to {total}"
         )
-    else:
-        for a, b in ranges:
-            chosen |= (wavelength >= a) & (wavelength <= b)
-        if not chosen.any():
-            low, high = float(np.nanmin(wavelength)), float(np.nanmax(wavelength))
-            raise BandError(f"--bands {spec} selects no band; the cube's wavelengths run from {low:g} to {high:g} nm")
-    return BandSelection(tuple(range(total)), total).without(~chosen, "not in --bands")
+    if numbered and by_number is None:
+        raise BandError(f"--bands {spec}: the cube's bands are numbered from 1 to {total}")
+    likely_nm = by_wavelength is not None and by_wavelength.any() and min(ranges)[0] >= SHORTEST_NM
+    if by_number is not None and not in_nm and (numbered or not likely_nm):
+        return by_number
+    assert by_wavelength is not None  # by the first check
+    if not by_wavelength.any():
+        low, high = float(np.nanmin(wavelength)), float(np.nanmax(wavelength))
+        raise BandError(f"--bands {spec} selects no band; the cube's wavelengths run from {low:g} to {high:g} nm")
+    if not in_nm and (by_number is not None or not likely_nm):
+        raise BandError(_two_readings(spec, plain, total, by_number, wavelength[by_wavelength]))
+    return by_wavelength
+
+
+def _by_number(ranges: Ranges, total: int) -> npt.NDArray[np.bool_] | None:
+    """Ranges of band numbers; None where a number is no band's."""
+    if not all(a.is_integer() and b.is_integer() and a >= 1 and b <= total for a, b in ranges):
+        return None
+    numbers = np.arange(1, total + 1)
+    return np.any([(numbers >= a) & (numbers <= b) for a, b in ranges], axis=0)
+
+
+def _by_wavelength(ranges: Ranges, wavelength: Values) -> npt.NDArray[np.bool_]:
+    return np.any([(wavelength >= a) & (wavelength <= b) for a, b in ranges], axis=0)
+
+
+def _two_readings(
+    spec: str, plain: str, total: int, by_number: npt.NDArray[np.bool_] | None, reached: Values
+) -> str:
+    """What to say of numbers that may be meant in two ways."""
+    numbers = f"they go from 1 to {total}" if by_number is None else f"these are {by_number.sum()} bands"
+    return (
+        f"--bands {spec} can be read in two ways: as band numbers, {numbers}; as wavelengths, these are {reached.size} "
+        f"bands from {reached.min():g} to {reached.max():g} nm; write {plain}# or {plain}nm"
+    )
 
 
 def _parse_range(item: str, spec: str) -> tuple[float, float]:
@@ -154,7 +214,7 @@ def select_bands(
     if spec is None:
         return default_bands(total, wavelength, good)
     if isinstance(spec, str):
-        return parse_bands(spec, total, wavelength)
+        return parse_bands(spec, total, wavelength, good)
     indices = sorted(set(spec))
     if not indices or indices[0] < 0 or indices[-1] >= total:
         raise BandError(f"band indices must lie in 0 to {total - 1}, not {list(spec)}")

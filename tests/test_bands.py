@@ -34,7 +34,8 @@ def test_without_wavelengths_nothing_is_taken_for_water_vapour() -> None:
         ("1-60,65", 0, 64, 61),
         (" 1 - 2 , 5 ", 0, 4, 3),
         ("400-1300,1500-1750", 0, 135, 91 + 26),
-        ("205-210", 204, 209, 6),
+        ("205-210!", 204, 209, 6),
+        ("200-205", 199, 204, 6),
         ("400-410nm", 0, 1, 2),
         ("450nm-500nm", 5, 10, 6),
     ],
@@ -72,3 +73,35 @@ def test_indices_outside_the_cube_are_refused() -> None:
     for wrong in ([5], [-1], []):
         with pytest.raises(BandError, match="0 to 4"):
             select_bands(wrong, 5, None, None)
+
+
+def test_a_range_keeps_to_good_bands_unless_everything_is_asked_for() -> None:
+    good = np.ones(211, dtype=bool)
+    good[:3] = False
+    ranged = parse_bands("400-2400", 211, WAVELENGTH, good)
+    assert ranged.indices == default_bands(211, WAVELENGTH, good).indices[: len(ranged.indices)]
+    assert ranged.dropped == (("not in --bands", 10), ("bad in the header", 3), ("in water vapour", 12 + 18))
+    assert parse_bands("1-20", 211, WAVELENGTH, good).indices == tuple(range(3, 20))
+    for spec, count in (("400-2400!", 201), ("all", 211)):
+        everything = parse_bands(spec, 211, WAVELENGTH, good)
+        assert len(everything.indices) == count
+        assert dict(everything.among)["bad in the header"] == 3
+        assert "included as asked: 3 bad in the header; " in str(everything)
+    with pytest.raises(BandError, match="selects no good band .*3 bad in the header.*1-3! takes bad ones too"):
+        parse_bands("1-3", 211, WAVELENGTH, good)
+
+
+def test_numbers_that_may_be_meant_in_two_ways_are_refused_with_both_readings() -> None:
+    few, many = np.linspace(400, 2500, 80), np.linspace(380, 2500, 480)
+    with pytest.raises(BandError, match="as band numbers, they go from 1 to 80; as wavelengths, .* write 1-500# or 1-5"):
+        parse_bands("1-500", 80, few)
+    with pytest.raises(BandError, match="as band numbers, these are 31 bands; as wavelengths, .* write 400-430# or 40"):
+        parse_bands("400-430", 480, many)
+    assert parse_bands("400-430#", 480, many).indices[0] > 390
+    assert max(parse_bands("400-430nm", 480, many).indices) < 12
+    assert max(parse_bands("1-500nm", 80, few).indices) == 3
+    assert len(parse_bands("1-432#", 480, many).indices) == len(parse_bands("1-432", 480, many).indices)
+    # Wavelengths of which some happen to be numbers of bands, too.
+    assert max(parse_bands("400-1300", 480, many).indices) > 200
+    with pytest.raises(BandError, match="numbered from 1 to 80"):
+        parse_bands("1-500#", 80, few)

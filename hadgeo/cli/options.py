@@ -48,8 +48,9 @@ progress = click.option(
 bands = click.option(
     "--bands",
     metavar="RANGES",
-    help="'400-1300,1500-1750' in nm, '1-60,65' as band numbers, or 'all'. By default the bands marked good in the "
-    "header, outside water-vapour absorption, and neither constant nor empty.",
+    help="'400-1300,1500-1750' in nm or '1-60,65' as band numbers, of which the good bands are used; 'all', or a '!' at "
+    "the end, takes bad ones too. By default the bands marked good in the header, outside water-vapour absorption, and "
+    "neither constant nor empty.",
 )
 detector = click.option(
     "--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="Detector name; see `hadgeo detectors`."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.bands import default_bands
+from hadgeo.bands import SHORTEST_NM, default_bands
 from hadgeo.errors import BandError, Cancelled, CubeError
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.progress import SILENT, Progress
@@ -42,9 +42,9 @@ def colour_bands(metadata: Metadata, total: int, rgb: str | None = None) -> Colo
     Args:
         metadata: Of the cube.
         total: Its number of bands.
-        rgb: Red, green and blue as asked for: band numbers (1-based) while each is a band of the cube, and nanometres
-            where one is not or ``nm`` stands behind; see `hadgeo.bands.parse_bands`. By default true colour; where the
-            cube does not see it, good bands from its upper, middle and lower part.
+        rgb: Red, green and blue as asked for: band numbers (1-based) or nanometres, with ``#`` or ``nm`` behind them
+            where they could be either; see `hadgeo.bands.parse_bands`. By default true colour; where the cube does not
+            see it, good bands from its upper, middle and lower part.
 
     Raises:
         BandError: The text is malformed, or asks for what the cube does not have.
@@ -66,18 +66,22 @@ def colour_bands(metadata: Metadata, total: int, rgb: str | None = None) -> Colo
 def _asked(rgb: str, metadata: Metadata, total: int) -> ColourBands:
     text = rgb.strip().lower().replace(" ", "")
     try:
-        values = [float(part) for part in text.removesuffix("nm").replace("/", ",").split(",")]
+        values = [float(part) for part in text.removesuffix("nm").removesuffix("#").replace("/", ",").split(",")]
     except ValueError:
         values = []
     if len(values) != 3 or not all(np.isfinite(value) and value > 0 for value in values):
         raise BandError(f"--rgb {rgb}: write three wavelengths in nm or three band numbers, such as 860,640,550")
     red, green, blue = values
     if not text.endswith("nm") and all(value.is_integer() and value <= total for value in values):
+        likely_nm = min(values) >= SHORTEST_NM and _nearest((red, green, blue), metadata, total) is not None
+        if likely_nm and not text.endswith("#"):
+            raise BandError(f"--rgb {rgb} may be band numbers or wavelengths; write {text}# or {text}nm")
         numbered = (int(red) - 1, int(green) - 1, int(blue) - 1)
         return ColourBands(numbered, f"false colour, {_names(numbered, metadata)}")
-    if metadata.wavelength is None:
+    if metadata.wavelength is None or text.endswith("#"):
+        wanting = " and no wavelengths" if metadata.wavelength is None else ""
         raise BandError(
-            f"--rgb {rgb}: the cube has {total} bands and no wavelengths; give band numbers from 1 to {total}"
+            f"--rgb {rgb}: the cube has {total} bands{wanting}; give band numbers from 1 to {total}"
         )
     chosen = _nearest((red, green, blue), metadata, total)
     if chosen is None:

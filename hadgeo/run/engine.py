@@ -130,9 +130,10 @@ def detect(
         detector: A detector's name, an unfitted detector, or a model from `load_model`, which is not fitted again.
         out: The map to write; by default ``<scene>_anomaly.tif`` next to the scene.
         parameters: Hyper-parameters by name, where `detector` is a name.
-        bands: ``"400-1300,1500-1750"`` (nm), ``"1-60,65"`` (band numbers), ``"all"``, 0-based indices, or None for the
-            good bands outside water-vapour absorption that are neither constant nor entirely nodata. A `BandSelection`
-            of this scene is taken as it is.
+        bands: ``"400-1300,1500-1750"`` (nm) or ``"1-60,65"`` (band numbers), of which the good ones are used, with a
+            ``!`` at the end or ``"all"`` the bad ones too; 0-based indices, or None for the good bands outside
+            water-vapour absorption that are neither constant nor entirely nodata. A `BandSelection` of this scene is
+            taken as it is.
         background: A raster (nonzero) or polygons of what the detector is fitted on, on any grid; every valid pixel is
             scored. All of the scene by default.
         exclude: A raster or polygons of what it is not fitted on; both may be given.

@@ -134,3 +134,11 @@ def test_real_scenes_are_seen_in_true_colour(data_dir: Path) -> None:
     for name in ("enmap_potsdam_block_128x64.tif", "SDData", "HyMap02_Berlin_Urban_Gradient_2009.bsq"):
         source = source_of(open_cube(data_dir / "geo" / name))
         assert colour_bands(source.metadata, source.shape[0]).label.startswith("true colour")
+
+
+def test_colours_that_may_be_numbers_or_wavelengths_are_refused() -> None:
+    many = metadata(np.linspace(400, 900, 700))
+    with pytest.raises(BandError, match="may be band numbers or wavelengths; write 640,550,460# or 640,550,460nm"):
+        colour_bands(many, 700, "640,550,460")
+    assert colour_bands(many, 700, "640,550,460#").indices == (639, 549, 459)
+    assert colour_bands(many, 700, "640,550,460nm").label.startswith("true colour")
