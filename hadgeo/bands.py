@@ -18,6 +18,7 @@ WATER_VAPOUR_NM = ((1340.0, 1450.0), (1790.0, 1960.0), (2450.0, np.inf))
 SHORTEST_NM = 200.0
 
 Values = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Ranges = Sequence[tuple[float, float]]
 
 _ITEM = re.compile(r"^(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?$")
@@ -86,7 +87,9 @@ def default_bands(
     return _only_good(BandSelection(tuple(range(total)), total), wavelength, good)
 
 
-def _only_good(selection: BandSelection, wavelength: Values | None, good: npt.NDArray[np.bool_] | None) -> BandSelection:
+def _only_good(
+    selection: BandSelection, wavelength: Values | None, good: npt.NDArray[np.bool_] | None
+) -> BandSelection:
     if wavelength is not None:
         selection = selection.without(np.isnan(wavelength), "of unknown wavelength")
     if good is not None:
@@ -133,46 +136,43 @@ def parse_bands(
     return usable
 
 
-def _chosen(text: str, spec: str, total: int, wavelength: Values | None) -> npt.NDArray[np.bool_]:
+def _chosen(text: str, spec: str, total: int, wavelength: Values | None) -> Flags:
     """Which bands lie in ranges, whatever they are worth."""
-    in_nm, numbered = text.endswith("nm"), text.endswith("#")
     plain = text.replace("nm", "").removesuffix("#")
     ranges = [_parse_range(item, spec) for item in plain.split(",")]
-    by_number = _by_number(ranges, total)
-    by_wavelength = None if wavelength is None else _by_wavelength(ranges, wavelength)
-    if by_wavelength is None and (in_nm or by_number is None):
-        raise BandError(
-            f"--bands {spec}: the cube has {total} bands and no wavelengths; give band numbers from 1 to {total}"
-        )
-    if numbered and by_number is None:
-        raise BandError(f"--bands {spec}: the cube's bands are numbered from 1 to {total}")
-    likely_nm = by_wavelength is not None and by_wavelength.any() and min(ranges)[0] >= SHORTEST_NM
-    if by_number is not None and not in_nm and (numbered or not likely_nm):
-        return by_number
-    assert by_wavelength is not None  # by the first check
-    if not by_wavelength.any():
+    numbers = None if text.endswith("nm") else _by_number(ranges, total)
+    if wavelength is None or text.endswith("#"):
+        if numbers is None:
+            lacking = " and no wavelengths" if wavelength is None else ""
+            raise BandError(f"--bands {spec}: the cube has {total} bands{lacking}; give band numbers from 1 to {total}")
+        return numbers
+    reached = _within(ranges, wavelength)
+    likely = reached.any() and min(ranges)[0] >= SHORTEST_NM
+    if numbers is not None and not likely:
+        return numbers
+    if not reached.any():
         low, high = float(np.nanmin(wavelength)), float(np.nanmax(wavelength))
         raise BandError(f"--bands {spec} selects no band; the cube's wavelengths run from {low:g} to {high:g} nm")
-    if not in_nm and (by_number is not None or not likely_nm):
-        raise BandError(_two_readings(spec, plain, total, by_number, wavelength[by_wavelength]))
-    return by_wavelength
+    if numbers is not None or not (likely or text.endswith("nm")):
+        raise BandError(_two_readings(spec, plain, total, numbers, wavelength[reached]))
+    return reached
 
 
-def _by_number(ranges: Ranges, total: int) -> npt.NDArray[np.bool_] | None:
+def _by_number(ranges: Ranges, total: int) -> Flags | None:
     """Ranges of band numbers; None where a number is no band's."""
     if not all(a.is_integer() and b.is_integer() and a >= 1 and b <= total for a, b in ranges):
         return None
-    numbers = np.arange(1, total + 1)
-    return np.any([(numbers >= a) & (numbers <= b) for a, b in ranges], axis=0)
+    return _within(ranges, np.arange(1.0, total + 1))
 
 
-def _by_wavelength(ranges: Ranges, wavelength: Values) -> npt.NDArray[np.bool_]:
-    return np.any([(wavelength >= a) & (wavelength <= b) for a, b in ranges], axis=0)
+def _within(ranges: Ranges, values: Values) -> Flags:
+    found = np.zeros(values.shape, dtype=bool)
+    for low, high in ranges:
+        found |= (values >= low) & (values <= high)
+    return found
 
 
-def _two_readings(
-    spec: str, plain: str, total: int, by_number: npt.NDArray[np.bool_] | None, reached: Values
-) -> str:
+def _two_readings(spec: str, plain: str, total: int, by_number: Flags | None, reached: Values) -> str:
     """What to say of numbers that may be meant in two ways."""
     numbers = f"they go from 1 to {total}" if by_number is None else f"these are {by_number.sum()} bands"
     return (

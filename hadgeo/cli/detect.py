@@ -173,7 +173,7 @@ def score_scenes(
     given = context.params
     named = [*map(Path, given["scenes"]), *needed]
     unwanted = learning_options.unwanted_of(given)
-    request = _request(context, given["scenes"], north_up=given["north_up"], overwrite=given["overwrite"])
+    request = _request(context, given["scenes"], overwrite=given["overwrite"])
     with (
         reporter(given["progress"], quiet=given["quiet"]) as report,
         cluster_options.connected(given["cluster"]) as workers,
@@ -182,7 +182,7 @@ def score_scenes(
             whole = scene_options.open_scene(name, given, report)
             target = output_path(whole, given["output"], kind)
             check_no_input(target, named)
-            manifests.check(target)
+            manifests.check(context, target)
             if given["resume"] and _is_finished(context, name, target):
                 report.message(f"{target}: already finished by an earlier run; skipped")
                 continue
@@ -193,6 +193,8 @@ def score_scenes(
             beside = [] if given["suppressed_mask"] is None else [Path(given["suppressed_mask"])]
             for path in beside:
                 check_no_input(path, [manifest_path(target), *named], option="--suppressed-mask")
+            if glt is not None and given["north_up"]:
+                _check_unexplained(request)
             wanted = _checked(request, [*inputs, *beside], target, resume=given["resume"])
             # Before anything is said of how the scene will be scored.
             check_output(target, overwrite=given["overwrite"] or (given["resume"] and was_completed(target)))
@@ -258,8 +260,9 @@ def _write_products(
     decision = None
     if request is not None:
         _note(done.path, request)
-        # The pixels of a warped map are not those of the scene.
-        decision = request.decide(done.path, report, None if given["north_up"] else explain, done.sensor_map)
+        # A lookup table leads from a scene to the map, and from there nothing leads back once that is turned.
+        turned = given["north_up"] and done.glt is not None
+        decision = request.decide(done.path, report, None if turned else explain, done.sensor_map)
     made = manifests.write(
         context,
         done.path,
@@ -282,16 +285,12 @@ def _maps(done: Detection) -> list[Path]:
     return [path for path in (done.path, done.sensor_map, done.surface_mask) if path is not None]
 
 
-def _request(
-    context: click.Context, names: tuple[str, ...], *, north_up: bool, overwrite: bool
-) -> decision_options.Request | None:
+def _request(context: click.Context, names: tuple[str, ...], *, overwrite: bool) -> decision_options.Request | None:
     """The decision that was asked for; None where only a map is wanted."""
     given = {name: context.params[name] for name in decision_options.NAMES}
     if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
     request = decision_options.request(given, overwrite=overwrite)
-    if north_up and (request.outputs.evidence or request.outputs.spectra):
-        raise ParameterError("evidence and spectra use the scene's own grid; omit them, or omit --north-up")
     if request.outputs.wanted and len(names) > 1:
         told = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
         raise ParameterError(
@@ -301,11 +300,20 @@ def _request(
     return request
 
 
+def _check_unexplained(request: decision_options.Request | None) -> None:
+    """Refuse spectra of an orthorectified map that is turned as well."""
+    if request is not None and (request.outputs.evidence or request.outputs.spectra):
+        raise ParameterError(
+            "evidence and spectra cannot be had of an orthorectified map that is turned as well; omit them, or omit "
+            "--north-up"
+        )
+
+
 def _checked(
     request: decision_options.Request | None, inputs: list[Path], target: Path, *, resume: bool
 ) -> decision_options.Request | None:
     """A request, once it is clear that what it asks for can be written beside a map."""
-    from hadgeo.maps.orthorectify import sensor_path
+    from hadgeo.maps.reader import sensor_path
     from hadgeo.run.manifest import manifest_path
     from hadgeo.run.score_job import was_completed
 
@@ -422,4 +430,7 @@ def _last_line(done: Detection) -> str:
     windows = "1 window" if done.windows == 1 else f"{done.windows} windows"
     rate = f"{done.pixels_per_second:,.0f} px/s, {done.valid_per_second:,.0f} of them valid"
     told = f"{done.path}: {done.valid:,} pixels scored by {done.detector.name} in {windows} ({stages}; {rate})"
-    return told if done.sensor_map is None else f"{told}; orthorectified, {done.sensor_map} is in the sensor's geometry"
+    if done.sensor_map is None:
+        return told
+    how = "turned north-up" if done.glt is None else "orthorectified"
+    return f"{told}; {how}, {done.sensor_map} is on the scene's own grid"

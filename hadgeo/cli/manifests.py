@@ -24,12 +24,12 @@ _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidenc
 _FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like", "verdicts", "suppress_like"}
 
 
-def check(output: Path, option: str = "-o") -> None:
+def check(context: click.Context, output: Path, option: str = "-o") -> None:
     """Refuse early a manifest that cannot be written, or would replace another file; see `hadgeo.run.manifest`."""
-    from hadgeo.run.manifest import check_manifest, manifest_path
+    from hadgeo.run.manifest import check_manifest
 
     if output.name:
-        check_manifest(manifest_path(output), option)
+        check_manifest(output, context.command.name or "", overwrite=context.params["overwrite"], option=option)
 
 
 def write(

@@ -48,8 +48,8 @@ progress = click.option(
 bands = click.option(
     "--bands",
     metavar="RANGES",
-    help="'400-1300,1500-1750' in nm or '1-60,65' as band numbers, of which the good bands are used; 'all', or a '!' at "
-    "the end, takes bad ones too. By default the bands marked good in the header, outside water-vapour absorption, and "
+    help="'400-1300,1500-1750' in nm or '1-60,65' as band numbers, of which the good bands are used; 'all', or a '!' "
+    "at the end, takes bad ones too. By default the bands marked good in the header, outside water-vapour absorption, and "
     "neither constant nor empty.",
 )
 detector = click.option(
@@ -80,7 +80,8 @@ resume = click.option(
 north_up = click.option(
     "--north-up",
     is_flag=True,
-    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches.",
+    help="Warp the map of a rotated scene to a north-up grid; each pixel takes the highest score that it touches. "
+    "Rates are those of the map on the scene's own grid, which is written beside it as <output>_sensor.tif.",
 )
 repeats = click.option(
     "--from",

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 )
 @click.option("--scene", metavar="SCENE", help="The scene the map was made from, for bands, evidence and spectra.")
 @click.option(
-    "--model", metavar="FILE", help="A model from `hadgeo train` that gives the expected background in --scene."
+    "--model", metavar="FILE", help="The model from `hadgeo train` that made the map; it gives the expected background."
 )
+@click.option("--resample-bands", is_flag=True, help="Interpolate --scene to the wavelengths of --model.")
 @scene_options.reading
 @options.mask
 @options.device
@@ -60,6 +61,7 @@ def command(
     precision: float | None,
     scene: str | None,
     model: str | None,
+    resample_bands: bool,
     device: str,
     as_json: bool,
     overwrite: bool,
@@ -81,12 +83,12 @@ def command(
       hadgeo threshold scene_anomaly.tif --verdicts anomalies.gpkg --precision 0.8 --polygons fewer.gpkg
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
     """  # noqa: D301
-    from hadgeo.maps.orthorectify import sensor_path
-    from hadgeo.maps.reader import open_scores
     from hadgeo.run.manifest import manifest_path
 
     if model is not None and scene is None:
         raise ParameterError("--model gives the expected background of a scene; add --scene, or omit --model")
+    if resample_bands and model is None:
+        raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
     if given["mask"] is not None and scene is None:
         raise ParameterError("--mask excludes parts of a scene; add --scene, or omit --mask")
     wish = None if precision is None and verdicts is None else _wish(scores, verdicts, precision, given)
@@ -97,16 +99,11 @@ def command(
     opened = None if scene is None else scene_options.open_scene(scene, given)
     inputs = [Path(name) for name in (scores, scene, model, given["mask"], verdicts) if name is not None]
     for name, path in list(request.outputs.wanted.items())[:1]:
-        manifests.check(path, f"--{name.replace('_', '-')}")
+        manifests.check(context, path, f"--{name.replace('_', '-')}")
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
-        if open_scores(scores).orthorectified:
-            beside = sensor_path(Path(scores)).name
-            report.message(
-                f"{scores} repeats measured pixels, and rates count each repetition; {beside} has each pixel once"
-            )
-        explain = None if opened is None else _explain(scores, opened, model, device, report)
+        explain = None if opened is None else _explain(scores, opened, model, device, report, resample=resample_bands)
         decision = request.decide(scores, report, explain)
         facts = decision.facts() | ({} if wish is None else {"review": wish.facts()})
         for path in written[:1]:
@@ -174,14 +171,27 @@ def _wish(scores: str, verdicts: str | None, precision: float | None, given: Map
     return _Wish(review, *review.threshold(precision))
 
 
-def _explain(scores: str, scene: Source, model: str | None, device: str, progress: Progress) -> Explain:
-    """Compare anomalies with the background of a scene, once it is clear that the map is of that scene."""
+def _explain(
+    scores: str, scene: Source, model: str | None, device: str, progress: Progress, *, resample: bool
+) -> Explain:
+    """Compare anomalies with the background of a scene, once it is clear that map, scene and model belong together."""
+    from hadgeo.detectors.matchers import background_of
+    from hadgeo.detectors.registry import MATCHERS
     from hadgeo.evidence.gather import gather_evidence
-    from hadgeo.maps.reader import open_scores
-    from hadgeo.run.model_file import load_model
+    from hadgeo.maps.belonging import check_detector, check_scene
+    from hadgeo.maps.reader import on_scene_grid, open_scores, sensor_path
+    from hadgeo.run.model_file import load_model, model_hash
 
-    rows, cols = scene.shape[1:]
-    if open_scores(scores).shape != (rows, cols):
-        raise CubeError(f"{scene.path}: {rows} x {cols} pixels, not the grid of {scores}; give the scene of this map")
+    opened = open_scores(scores)
+    if opened.orthorectified:
+        beside = sensor_path(opened.path)
+        raise CubeError(f"{scores}: orthorectified, and spectra are those of measured pixels; give {beside} instead")
+    opened = on_scene_grid(opened)
+    check_scene(opened, scene)
     loaded = None if model is None else load_model(model)
-    return partial(gather_evidence, scene, loaded, device=device, progress=progress)
+    if loaded is not None:
+        used = loaded.detector
+        # The background of a match may come from a model of another detector.
+        if opened.detector not in MATCHERS or background_of(used) is None:
+            check_detector(opened, used.name, used.params.model_dump(mode="json"), model_hash(used), str(model))
+    return partial(gather_evidence, scene, loaded, resample_bands=resample, device=device, progress=progress)

@@ -56,7 +56,7 @@ def command(
     """  # noqa: D301
     from hadgeo.run.training import train
 
-    manifests.check(Path(output))
+    manifests.check(context, Path(output))
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         opened = [scene_options.open_scene(name, given, report) for name in scenes]

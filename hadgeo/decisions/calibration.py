@@ -104,6 +104,11 @@ class _Histogram:
         """Count scores that lie between the lowest and the highest."""
         self._counts += np.bincount(self.bins(scores), minlength=len(self._counts))
 
+    @property
+    def filled(self) -> int:
+        """How many bins hold a score."""
+        return int(np.count_nonzero(self._counts))
+
     @cached_property
     def at_least(self) -> npt.NDArray[np.int64]:
         """How many scores lie in or above each bin, and 0 after the last."""
@@ -136,6 +141,11 @@ class Calibration:
     def highest(self) -> float:
         """The largest score."""
         return float(self.largest[-1])
+
+    @property
+    def varied(self) -> int:
+        """How many different scores there are, to within a bin."""
+        return self._histogram.filled
 
     def p_values(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The fraction of background pixels that reach a score, in (0, 1], falling as scores rise.

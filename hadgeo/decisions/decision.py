@@ -16,11 +16,11 @@ from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
 from hadgeo.decisions.groups import MAX_PIXELS
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
-from hadgeo.errors import MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
+from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
 from hadgeo.evidence.gather import Anomaly, top_bands, top_parts, write_evidence
 from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
-from hadgeo.maps.reader import ScoreMap, open_scores
+from hadgeo.maps.reader import ScoreMap, check_varied, on_scene_grid, open_scores
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
@@ -156,8 +156,9 @@ def decide(
         rule: Which pixels stand out.
         outputs: What to write; nothing where it is None.
         grouping: How pixels become anomalies; by the defaults of `Grouping` where it is None.
-        measured: The map in the sensor's geometry, where `scores` is orthorectified and repeats pixels: rates, ranks
-            and the number of pixels that stand out are of this one, anomalies and p-values are on the other.
+        measured: The map on the scene's own grid, where `scores` is orthorectified or turned north-up and repeats
+            pixels: rates, ranks and the number of pixels that stand out are of this one, and so are anomalies where the
+            other is only turned; p-values are on the other. By default it is the one that stands beside such a map.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
@@ -179,20 +180,22 @@ def decide(
     """
     grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
-    needed = [source.path, *([] if measured is None else [Path(measured)])]
-    check_outputs(outputs, grouping, needed, explained=explain is not None, overwrite=overwrite)
-    once = source if measured is None else open_scores(measured)
+    once = _each_pixel_once(source, progress) if measured is None else open_scores(measured)
+    check_outputs(outputs, grouping, [source.path, once.path], explained=explain is not None, overwrite=overwrite)
+    # Outlines are on the ground, so they need no grid that is turned.
+    found_on = source if source.orthorectified else once
     calibration = calibrate(once, progress=progress)
+    check_varied(once, calibration.varied)
     threshold = calibration.threshold(rule)
     pixels = _count(once, threshold, progress)
     groups, grown_to = None, None
     if outputs.anomalies:
-        found = _polygons().find_anomalies(source, threshold, calibration, progress=progress, **asdict(grouping))
+        found = _polygons().find_anomalies(found_on, threshold, calibration, progress=progress, **asdict(grouping))
         _write_anomalies(found, outputs, explain, overwrite=overwrite)
         groups, grown_to = len(found), found.grown_to
     elif pixels <= MAX_PIXELS:
         counted = find_objects(
-            source,
+            found_on,
             threshold,
             calibration,
             connectivity=grouping.connectivity,
@@ -215,6 +218,15 @@ def decide(
         grown_to,
         outputs,
     )
+
+
+def _each_pixel_once(scores: ScoreMap, progress: Progress) -> ScoreMap:
+    """The map that rates are calibrated on: the one on the scene's grid, where a warped one has it beside it."""
+    try:
+        return on_scene_grid(scores)
+    except CubeError as error:
+        progress.message(f"rates count each repetition of a pixel: {error}")
+        return scores
 
 
 def check_outputs(

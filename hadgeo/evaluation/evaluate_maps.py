@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hadgeo.errors import TruthError
 from hadgeo.evaluation.truth import TARGET, UNKNOWN, open_truth
-from hadgeo.maps.reader import ScoreMap, open_scores
+from hadgeo.maps.reader import ScoreMap, check_varied, open_scores
 from hadgeo.metrics import METRICS, ObjectCurve, basics, interval, object_curve, rank, resample, roc_points
 
 #: Below so many objects, an interval says little about other targets.
@@ -138,6 +138,7 @@ def evaluate(
     values = _scores_where(opened, classes)
     targets = classes == TARGET
     del classes
+    check_varied(opened, len(np.unique(values[np.isfinite(values)])))
     try:
         ranked = rank(values, targets)
     except TruthError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
-from hadgeo.errors import TruthError
+from hadgeo.errors import CubeWarning, TruthError
+from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.overlay import NO, UNKNOWN, YES, Classes, Purpose, read_overlay
 from hadgeo.maps.reader import ScoreMap
 
@@ -44,8 +47,28 @@ def open_truth(path: str | os.PathLike[str], scores: ScoreMap) -> Truth:
         TruthError: The truth is of no use, or cannot be brought onto the map's grid.
         ReadError: The file is damaged.
         MissingExtraError: Polygons need pyogrio and shapely.
+
+    Warns:
+        CubeWarning: The truth says that it is of another scene.
     """
+    _check_belongs(Path(path), scores)
     truth: Truth = np.empty(scores.shape, dtype=np.uint8)
     for rows, classes in read_overlay(Path(path), scores.grid, str(scores.path), _TRUTH):
         truth[rows] = classes
     return truth
+
+
+def _check_belongs(path: Path, scores: ScoreMap) -> None:
+    """Refuse scores for a truth, and say where a truth names another scene than the map does."""
+    try:
+        with warnings.catch_warnings(), rasterio.open(path) as dataset:
+            warnings.simplefilter("ignore")
+            tags = dataset.tags()
+    except RASTERIO_ERRORS:
+        # Polygons, a MATLAB file, or what `read_overlay` has words for.
+        return
+    if "HADGEO_DETECTOR" in tags:
+        raise TruthError(f"{path}: a score map of hadgeo, not a truth; the scores come first, then the truth")
+    of, made_from = tags.get("HADGEO_TRUTH_OF", ""), scores.tags.get("HADGEO_SOURCE", "")
+    if of and made_from and Path(of).stem != Path(made_from).stem:
+        warnings.warn(f"{path} is of {of}, but {scores.path} of {made_from}", CubeWarning, stacklevel=4)

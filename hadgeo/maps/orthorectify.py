@@ -1,4 +1,4 @@
-"""A score map in the sensor's geometry, brought onto a map by a lookup table.
+"""A score map on the scene's grid, brought onto a map by a lookup table, or turned north-up.
 
 Scores are brought there, never the cube: an orthorectified flight line repeats pixels, which would count twice in
 every statistic of a detector and of a threshold.
@@ -7,25 +7,22 @@ every statistic of a detector and of a threshold.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import Cancelled
 from hadgeo.formats.glt import Glt, Integers
+from hadgeo.grid import Grid
 from hadgeo.maps.part_folder import PartFolder
-from hadgeo.maps.reader import BY_TABLE, ScoreMap
+from hadgeo.maps.reader import BY_TABLE, TURNED, ScoreMap
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
 
 #: Bytes of scores in the sensor's geometry that are in memory at a time.
 _PART_BYTES = 2**24
-
-
-def sensor_path(out: Path) -> Path:
-    """Where the map in the sensor's geometry stands: ``x_sensor.tif`` beside ``x.tif``."""
-    return out.with_name(f"{out.stem}_sensor{out.suffix}")
 
 
 def orthorectify(
@@ -54,16 +51,9 @@ def orthorectify(
         OutputError: `out` cannot be written.
         Cancelled: `progress` asked for it.
     """
-    tags = {name: value for name, value in scores.tags.items() if name.startswith("HADGEO_")}
-    warped = BY_TABLE + (", then north-up, max" if north_up else "")
+    warped = BY_TABLE + (f", then {TURNED}" if north_up else "")
     writer = ScoreWriter(
-        out,
-        grid=glt.grid,
-        description=f"anomaly score ({scores.detector})" if scores.detector else "anomaly score",
-        tags={**tags, "HADGEO_WARPED": warped},
-        overwrite=overwrite,
-        north_up=north_up,
-        folder=folder,
+        out, grid=glt.grid, **_told(scores, warped), overwrite=overwrite, north_up=north_up, folder=folder
     )
     cols = glt.grid.shape[1]
     placed = np.zeros(scores.grid.shape, dtype=bool)
@@ -83,6 +73,41 @@ def orthorectify(
             return writer.finish()
         writer.complete()
         return writer.place()
+
+
+def turn_north_up(scores: ScoreMap, grid: Grid, out: Path, *, folder: PartFolder, progress: Progress = SILENT) -> Path:
+    """Warp scores to a grid whose rows run from west to east; see `hadgeo.maps.north_up`.
+
+    Args:
+        scores: The map on the scene's grid.
+        grid: That grid.
+        out: The new map.
+        folder: As for `ScoreWriter`.
+        progress: Follows the work and may cancel it.
+
+    Raises:
+        ReadError: The map is damaged.
+        OutputError: `out` cannot be written.
+        Cancelled: `progress` asked for it.
+    """
+    progress.stage(Stage.ORTHORECTIFY, grid.pixels)
+    with ScoreWriter(out, grid=grid, **_told(scores, TURNED), north_up=True, folder=folder) as writer:
+        for rows, strip in scores.strips():
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            writer.write(Window(rows.start, 0, *strip.shape), strip)
+            progress.advance(strip.size)
+        writer.complete()
+        return writer.place()
+
+
+def _told(scores: ScoreMap, warped: str) -> dict[str, Any]:
+    """What a map says of its making when it is that of another one on a new grid."""
+    tags = {name: value for name, value in scores.tags.items() if name.startswith("HADGEO_")}
+    return {
+        "description": f"anomaly score ({scores.detector})" if scores.detector else "anomaly score",
+        "tags": {**tags, "HADGEO_WARPED": warped},
+    }
 
 
 def _tell_lost(scores: ScoreMap, placed: npt.NDArray[np.bool_], progress: Progress) -> None:

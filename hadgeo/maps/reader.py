@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +26,19 @@ from hadgeo.grid import Grid
 #: Rows of a strip are as many whole blocks of the file as stay below this.
 _STRIP_BYTES = 2**25
 
-#: How the tag HADGEO_WARPED begins in a map that a lookup table led to.
-BY_TABLE = "lookup table, nearest"
+#: How the tag HADGEO_WARPED begins in a map that a lookup table led to, and what it is in one that was turned.
+BY_TABLE, TURNED = "lookup table, nearest", "north-up, max"
+
+
+#: Different values of a truth or a mask.
+_YES_AND_NO = 2
+
+#: Tags of rasters that are no scores.
+_NO_SCORES = {
+    "HADGEO_SCORES": "p-values, which fall as scores rise",
+    "HADGEO_SUPPRESSED": "a mask of surfaces",
+    "HADGEO_TRUTH_OF": "a truth",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,11 @@ class ScoreMap:
         """Whether a lookup table led to its pixels, so that it repeats some of those that were measured."""
         return self.tags.get("HADGEO_WARPED", "").startswith(BY_TABLE)
 
+    @property
+    def warped(self) -> bool:
+        """Whether it is not on the grid of its scene; `on_scene_grid` finds the map that is."""
+        return bool(self.tags.get("HADGEO_WARPED"))
+
     def strips(self, *, margin: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Read the map from top to bottom in strips of whole rows.
 
@@ -111,6 +127,51 @@ class ScoreMap:
                 yield lambda rows, cols: _read(dataset, RasterWindow.from_slices(rows, cols))
 
 
+def check_varied(scores: ScoreMap, values: int) -> None:
+    """Refuse a map from elsewhere that is a truth or a mask rather than scores.
+
+    Args:
+        scores: The map.
+        values: How many different values it has.
+
+    Raises:
+        CubeError: They are two.
+    """
+    if not scores.detector and values == _YES_AND_NO:
+        raise CubeError(f"{scores.path}: only two different values: a truth or a mask, not scores; give a score map")
+
+
+def sensor_path(out: Path) -> Path:
+    """Where the map on the scene's own grid stands: ``x_sensor.tif`` beside the orthorectified or turned ``x.tif``."""
+    return out.with_name(f"{out.stem}_sensor{out.suffix}")
+
+
+def on_scene_grid(scores: ScoreMap) -> ScoreMap:
+    """The map that has each pixel of the scene once: the one beside it where it was orthorectified or turned.
+
+    Args:
+        scores: A map.
+
+    Returns:
+        The same map, or that of the same run on the scene's own grid.
+
+    Raises:
+        CubeError: There is none.
+    """
+    if not scores.warped:
+        return scores
+    beside = sensor_path(scores.path)
+    same = ("HADGEO_MODEL_HASH", "HADGEO_SOURCE", "HADGEO_BANDS")
+    if beside.is_file():
+        own = open_scores(beside)
+        if all(own.tags.get(name) == scores.tags.get(name) for name in same):
+            return own
+    raise CubeError(
+        f"{scores.path} is not on the grid of its scene ({scores.tags['HADGEO_WARPED']}), and {beside.name}, the map "
+        "of the same run that is, does not stand beside it; keep both together, or detect again"
+    )
+
+
 def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
     """Open a map of anomaly scores, higher meaning more anomalous.
 
@@ -142,6 +203,7 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
             )
         if np.dtype(dataset.dtypes[0]).kind not in "fiu":
             raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, but scores are real numbers")
+        _check_tags(dataset.tags(), file)
         transform = dataset.transform
         placed = (dataset.crs is not None or not transform.is_identity) and not transform.is_degenerate
         return ScoreMap(
@@ -150,6 +212,17 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
             dataset.tags(),
             dataset.block_shapes[0][0],
         )
+
+
+def _check_tags(tags: Mapping[str, str], file: Path) -> None:
+    """Refuse other maps of hadgeo's, which would be read without complaint.
+
+    Raises:
+        CubeError: It is one.
+    """
+    for tag, what in _NO_SCORES.items():
+        if tag in tags:
+            raise CubeError(f"{file}: {what} ({tags[tag]}), not scores; give the output of `hadgeo detect`")
 
 
 @contextmanager

@@ -39,8 +39,8 @@ from hadgeo.formats.regions import keep_inside, keep_outside
 from hadgeo.formats.selected import kept_pixels
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
-from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder
+from hadgeo.maps.reader import sensor_path
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
 from hadgeo.mission.summary import Row, write_csv, write_html

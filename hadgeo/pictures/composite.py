@@ -80,9 +80,7 @@ def _asked(rgb: str, metadata: Metadata, total: int) -> ColourBands:
         return ColourBands(numbered, f"false colour, {_names(numbered, metadata)}")
     if metadata.wavelength is None or text.endswith("#"):
         wanting = " and no wavelengths" if metadata.wavelength is None else ""
-        raise BandError(
-            f"--rgb {rgb}: the cube has {total} bands{wanting}; give band numbers from 1 to {total}"
-        )
+        raise BandError(f"--rgb {rgb}: the cube has {total} bands{wanting}; give band numbers from 1 to {total}")
     chosen = _nearest((red, green, blue), metadata, total)
     if chosen is None:
         low, high = np.nanmin(metadata.wavelength), np.nanmax(metadata.wavelength)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from hadgeo.cube import SceneLike, as_source
-from hadgeo.errors import CubeError, OutputError, ParameterError
+from hadgeo.errors import OutputError, ParameterError
 from hadgeo.files import check_output
 from hadgeo.formats.source import Source
-from hadgeo.maps.reader import ScoreMap, open_scores
+from hadgeo.maps.belonging import check_polygons, check_scene
+from hadgeo.maps.reader import ScoreMap, on_scene_grid, open_scores
 from hadgeo.pictures.cartography import ground_of
 from hadgeo.pictures.composite import colour_bands, read_colours, stretched
 from hadgeo.pictures.figures import save_figure
@@ -106,6 +107,8 @@ def quicklook(
     shape = source.shape[1:]
     score_map = None if scores is None else _scores_of(source, scores)
     outlines = None if polygons is None else read_outlines(polygons, metadata)
+    if scores is not None and score_map is not None and polygons is not None:
+        check_polygons(polygons, open_scores(scores), score_map)
     ground = ground_of(metadata.grid)
     layout = lay_out(shape, ground.aspect, size)
     about = _about(colours.label, layout, score_map, outlines)
@@ -150,21 +153,10 @@ def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
     """Open a map and make sure that it is this scene's.
 
     Raises:
-        CubeError: It is of another shape or grid.
+        CubeError: It is of another shape or grid, or of another scene.
     """
-    scores = open_scores(path)
-    rows, cols = source.shape[1:]
-    if scores.shape != (rows, cols):
-        raise CubeError(
-            f"{path}: {scores.shape[0]} x {scores.shape[1]} pixels, but {source.path} has {rows} x {cols}; "
-            "give the score map of this scene"
-        )
-    ours, theirs = source.metadata.grid, scores.grid
-    if ours.georeferenced and theirs.georeferenced:
-        elsewhere = ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs
-        # Half a pixel: resampled or rounded grids are the same place.
-        if elsewhere or ours.apart(theirs) > 0.5:
-            raise CubeError(f"{path}: not the grid of {source.path}; give the score map of this scene")
+    scores = on_scene_grid(open_scores(path))
+    check_scene(scores, source, same_product=False)
     return scores
 
 

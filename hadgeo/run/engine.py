@@ -26,8 +26,8 @@ from hadgeo.formats.gdal import streaming
 from hadgeo.formats.glt import Glt, own_glt
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal
-from hadgeo.maps.orthorectify import sensor_path
 from hadgeo.maps.part_folder import PartFolder, names_written
+from hadgeo.maps.reader import sensor_path
 from hadgeo.maps.surface_mask import write_surfaces
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.progress import SILENT, Clock, Progress, Stage
@@ -60,7 +60,7 @@ class Detection:
         seconds: Wall time of each stage.
         pixels_per_second: Rate of the stage "score".
         valid_per_second: The same, counting pixels that have a score alone.
-        sensor_map: The map in the sensor's geometry, where `path` is orthorectified; else None.
+        sensor_map: The map on the scene's own grid, where `path` is orthorectified or turned north-up; else None.
         glt: What led from one to the other.
         learned_pixels: Pixels that regions and suppressed surfaces have left to learn from; None where there were none.
         surface_mask: The mask of suppressed surfaces, or None.
@@ -151,7 +151,8 @@ def detect(
         resample_bands: Interpolate the scene to a model's wavelengths where they differ, instead of refusing.
         overwrite: Whether an existing map, or the finished part of an interrupted run, may be replaced.
         resume: Go on with an interrupted run of the same settings, if there is one.
-        north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches.
+        north_up: Warp the finished map to a north-up grid; each pixel is then the highest score that it touches, and
+            ``<out>_sensor.tif`` is the map on the scene's own grid, on which rates are calibrated.
         glt: What leads from the sensor's geometry to a map: `open_glt` or `open_igm`, the product's own if it has one
             (EMIT), or None. `out` is then orthorectified, and ``<out>_sensor.tif`` is in the sensor's geometry.
         executor: Threads that read; three of our own by default.
@@ -319,7 +320,7 @@ def finish(
         seconds=seconds,
         pixels_per_second=sum(window.pixels for window in job.left) / seconds["score"],
         valid_per_second=(job.valid - job.valid_kept) / seconds["score"],
-        sensor_map=None if plan.task.glt is None else sensor_path(target),
+        sensor_map=sensor_path(target) if plan.task.moved else None,
         glt=plan.task.glt,
     )
 
@@ -397,13 +398,11 @@ def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Pl
 
 
 def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder) -> ScoreWriter:
-    glt = plan.task.glt
     return ScoreWriter(
-        target if glt is None else sensor_path(target),
+        sensor_path(target) if plan.task.moved else target,
         grid=plan.source.metadata.grid,
         description=f"{fitted.score_name} ({fitted.name})",
         tags=_tags(plan, fitted),
-        north_up=plan.task.north_up and glt is None,
         folder=folder,
     )
 
@@ -448,4 +447,4 @@ def _tags(plan: Plan, fitted: Detector[Any]) -> dict[str, str]:
     }
     if plan.task.learning is not None:
         tags["HADGEO_LEARNED_FROM"] = plan.task.learning.told
-    return {**tags, "HADGEO_WARPED": "north-up, max"} if plan.task.north_up and plan.task.glt is None else tags
+    return tags

@@ -103,26 +103,40 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".json") if output.suffix == ".json" else output.with_suffix(".json")
 
 
-def check_manifest(path: Path, option: str = "-o") -> None:
-    """Refuse early to replace a file that is no manifest, or a name under which none could be written.
+def check_manifest(beside: Path, command: str, *, overwrite: bool, option: str = "-o") -> None:
+    """Refuse early a manifest that would take another file's place, or has a name that no file can have.
+
+    What a run of another command wrote down is never replaced, unless its first output is what this run replaces; of
+    another run of the same command it is with `overwrite`.
 
     Args:
-        path: Where the manifest shall stand.
-        option: What names the output beside it on the command line.
+        beside: The run's first output, beside which the manifest shall stand.
+        command: The command of the command line.
+        overwrite: Whether outputs may be replaced.
+        option: What names the output on the command line.
 
     Raises:
         OutputExistsError: Something else stands there.
         OutputError: No file can have that name.
     """
+    path = manifest_path(beside)
     check_name(path, option)
     if not os.path.lexists(path):
         return
     try:
-        read_manifest(path)
+        there = read_manifest(path)
     except CubeError:
         raise OutputExistsError(
             f"{path} exists and is not a hadgeo manifest, which would be written there; move it, or use {option}"
         ) from None
+    same_output = bool(there.outputs) and Path(there.outputs[0].path).name == beside.name
+    if same_output or (overwrite and there.command == command):
+        return
+    hint = "use --overwrite, or give" if there.command == command else "give"
+    raise OutputExistsError(
+        f"{path} is the manifest of another run, of `hadgeo {there.command}`, and would be replaced; {hint} another "
+        f"name with {option}"
+    )
 
 
 def make_manifest(

@@ -7,9 +7,9 @@ from pathlib import Path
 from hadgeo.errors import ParameterError
 from hadgeo.files import check_no_input, check_output
 from hadgeo.formats.glt import check_glt
-from hadgeo.maps.orthorectify import orthorectify, sensor_path
+from hadgeo.maps.orthorectify import orthorectify, turn_north_up
 from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
-from hadgeo.maps.reader import open_scores
+from hadgeo.maps.reader import open_scores, sensor_path
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Progress
 from hadgeo.run.learning import check_regions
@@ -27,12 +27,14 @@ def check_outputs(task: Task, target: Path, *, overwrite: bool) -> None:
     check_regions(task.learning, target)
     # What an earlier run has taken is gone on with, or freed.
     check_output(target, overwrite=overwrite, nbytes=disk_bytes(_pixels_written(task)) - held_bytes(target))
-    if task.glt is not None:
+    if task.moved:
         beside = sensor_path(target)
         check_output(beside, overwrite=overwrite)
         check_regions(task.learning, beside)
         for name in names_written(beside):
             check_no_input(name, task.source.files, told="the scene itself, or a part of it")
+    if task.glt is not None:
+        beside = sensor_path(target)
         for name in (*names_written(target), *names_written(beside)):
             check_no_input(name, task.glt.files, told="the lookup table itself, or a part of it")
         check_glt(task.glt, task.source)
@@ -55,7 +57,7 @@ def _pixels_written(task: Task) -> int:
 
 
 def orthorectified(task: Task, target: Path, progress: Progress) -> None:
-    """Make the orthorectified map of the finished one in the sensor's geometry, if one is wanted.
+    """Make the orthorectified or turned map of the finished one on the scene's grid, if one is wanted.
 
     A run that is killed meanwhile makes it anew: that takes seconds, where scores take hours.
 
@@ -63,10 +65,14 @@ def orthorectified(task: Task, target: Path, progress: Progress) -> None:
         OutputError: The disk is full, or fails.
         Cancelled: `progress` asked for it.
     """
-    if task.glt is None:
+    if not task.moved:
         return
     beside = sensor_path(target)
     # In the folder of the other map, since its own holds the finished windows.
     with PartFolder(beside) as folder:
         folder.clear()
-        orthorectify(open_scores(beside), task.glt, target, north_up=task.north_up, folder=folder, progress=progress)
+        scores = open_scores(beside)
+        if task.glt is None:
+            turn_north_up(scores, task.source.metadata.grid, target, folder=folder, progress=progress)
+        else:
+            orthorectify(scores, task.glt, target, north_up=task.north_up, folder=folder, progress=progress)

@@ -49,6 +49,12 @@ class Task:
     learning: Learning | None = None
     learned: Selected | None = None
 
+    @property
+    def moved(self) -> bool:
+        """Whether the map is on another grid than the scene; beside it stands one that is on the scene's."""
+        grid = self.source.metadata.grid
+        return self.glt is not None or (self.north_up and grid.georeferenced and grid.north_up() != grid)
+
 
 @dataclass(frozen=True)
 class Plan:

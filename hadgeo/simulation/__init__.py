@@ -174,7 +174,7 @@ def _write(scene: Scene, folder: Path, outputs: tuple[Path, ...], height: int, p
     with contextlib.ExitStack() as stack:
         pixels = open_scene(folder / outputs[0].name, spec, scene.bands)
         stack.callback(pixels.release)
-        truth = open_truth(folder / outputs[1].name, spec)
+        truth = open_truth(folder / outputs[1].name, spec, outputs[0].name)
         stack.callback(truth.release)
         for start in range(0, spec.rows, height):
             if progress.cancelled():

@@ -113,6 +113,10 @@ class TiffWriter:
         if scale is not None:
             self._dataset.scales = (scale,) * self._dataset.count
 
+    def tag(self, **tags: str) -> None:
+        """Say something of the file; before the first pixel, as `describe`."""
+        self._dataset.update_tags(**tags)
+
     def write(self, start: int, pixels: npt.NDArray[Any]) -> None:
         """Take rows from `start`, and write when a row of tiles is full."""
         while len(pixels):
@@ -170,9 +174,11 @@ def open_scene(path: Path, spec: SceneSpec, bands: Bands) -> Writer:
     return writer
 
 
-def open_truth(path: Path, spec: SceneSpec) -> Writer:
-    """Begin the truth's file."""
-    return TiffWriter(path, spec, dtype="uint8", count=1, nodata=TRUTH_NODATA, compress="deflate")
+def open_truth(path: Path, spec: SceneSpec, scene: str) -> Writer:
+    """Begin the truth's file, which says of which scene it is."""
+    writer = TiffWriter(path, spec, dtype="uint8", count=1, nodata=TRUTH_NODATA, compress="deflate")
+    writer.tag(HADGEO_TRUTH_OF=scene)
+    return writer
 
 
 def envi_header(spec: SceneSpec, bands: Bands) -> str:

@@ -49,11 +49,23 @@ def read(path: Path) -> npt.NDArray[Any]:
     return scores.read(*(slice(0, length) for length in scores.shape))
 
 
-def test_thresholds_of_an_orthorectified_map_say_that_it_repeats_pixels(line: RawLine, tmp_path: Path) -> None:
+def test_thresholds_of_an_orthorectified_map_count_each_pixel_once(line: RawLine, tmp_path: Path) -> None:
     out = tmp_path / "scores.tif"
     run("detect", line.scene, "-d", "rx", "--glt", line.glt, "-o", out)
-    assert "scores_sensor.tif has each pixel once" in run("threshold", out, "--value", "30").stderr
-    assert "each pixel once" not in run("threshold", tmp_path / "scores_sensor.tif", "--value", "30").stderr
+    sensor = tmp_path / "scores_sensor.tif"
+    told = [json.loads(run("threshold", path, "--pfa", "0.01", "--json").stdout) for path in (out, sensor)]
+    assert told[0]["threshold"] == told[1]["threshold"]
+    assert told[0]["valid_pixels"] == told[1]["valid_pixels"]
+    words = ("--scene", line.scene, "--evidence", tmp_path / "x.nc")
+    assert "give " + str(sensor) in run("threshold", out, *words, status=2).stderr
+    sensor.unlink()
+    assert "rates count each repetition of a pixel" in run("threshold", out, "--value", "30").stderr
+
+
+def test_an_orthorectified_map_that_is_turned_has_no_spectra(line: RawLine, tmp_path: Path) -> None:
+    words = ("detect", line.scene, "--glt", line.glt, "-o", tmp_path / "x.tif", "--north-up")
+    assert "omit --north-up" in run(*words, "--evidence", tmp_path / "x.nc", status=2).stderr
+    assert not (tmp_path / "x.tif").exists()
 
 
 def test_scores_are_those_of_the_sensor_looked_up_on_the_map(line: RawLine, tmp_path: Path) -> None:

@@ -106,7 +106,6 @@ def test_a_decision_is_written_down_where_it_writes_anything(scene: Path) -> Non
         (("detect", "line.img", "-o", "other.tif"), "other.json exists and is not a hadgeo manifest"),
         (("threshold", "x.tif", "--p-values", "other.tif"), "other.json exists and is not a hadgeo manifest"),
         (("train", "line.img", "-o", "other.hadgeo"), "other.json exists and is not a hadgeo manifest"),
-        (("detect", "line.img", "-o", "y.tif", "--north-up", "--evidence", "y.nc"), "--north-up"),
     ],
 )
 def test_what_cannot_be_repeated_or_written_is_refused(scene: Path, words: tuple[str, ...], message: str) -> None:
@@ -164,6 +163,17 @@ def test_a_scene_that_is_no_file_is_repeated_from_any_folder(scene: Path, monkey
     monkeypatch.chdir("elsewhere")
     result = run("detect", "--from", "../x.json", "--overwrite")
     assert "every output is identical, byte for byte" in result.stderr
+
+
+def test_a_threshold_leaves_the_manifest_of_the_detection_alone(scene: Path) -> None:
+    run("detect", scene, "-d", "rx")
+    refused = run("threshold", "line_anomaly.tif", "--polygons", "line_anomaly.gpkg", "--overwrite", status=2)
+    assert "line_anomaly.json is the manifest of another run, of `hadgeo detect`" in refused.stderr
+    assert not Path("line_anomaly.gpkg").exists()
+    assert "already finished" in run("detect", scene, "-d", "rx", "--resume").stderr
+    run("threshold", "line_anomaly.tif", "--polygons", "found.gpkg")
+    run("threshold", "line_anomaly.tif", "--p-values", "found.tif", status=2)
+    run("threshold", "line_anomaly.tif", "--p-values", "found.tif", "--overwrite")
 
 
 def test_names_of_gdal_stay_as_they_are(scene: Path) -> None:

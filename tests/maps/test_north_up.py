@@ -72,7 +72,9 @@ def test_detect_warps_the_score_on_request(tmp_path: Path) -> None:
         assert after.tags()["HADGEO_WARPED"] == "north-up, max"
         assert np.nanmax(after.read(1)) == np.nanmax(before.read(1))
     assert warped.valid == plain.valid
-    assert sorted(path.name for path in tmp_path.glob("*.tif*")) == ["line_truth.tif", "plain.tif", "warped.tif"]
+    assert plain.path.read_bytes() == (tmp_path / "warped_sensor.tif").read_bytes()
+    written = ["line_truth.tif", "plain.tif", "warped.tif", "warped_sensor.tif"]
+    assert sorted(path.name for path in tmp_path.glob("*.tif*")) == written
 
 
 def test_a_scene_without_georeference_is_not_warped(tmp_path: Path) -> None:

@@ -61,14 +61,26 @@ def test_differing_outputs_are_noticed(run: Manifest, tmp_path: Path) -> None:
 
 
 def test_only_manifests_are_replaced(run: Manifest, tmp_path: Path) -> None:
-    path = manifest_path(tmp_path / "x.tif")
-    assert path == tmp_path / "x.json"
-    check_manifest(path)
+    output = tmp_path / "scene_anomaly.tif"
+    path = manifest_path(output)
+    assert path == tmp_path / "scene_anomaly.json"
+    check_manifest(output, "detect", overwrite=False)
     write_manifest(run, path)
-    check_manifest(path)
+    check_manifest(output, "detect", overwrite=False)
     path.write_text('{"type": "FeatureCollection", "features": []}')
     with pytest.raises(OutputExistsError, match="not a hadgeo manifest"):
-        check_manifest(path)
+        check_manifest(output, "detect", overwrite=True)
+
+
+def test_the_manifest_of_another_output_stays(run: Manifest, tmp_path: Path) -> None:
+    output = tmp_path / "scene_anomaly.gpkg"
+    write_manifest(run, manifest_path(output))
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match=r"of `hadgeo detect`, .*; give another name with --polygons"):
+            check_manifest(output, "threshold", overwrite=overwrite, option="--polygons")
+    with pytest.raises(OutputExistsError, match="use --overwrite, or give"):
+        check_manifest(output, "detect", overwrite=False)
+    check_manifest(output, "detect", overwrite=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff\xfe", b'{"format": 1, "command": 3}', b"[" * 100_000])

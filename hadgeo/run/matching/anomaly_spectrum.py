@@ -135,6 +135,8 @@ def _of_evidence(path: Path, chosen: str | None, asked: Path) -> Target:
             f"{path}: not the evidence of anomalies ({reason}); give what --evidence has written"
         ) from None
     number = _number(asked, chosen, ids)
+    if asked != path:
+        _check_same_place(asked, number, path, evidence.sel(anomaly=ids.index(number)))
     known = {name: evidence[name].values.astype(np.float64) for name in ("wavelength", "fwhm") if name in evidence}
     return make_target(
         f"anomaly {number} of {evidence.attrs.get('scene') or asked.name}",
@@ -146,6 +148,34 @@ def _of_evidence(path: Path, chosen: str | None, asked: Path) -> Target:
         level=_level(np.concatenate([spectra, expected])),
         files=[asked] if path == asked else [asked, path],
     )
+
+
+def _check_same_place(polygons: Path, number: int, path: Path, anomaly: xr.Dataset) -> None:
+    """Refuse evidence of other anomalies than those of the polygons that led to it.
+
+    Raises:
+        TargetError: The anomaly of that number does not lie in its polygon's bounds.
+    """
+    try:
+        meta, shapes = _shapes(polygons, number)
+    except (MissingExtraError, TargetError):
+        # The spectrum is known without the polygon.
+        return
+    names = ("longitude", "latitude") if meta["crs"] in ("EPSG:4326", "OGC:CRS84") else ("x", "y")
+    if not set(names) <= set(anomaly.coords):
+        names = ("col", "row")
+    # Rows and columns count pixels by their centres, outlines by their corners.
+    shift = 0.5 if names == ("col", "row") else 0.0
+    import shapely
+
+    left, bottom, right, top = shapely.total_bounds(shapes)
+    margin = 1e-6 * max(1.0, right - left, top - bottom)
+    x, y = (float(anomaly[name]) + shift for name in names)
+    if not (left - margin <= x <= right + margin and bottom - margin <= y <= top + margin):
+        raise TargetError(
+            f"{path}: its anomaly {number} lies elsewhere than that of {polygons}, so they are of two runs; write both "
+            f"again with `hadgeo threshold MAP --scene SCENE --polygons {polygons.name} --evidence {path.name}`"
+        )
 
 
 def _level(spectra: Values) -> float:
@@ -257,6 +287,18 @@ def _reading(options: dict[str, Any]) -> Reading:
 
 def _outlines(path: Path, number: int, grid: Grid) -> npt.NDArray[Any]:
     """The polygons of an anomaly, in the coordinates of a grid."""
+    meta, shapes = _shapes(path, number)
+    crs = meta["crs"]
+    if crs is None or grid.crs is None:
+        return shapes
+    import shapely
+
+    moved = shapely.transform(shapes, lambda at: np.column_stack(grid.from_system(crs, *at.T)))
+    return np.asarray(moved)
+
+
+def _shapes(path: Path, number: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
+    """The polygons of an anomaly in their own coordinates, and what the file says of these."""
     try:
         import pyogrio
         import shapely
@@ -276,11 +318,7 @@ def _outlines(path: Path, number: int, grid: Grid) -> npt.NDArray[Any]:
     shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
     if not len(shapes):
         raise TargetError("there is no such anomaly")
-    crs = meta["crs"]
-    if crs is None or grid.crs is None:
-        return np.asarray(shapes)
-    moved = shapely.transform(shapes, lambda at: np.column_stack(grid.from_system(crs, *at.T)))
-    return np.asarray(moved)
+    return meta, np.asarray(shapes)
 
 
 def _mean(source: Source, outlines: npt.NDArray[Any]) -> Values:
