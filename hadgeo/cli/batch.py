@@ -55,6 +55,7 @@ _RESOLVED = (*scene_options.NAMES, *match_options.NAMES, *learning_options.LIKE,
 @options.memory
 @cluster_options.cluster
 @options.seed
+@click.option("--resume", is_flag=True, hidden=True, expose_value=False, help="What a batch does in any case.")
 @click.option("--overwrite", is_flag=True, help="Replace maps and a model that were made with other settings.")
 @options.quiet
 @options.progress
@@ -134,7 +135,7 @@ def _check_model(context: click.Context, model: str | None) -> None:
     for option in ("fit_on", "detector", "parameters", "bands", "seed"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise ParameterError(
-                f"{model}: --{option.replace('_', '-')} is fixed in a model; omit it, train another model, or give "
+                f"{model}: {options.told(option)} is fixed in a model; omit it, train another model, or give "
                 "flight lines their own settings in a --table"
             )
 

@@ -58,7 +58,7 @@ def _parse_detectors(
     show_default="all of `hadgeo detectors`",
     help="Detectors with their parameters, separated by commas; repeatable.",
 )
-@click.option("--output", "-o", metavar="DIR", help="Keep the maps in this folder.")
+@click.option("--output", "-o", metavar="DIR", help="Keep the maps in this folder, made if it is missing.")
 @options.bootstrap
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.plot

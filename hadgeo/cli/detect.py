@@ -374,7 +374,9 @@ def _load(model: str, context: click.Context, detector: str) -> Any:
     loaded = load_model(model)
     for option in ("parameters", "bands", "seed"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
-            raise ParameterError(f"{model}: --{option} is fixed in a model; omit it, or train another model")
+            raise ParameterError(
+                f"{model}: {options.told(option)} is fixed in a model; omit it, or train another model"
+            )
     asked = context.get_parameter_source("detector") is click.core.ParameterSource.COMMANDLINE
     if asked and detector != loaded.detector.name:
         raise ParameterError(f"{model}: this is a model of {loaded.detector.name}, not of {detector}; omit -d")

@@ -40,6 +40,7 @@ _RANKS = (1, 5, 10, 20, 50)
 @options.plot
 @options.seed
 @options.overwrite
+@options.quiet
 @options.debug
 def command(
     scores: str,
@@ -51,6 +52,7 @@ def command(
     plot: str | None,
     seed: int | None,
     overwrite: bool,
+    quiet: bool,
 ) -> None:
     r"""Show how well the map SCORES separates the targets of each TRUTH from the background.
 
@@ -87,9 +89,12 @@ def command(
         print_json({"evaluations": [one.to_dict() for one in done], **told})
         return
     if review is not None:
-        click.echo("\n".join(_describe(review, verdicts or "")))
+        click.echo("
+".join(_describe(review, verdicts or "")))
     if named:
         show_table(_table(named))
+    if quiet:
+        return
     for name, one in named.items():
         for note in one.notes():
             click.echo(f"{name}: {note}")

@@ -49,8 +49,8 @@ bands = click.option(
     "--bands",
     metavar="RANGES",
     help="'400-1300,1500-1750' in nm or '1-60,65' as band numbers, of which the good bands are used; 'all', or a '!' "
-    "at the end, takes bad ones too. By default the bands marked good in the header, outside water-vapour absorption, and "
-    "neither constant nor empty.",
+    "at the end, takes bad ones too. By default the bands marked good in the header, outside water-vapour absorption, "
+    "and neither constant nor empty.",
 )
 detector = click.option(
     "--detector", "-d", default=DEFAULT_DETECTOR, show_default=True, help="Detector name; see `hadgeo detectors`."
@@ -162,6 +162,11 @@ preset = click.option(
     help="Several parameters of the detector under one name, as -p preset=NAME: fast, standard or thorough for fusion, "
     "the default detector; paper for bs3lnet and scoread.",
 )
+
+
+def told(name: str) -> str:
+    """How the command line calls an option, of which commands know the name of a variable."""
+    return {"parameters": "--parameter or --preset"}.get(name, f"--{name.replace('_', '-')}")
 
 
 def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[str, str]:

@@ -79,6 +79,15 @@ class _PixelSize(click.ParamType[tuple[int, int]]):
 )
 @click.option("--crs", default="EPSG:32633", show_default=True, help="A projected coordinate system.")
 @click.option("--pixel-size", type=float, default=2.0, show_default=True, help="In the units of --crs.")
+@click.option(
+    "--origin",
+    type=float,
+    nargs=2,
+    metavar="X Y",
+    default=(500_000.0, 5_200_000.0),
+    show_default=True,
+    help="Upper left corner in the coordinates of --crs, for flight lines side by side.",
+)
 @options.seed
 @click.option(
     "--flight",

@@ -17,7 +17,7 @@ from hadgeo.detectors.registry import fittable_detectors, make_detector
 from hadgeo.errors import OutputError, ParameterError, TruthError
 from hadgeo.evaluation.evaluate_maps import Evaluation, evaluate
 from hadgeo.evaluation.truth import TARGET, open_truth
-from hadgeo.files import check_output, same_file
+from hadgeo.files import check_output, same_file, writing
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.maps.writer import disk_bytes
@@ -97,7 +97,8 @@ def compare(
         truth: What is known of it; see `hadgeo.evaluation.truth.open_truth`.
         contenders: The detectors, no two alike; a name alone stands for that detector with its defaults. By default
             all that there are and that can be fitted here.
-        folder: Where the maps are kept, as ``<scene>_<detector>.tif``; a temporary folder by default.
+        folder: Where the maps are kept, as ``<scene>_<detector>.tif``, made if its parent exists; a temporary folder by
+            default.
         bands: As for `hadgeo.detect`.
         background: As for `hadgeo.detect`.
         exclude: As for `hadgeo.detect`.
@@ -135,6 +136,9 @@ def compare(
     with ExitStack() as stack:
         home = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory(prefix="hadgeo-")))
         maps = [_map_path(home, source, contender) for contender in contenders]
+        if not home.exists() and home.parent.is_dir():
+            with writing(home):
+                home.mkdir()
         for path in maps:
             check_output(path, overwrite=overwrite, nbytes=disk_bytes(source.shape[1] * source.shape[2]))
             if same_file(path, Path(truth)):

@@ -25,10 +25,12 @@ from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import (
     Cancelled,
     HadgeoError,
+    ModelError,
     OutputError,
     OutputExistsError,
     ParameterError,
     RegionElsewhereError,
+    RegionError,
 )
 from hadgeo.files import check_name, writing
 from hadgeo.formats.glt import Glt
@@ -53,7 +55,8 @@ from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
 from hadgeo.run.reviewed import Unwanted, excluded_only
 from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
-from hadgeo.run.training import train
+from hadgeo.run.selection import match_bands, usable_bands
+from hadgeo.run.training import largest_group, train
 
 FitOn = Literal["first", "each", "sample-of-all"]
 
@@ -323,27 +326,7 @@ class _Run:
 
     def _fit(self, lines: Sequence[FlightLine], fit_on: FitOn) -> Model:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
-        scenes: list[Source] = []
-        missed: HadgeoError | None = None
-        for line in lines:
-            try:
-                scene = self._open(line)
-            except HadgeoError:
-                # It will fail in its turn.
-                continue
-            try:
-                self._check_background(scene)
-            except HadgeoError as error:
-                self._watch.message(f"not learned from {line.scene}: {error}")
-                missed = missed or error
-                continue
-            scenes.append(scene)
-            if fit_on == "first":
-                break
-        if not scenes and missed is not None:
-            raise missed
-        if not scenes:
-            raise ParameterError(f"none of the {len(lines)} flight lines can be opened, such as {lines[0].scene}")
+        scenes = self._learnable(lines, fit_on)
         common = self._settings
         wanted = {
             "detector": common.detector,
@@ -380,6 +363,36 @@ class _Run:
         )
         self._record.fitted(wanted)
         return fitted
+
+    def _learnable(self, lines: Sequence[FlightLine], fit_on: FitOn) -> list[Source]:
+        """The lines that a model of all can be fitted on; the others fail in their turn, or are only scored.
+
+        Raises:
+            HadgeoError: There is none.
+        """
+        scenes: list[Source] = []
+        reasons: list[HadgeoError] = []
+        for line in lines:
+            try:
+                scene = self._open(line)
+                self._check_background(scene)
+                usable_bands(scene, self._settings.bands)
+            except HadgeoError as error:
+                self._watch.message(f"not learned from {line.scene}: {error}")
+                reasons.append(error)
+                continue
+            scenes.append(scene)
+            if fit_on == "first":
+                return scenes
+        if not scenes:
+            if isinstance(reasons[0], RegionError):
+                raise reasons[0]
+            raise ParameterError(f"no model can be fitted on any of the {len(lines)} flight lines: {reasons[0]}")
+        group = largest_group(scenes, self._settings.bands)
+        for scene in scenes:
+            if not any(scene is one for one in group):
+                self._watch.message(f"not learned from {scene.path}: its bands are not those of the other flight lines")
+        return group
 
     def _one(self, number: int, line: FlightLine, model: Model | None) -> Outcome:
         progress = Stoppable(self._watch.begun(number, line), self._stopped)
@@ -502,7 +515,7 @@ class _Run:
             return {
                 **scene,
                 "model": model.hash,
-                "resample_bands": common.resample_bands,
+                "resample_bands": common.resample_bands and _differs(source, model),
                 **_learned_from(of_map),
             }
         search = self._search(line)
@@ -600,6 +613,15 @@ def _known_of(scene: Source) -> list[Any]:
 def _learned_from(learning: Learning | None) -> dict[str, Any]:
     """By what it is known again what was learned from; nothing where that was all of the scenes."""
     return {} if learning is None else {"learned_from": learning.settings}
+
+
+def _differs(scene: Source, model: Model) -> bool:
+    """Whether a line lacks bands of a model, so that it has to be interpolated."""
+    try:
+        match_bands(model.spectrum, scene.shape[0], scene.metadata.wavelength, name=scene.path)
+    except ModelError:
+        return True
+    return False
 
 
 def _misses(scene: Source, region: Path) -> RegionElsewhereError | None:

@@ -18,6 +18,8 @@ from hadgeo.sampling import survey
 #: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.
 OTHER_SCALE = 5.0
 
+_INTERPOLATE = "interpolate with --resample-bands, or train on a scene from this sensor"
+
 #: Fewer bands leave no spectrum to speak of.
 MIN_BANDS = 2
 
@@ -107,6 +109,7 @@ def match_bands(
     wavelength: npt.NDArray[np.float64] | None,
     *,
     name: str,
+    advice: str = _INTERPOLATE,
 ) -> npt.NDArray[np.intp]:
     """Find a model's bands in a scene.
 
@@ -115,6 +118,7 @@ def match_bands(
         total: Bands of the scene.
         wavelength: Their centres in nm, NaN where one is not known, or None.
         name: The scene, for messages.
+        advice: What to do about bands that differ.
 
     Returns:
         0-based indices of the scene's bands, in the model's order.
@@ -144,15 +148,13 @@ def match_bands(
     far = distance > tolerance(spectrum)
     if not far.any() and len(np.unique(nearest)) < len(nearest):
         raise ModelError(
-            f"{name}: several of the model's {len(wanted)} bands fall on the same band of the scene; interpolate with "
-            "--resample-bands, or train on a scene from this sensor"
+            f"{name}: several of the model's {len(wanted)} bands fall on the same band of the scene; {advice}"
         )
     if far.any():
         worst = int(distance.argmax())
         raise ModelError(
             f"{name}: {int(far.sum())} of the model's {len(wanted)} bands are not in the scene, such as "
-            f"{wanted[worst]:.1f} nm, whose nearest is {wavelength[nearest[worst]]:.1f} nm; interpolate with "
-            "--resample-bands, or train on a scene from this sensor"
+            f"{wanted[worst]:.1f} nm, whose nearest is {wavelength[nearest[worst]]:.1f} nm; {advice}"
         )
     return nearest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from hadgeo.compute.executors import reading_threads
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.errors import OutputError
+from hadgeo.errors import ModelError, OutputError
 from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
+from hadgeo.formats.source import Source
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
 from hadgeo.run.learning import SurfacesLike, check_regions, fitting, learning, look_at
-from hadgeo.run.model_file import Model, load_model, spectrum_of, to_bytes
+from hadgeo.run.model_file import Model, Spectrum, load_model, spectrum_of, to_bytes
 from hadgeo.run.reviewed import Unwanted
 from hadgeo.run.selection import check_alike, match_bands, usable_bands
 from hadgeo.sampling import Sample, Scene, survey
@@ -95,10 +97,7 @@ def train(
     spectrum = spectrum_of(first, selection.indices)
     level = survey(first, selection.indices).level
     fitted_on = [Scene(first, selection.indices)]
-    for source in sources[1:]:
-        indices = match_bands(spectrum, source.shape[0], source.metadata.wavelength, name=source.path)
-        check_alike(source, indices.tolist(), level)
-        fitted_on.append(Scene(source, indices.tolist()))
+    fitted_on += [Scene(source, _bands_in(source, spectrum, level)) for source in sources[1:]]
     announce(progress, torch_device, str(selection))
     with reading_threads(executor) as pool, streaming(max(source.cache_bytes for source in sources)):
         looks = look_at(sources, learned_from, pool, progress)
@@ -122,6 +121,46 @@ def train(
         loss=tuple(float(value) for value in chosen.loss_),
     )
     return _write(target, model, torch_device)
+
+
+def _bands_in(source: Source, spectrum: Spectrum, level: float) -> list[int]:
+    """Where a further scene has the bands of the first.
+
+    Raises:
+        ModelError: It lacks some, or has no data in them.
+    """
+    metadata = source.metadata
+    advice = "train on scenes of one sensor"
+    found = match_bands(spectrum, source.shape[0], metadata.wavelength, name=source.path, advice=advice)
+    indices: list[int] = found.tolist()
+    check_alike(source, indices, level)
+    return indices
+
+
+def largest_group(sources: Sequence[Source], bands: str | None) -> list[Source]:
+    """The scenes that one model can be fitted on: those that have the bands of one of them, as many as there are.
+
+    Args:
+        sources: Scenes, perhaps of several sensors.
+        bands: As for `hadgeo.detect`.
+
+    Returns:
+        They, in order.
+    """
+    groups = []
+    for first in sources:
+        selection = usable_bands(first, bands)
+        spectrum, level = spectrum_of(first, selection.indices), survey(first, selection.indices).level
+        group = [first]
+        for source in sources:
+            if source is not first:
+                with suppress(ModelError):
+                    _bands_in(source, spectrum, level)
+                    group.append(source)
+        if len(group) == len(sources):
+            return list(sources)
+        groups.append(group)
+    return max(groups, key=len)
 
 
 def _each(scenes: SceneLike | Sequence[SceneLike]) -> Sequence[SceneLike]:

@@ -16,7 +16,7 @@ from hadgeo.errors import Cancelled, OutputError, ParameterError
 from hadgeo.files import check_output, written_together
 from hadgeo.progress import SILENT, Stage
 from hadgeo.simulation.scene import Scene
-from hadgeo.simulation.spec import SceneSpec, guess_format
+from hadgeo.simulation.spec import ORIGIN, SceneSpec, guess_format
 from hadgeo.simulation.targets import Target
 from hadgeo.simulation.writing import open_scene, open_truth
 
@@ -70,6 +70,7 @@ def simulate(
     flight: int = 0,
     crs: str = "EPSG:32633",
     pixel_size: float = 2.0,
+    origin: tuple[float, float] = ORIGIN,
     compress: Literal["none", "deflate", "lzw", "zstd"] = "none",
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -98,6 +99,7 @@ def simulate(
         flight: Other flights over a place see the same ground with other noise and other targets.
         crs: A projected coordinate system.
         pixel_size: Side of a pixel in the units of `crs`.
+        origin: Easting and northing of the upper left corner, for flight lines side by side.
         compress: How a GeoTIFF's tiles are compressed; ENVI is raw.
         overwrite: Replace existing files.
         progress: Told of every strip; asked whether to stop.
@@ -137,6 +139,7 @@ def simulate(
         compress=compress,
         target_size=target_size,
         abundance=abundance,
+        origin=origin,
     )
     outputs = _outputs(path, spec)
     _check_place(outputs, spec, overwrite)

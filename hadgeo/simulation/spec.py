@@ -42,8 +42,9 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "compress": COMPRESSIONS,
 }
 _LONGEST_TARGET = 100
-# Where the upper left corner lies: a plausible place in the middle of most national and UTM grids.
-_EAST, _NORTH = 500_000.0, 5_200_000.0
+_FARTHEST = 1e8
+#: Where the upper left corner lies: a plausible place in the middle of most national and UTM grids.
+ORIGIN: Final = (500_000.0, 5_200_000.0)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class SceneSpec:
     compress: str
     target_size: tuple[int, int] | None = None
     abundance: float | None = None
+    origin: tuple[float, float] = ORIGIN
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -78,15 +80,20 @@ class SceneSpec:
             raise ParameterError(f"target_size={self.target_size!r}: each side must be 1 to {_LONGEST_TARGET} pixels")
         if self.abundance is not None and not 0 < self.abundance <= 1:
             raise ParameterError(f"abundance={self.abundance!r}: must be above 0 and at most 1")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ParameterError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
+        if not all(abs(value) <= _FARTHEST for value in self.origin):
+            raise ParameterError(f"origin={self.origin!r}: must be map coordinates within {_FARTHEST:g} of 0")
+        self._check_choices()
         if self.format == "gtiff" and self.interleave == "bil":
             raise ParameterError("interleave='bil': a GeoTIFF is either bip or bsq")
         if self.format == "envi" and self.compress != "none":
             raise ParameterError(f"compress={self.compress!r}: an ENVI scene is uncompressed, so it must be none")
         if not self.projection.is_projected:
             raise ParameterError(f"crs={self.crs!r}: must be a projected coordinate system, such as EPSG:32633")
+
+    def _check_choices(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ParameterError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
 
     @cached_property
     def projection(self) -> CRS:
@@ -99,7 +106,7 @@ class SceneSpec:
     @cached_property
     def grid(self) -> Grid:
         """Where the pixels lie."""
-        transform = turned(_EAST, _NORTH, self.pixel_size, self.rotation)
+        transform = turned(*self.origin, self.pixel_size, self.rotation)
         return Grid((self.rows, self.cols), self.projection, transform)
 
     @property

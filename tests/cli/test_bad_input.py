@@ -30,6 +30,7 @@ from hadgeo.cli import cli
 from hadgeo.grid import Grid
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.windows import tile
+from tests.cli.advice import unknown_options
 from tests.formats.envi_files import write_envi
 from tests.support import background
 
@@ -247,6 +248,7 @@ def check(bad: Bad, here: Path, *args: str) -> None:
     result = run(*args)
     assert result.exit_code == bad.code, result.output
     assert_one_line(result.stderr, *bad.words)
+    assert not unknown_options(result.stderr, next(word for word in args if word != "--debug"))
     if args[0] != "info":  # which shows what it does know
         assert not result.stdout
     assert listing(here) == before

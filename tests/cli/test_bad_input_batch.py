@@ -68,7 +68,7 @@ BAD = [
     Bad("a.tif -o maps --bands 1-99", ("a.tif", "99")),
     Bad("a.tif -o maps --device gpu", ("--device gpu", "no such device")),
     Bad("a.tif -o maps --fit-on second", ("--fit-on", "'second' is not one of")),
-    Bad("missing.tif gone.tif -o maps", ("none of the 2 flight lines can be opened", "missing.tif")),
+    Bad("missing.tif gone.tif -o maps", ("on any of the 2 flight lines", "missing.tif: no such file")),
     Bad("a.tif -o maps --model missing.hadgeo", ("missing.hadgeo: no such model file",)),
     Bad("a.tif -o maps --model a.tif", ("a.tif: not a hadgeo model",)),
     Bad("a.tif -o maps --model rx.hadgeo --fit-on each", ("rx.hadgeo: --fit-on is fixed in a model", "omit it")),

@@ -57,14 +57,14 @@ def test_thresholds_of_an_orthorectified_map_count_each_pixel_once(line: RawLine
     assert told[0]["threshold"] == told[1]["threshold"]
     assert told[0]["valid_pixels"] == told[1]["valid_pixels"]
     words = ("--scene", line.scene, "--evidence", tmp_path / "x.nc")
-    assert "give " + str(sensor) in run("threshold", out, *words, status=2).stderr
+    assert "give " + str(sensor) in invoke("threshold", out, *words).stderr
     sensor.unlink()
     assert "rates count each repetition of a pixel" in run("threshold", out, "--value", "30").stderr
 
 
 def test_an_orthorectified_map_that_is_turned_has_no_spectra(line: RawLine, tmp_path: Path) -> None:
     words = ("detect", line.scene, "--glt", line.glt, "-o", tmp_path / "x.tif", "--north-up")
-    assert "omit --north-up" in run(*words, "--evidence", tmp_path / "x.nc", status=2).stderr
+    assert "omit --north-up" in invoke(*words, "--evidence", tmp_path / "x.nc").stderr
     assert not (tmp_path / "x.tif").exists()
 
 

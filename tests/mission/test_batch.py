@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 import hadgeo
-from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError
+from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch import Batch, Outcome, Unwatched, run_batch
@@ -267,3 +268,26 @@ def test_a_name_that_is_not_utf8_fails_alone_and_is_in_the_summary(mission: list
     assert r"odd\udcff.img: the name is not UTF-8" in table
     if (folder / "summary.html").exists():
         assert r"odd\udcff.img" in (folder / "summary.html").read_text("utf-8")
+
+
+def test_a_line_of_another_sensor_fails_alone(mission: list[Path], tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.img"
+    hadgeo.simulate(foreign, rows=40, cols=30, bands=16, targets=2)
+    header = foreign.with_suffix(".hdr")
+    narrow = ", ".join(str(400 + 20 * band) for band in range(16))
+    header.write_text(
+        re.sub(r"wavelength = \{[^}]*\}\nfwhm = \{[^}]*\}", f"wavelength = {{{narrow}}}", header.read_text())
+    )
+    folder = tmp_path / "maps"
+    # The first one, after which no other line would be like it.
+    batch = detect_all([foreign, *mission], folder, fit_on="sample-of-all")
+    assert [outcome.state for outcome in batch.outcomes] == ["failed", *["done"] * len(mission)]
+    assert "interpolate with --resample-bands" in batch.outcomes[0].error
+    # What needs no interpolation is kept as it is.
+    again = detect_all([foreign, *mission], folder, fit_on="sample-of-all", resample_bands=True)
+    assert [outcome.state for outcome in again.outcomes][1:] == ["kept"] * len(mission)
+
+
+def test_lines_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"any of the 1 flight lines: x/\*\.png: no such file"):
+        detect_all([Path("x/*.png")], tmp_path / "maps")

@@ -357,3 +357,14 @@ def test_targets_that_cannot_be_are_refused(tmp_path: Path, options: dict[str, o
     with pytest.raises(ParameterError, match=words):
         simulate(tmp_path / "scene.tif", rows=100, cols=100, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_flight_lines_lie_side_by_side_where_their_corners_are_told(tmp_path: Path) -> None:
+    made = [
+        simulate(tmp_path / f"{east}.img", rows=20, cols=30, bands=8, targets=1, origin=(east, 5.1e6))
+        for east in (500_000.0, 500_060.0)
+    ]
+    left, right = (rasterio.open(scene.truth).bounds for scene in made)
+    assert (left.left, left.top, left.right) == (500_000.0, 5.1e6, right.left)
+    with pytest.raises(ParameterError, match="origin"):
+        simulate(tmp_path / "x.img", origin=(float("nan"), 0.0))
