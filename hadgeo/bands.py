@@ -215,6 +215,8 @@ def select_bands(
         return default_bands(total, wavelength, good)
     if isinstance(spec, str):
         return parse_bands(spec, total, wavelength, good)
+    if not hasattr(spec, "__iter__"):
+        raise BandError(f"bands are ranges such as '400-1300' or 0-based indices such as [3, 5, 8], not {spec!r}")
     indices = sorted(set(spec))
     if not indices or indices[0] < 0 or indices[-1] >= total:
         raise BandError(f"band indices must lie in 0 to {total - 1}, not {list(spec)}")

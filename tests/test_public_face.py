@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import hadgeo
-from hadgeo.errors import DetectorNotFoundError, ParameterError
+from hadgeo.errors import DetectorNotFoundError, OutputError, ParameterError
 
 ARRAY = np.zeros((12, 40, 30), dtype=np.float32)
 
@@ -147,3 +147,40 @@ def test_what_is_printed_fits_a_line_or_two(scene: Path, scores: Path, tmp_path:
     for value, most in ((calibration, 400), (model, 300), (evaluation, 1500), (done.bands, 200)):
         assert len(repr(value)) < most, repr(value)
         assert "\n" not in repr(value)
+
+
+def test_a_changed_cube_has_no_map_beside_the_file_that_it_came_from(scene: Path) -> None:
+    cube = hadgeo.open_cube(scene)
+    before = sorted(scene.parent.iterdir())
+    for changed in (cube * 2, cube.isel(y=slice(30))):
+        with pytest.raises(OutputError, match="needs a map of its own; name one with -o"):
+            hadgeo.detect(changed, "rx")
+    assert sorted(scene.parent.iterdir()) == before
+
+
+def test_a_detection_and_an_open_map_stand_for_their_file(scene: Path, tmp_path: Path) -> None:
+    done = hadgeo.detect(scene, "rx", out=tmp_path / "map.tif")
+    rule = hadgeo.Rule(top=3)
+    assert hadgeo.decide(done, rule).threshold == hadgeo.decide(hadgeo.open_scores(done), rule).threshold
+    told = repr(hadgeo.evaluate(done, scene.with_name("line_truth.tif"), resamples=0))
+    assert "auc_d_f=0." in told
+    assert len(told) < 300
+    assert "<th>bands</th><td>" in done._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda scene: hadgeo.decide(scene, 1e-3), r"such as Rule\(pfa=1e-3\), not 0.001"),
+        (lambda scene: hadgeo.compare(scene, "t.tif", [("rx", {})]), "is a name or a hadgeo.Contender, not"),
+        (lambda scene: hadgeo.run_batch([str(scene)], "maps"), "makes them of names"),
+        (lambda scene: hadgeo.detect(scene, 5), "not int"),
+        (lambda scene: hadgeo.detect(scene, str(scene)), "for a model, give load_model"),
+        (lambda scene: hadgeo.detect(scene, "rx", bands=5, out=scene.with_name("x.tif")), "not 5"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_in_words(
+    call: Callable[[Path], Any], message: str, scene: Path
+) -> None:
+    with pytest.raises(hadgeo.errors.HadgeoError, match=message):
+        call(scene)

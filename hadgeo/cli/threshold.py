@@ -189,6 +189,10 @@ def _explain(
     opened = on_scene_grid(opened)
     check_scene(opened, scene)
     loaded = None if model is None else load_model(model)
+    if loaded is None:
+        progress.message(
+            "the expected background is the median of the surroundings; --model gives that of the detector"
+        )
     if loaded is not None:
         used = loaded.detector
         # The background of a match may come from a model of another detector.

@@ -178,6 +178,8 @@ def decide(
         >>> decision = decide("line_anomaly.tif", Rule(pfa=1e-4), Outputs(polygons="anomalies.gpkg"))
         >>> print(decision.threshold, decision.pixels, decision.groups)
     """
+    if not isinstance(rule, Rule):
+        raise ParameterError(f"a rule is a hadgeo.Rule, such as Rule(pfa=1e-3), not {rule!r}")
     grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
     once = _each_pixel_once(source, progress) if measured is None else open_scores(measured)

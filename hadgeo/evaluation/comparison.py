@@ -173,6 +173,9 @@ def _contenders(named: Sequence[Contender | str] | None) -> list[Contender]:
     elif isinstance(named, str):
         # A text is a sequence too, of letters.
         named = [named]
+    for one in named:
+        if not isinstance(one, str | Contender):
+            raise ParameterError(f"a detector to compare is a name or a hadgeo.Contender, not {one!r}")
     return [Contender(one) if isinstance(one, str) else one for one in named]
 
 

@@ -55,6 +55,13 @@ class Evaluation:
     area_km2: float | None
     roc: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] = field(repr=False)
 
+    def __repr__(self) -> str:
+        """The figures that matter most; `values` has all."""
+        return (
+            f"Evaluation(scores={str(self.scores)!r}, truth={str(self.truth)!r}, targets={self.targets}, "
+            f"background={self.background}, auc_d_f={self.values['auc_d_f']:.4f}, ap={self.values['ap']:.4f})"
+        )
+
     def false_alarms_per_km2(self) -> list[float] | None:
         """For each threshold of `objects`; None without an area."""
         if self.area_km2 is None:

@@ -59,6 +59,10 @@ class ScoreMap:
     block_rows: int = 1
     whole: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
+    def __fspath__(self) -> str:
+        """The file, so that whatever takes the name of a map takes an open one."""
+        return str(self.path)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""

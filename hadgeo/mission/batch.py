@@ -242,6 +242,9 @@ def run_batch(
         >>> [outcome.state for outcome in batch.outcomes]
         ['done', 'done']
     """
+    for line in lines:
+        if not isinstance(line, FlightLine):
+            raise ParameterError(f"{line!r} is no FlightLine; hadgeo.flight_lines([...], folder) makes them of names")
     if not lines:
         raise ParameterError("no flight line given; name some, or give a table with --table")
     if search is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +18,10 @@ from hadgeo._version import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
 from hadgeo.compute.executors import READERS, map_ahead, reading_threads
-from hadgeo.cube import SceneLike, as_source
+from hadgeo.cube import ArraySource, SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
-from hadgeo.errors import Cancelled, OutputError
+from hadgeo.errors import Cancelled, DetectorNotFoundError, OutputError, ParameterError
 from hadgeo.files import check_name, check_no_input, writing
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.glt import Glt, own_glt
@@ -84,6 +85,23 @@ class Detection:
     surface_mask: Path | None = None
     suppressed: Mapping[str, int] = field(default_factory=dict)
 
+    def __fspath__(self) -> str:
+        """The map, so that whatever takes a map takes a detection."""
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        """As a table in a notebook."""
+        rows = {
+            "map": self.path,
+            "detector": repr(self.detector),
+            "bands": self.bands,
+            "scene": " x ".join(map(str, self.shape)),
+            "pixels with a score": f"{self.valid:,}",
+            "seconds": f"{sum(self.seconds.values()):.2f}",
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>"
+
     @property
     def measured(self) -> Path:
         """The map that holds each measured pixel once."""
@@ -128,7 +146,8 @@ def detect(
     Args:
         cube: A file, a cube (band, y, x) from `open_cube` or of your own, or a source that is open already.
         detector: A detector's name, an unfitted detector, or a model from `load_model`, which is not fitted again.
-        out: The map to write; by default ``<scene>_anomaly.tif`` next to the scene.
+        out: The map to write; by default ``<scene>_anomaly.tif`` next to the file of the scene. A cube that was changed
+            with xarray, or is in memory, needs one.
         parameters: Hyper-parameters by name, where `detector` is a name.
         bands: ``"400-1300,1500-1750"`` (nm) or ``"1-60,65"`` (band numbers), of which the good ones are used, with a
             ``!`` at the end or ``"all"`` the bad ones too; 0-based indices, or None for the good bands outside
@@ -375,7 +394,14 @@ def take_scores(job: ScoreJob, scored: Generator[Scored], progress: Progress = S
 def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] | None) -> Detector[Any]:
     if isinstance(detector, Model):
         return detector.detector
-    return make_detector(detector, parameters) if isinstance(detector, str) else detector
+    if not isinstance(detector, str | Detector):
+        raise ParameterError(f"a detector is a name, a Detector or a Model, not {type(detector).__name__}")
+    try:
+        return make_detector(detector, parameters) if isinstance(detector, str) else detector
+    except DetectorNotFoundError:
+        if not Path(str(detector)).is_file():
+            raise
+        raise ParameterError(f"{detector} is a file; for a model, give load_model({str(detector)!r})") from None
 
 
 def _kept_budget(earlier: Journal | None) -> int | None:
@@ -421,6 +447,11 @@ def output_path(source: Source, out: str | os.PathLike[str] | None, kind: str = 
     """
     scene = Path(source.path)
     if out is None:
+        if isinstance(source, ArraySource) and scene.is_file():
+            # Its map would pass for that of the whole, unchanged file.
+            raise OutputError(
+                f"a cube that was changed since {scene} was opened needs a map of its own; name one with -o"
+            )
         if not scene.is_file():
             raise OutputError(f"{source.path or 'a cube in memory'} has no folder to write to; name the output with -o")
         return scene.with_name(f"{scene.stem}_{kind}.tif")
