@@ -67,9 +67,9 @@ def test_a_map_from_elsewhere_is_compared_by_its_grid(made: Path, tmp_path: Path
         with rasterio.open(tmp_path / name, "w", **profile, **where) as dataset:
             dataset.write(values, 1)
     words = ("--top", "3", "--scene", made / "line.img", "--evidence")
-    assert not run("threshold", tmp_path / "placed.tif", *words, tmp_path / "a.nc").stderr
+    assert "warning" not in run("threshold", tmp_path / "placed.tif", *words, tmp_path / "a.nc").stderr
     told = run("threshold", tmp_path / "nowhere.tif", *words, tmp_path / "b.nc").stderr
-    assert len(told.splitlines()) == 1
+    assert told.count("warning") == 1
     assert "only rows and columns were compared" in told
 
 
