@@ -119,9 +119,9 @@ def test_an_output_without_a_name_is_refused(option: str, here: Path) -> None:
 def test_polygons_without_their_libraries_name_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    for module in ("polygons", "layers"):
-        monkeypatch.delitem(sys.modules, f"hadgeo.decisions.{module}", raising=False)
-        monkeypatch.delattr(f"hadgeo.decisions.{module}", raising=False)
+    for module in ("hadgeo.decisions.polygons", "hadgeo.decisions.layers"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.delattr(module, raising=False)
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     before = listing(here)
     result = run("threshold", "scores.tif", "--polygons", "x.gpkg")
