@@ -17,10 +17,10 @@ _NO_OPTIONS = {"--help", "--debug"}
 
 
 def options_of(name: str) -> set[str]:
-    """The options of a command, by all their names."""
+    """The options of a command, by all their names; those of all commands where there is none of that name."""
     command = cli.get_command(None, name)  # type: ignore[arg-type]
     if command is None:
-        return set()
+        return _NO_OPTIONS
     return {option for parameter in command.params for option in parameter.opts} | _NO_OPTIONS
 
 
