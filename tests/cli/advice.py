@@ -17,7 +17,7 @@ _NO_OPTIONS = {"--help", "--debug"}
 
 
 def options_of(name: str) -> set[str]:
-    """The options of a command, by all their names; those of all commands where there is none of that name."""
+    """The options of a command, by all their names; those of any where there is none of that name."""
     command = cli.get_command(None, name)  # type: ignore[arg-type]
     if command is None:
         return _NO_OPTIONS
