@@ -89,8 +89,7 @@ def command(
         print_json({"evaluations": [one.to_dict() for one in done], **told})
         return
     if review is not None:
-        click.echo("
-".join(_describe(review, verdicts or "")))
+        click.echo("\n".join(_describe(review, verdicts or "")))
     if named:
         show_table(_table(named))
     if quiet:
