@@ -118,11 +118,14 @@ class RingDetector(ContrastDetector[RingParamsT]):
 
     def rings(self, block: Tensor) -> Rings:
         """The neighbourhood of each pixel of a window (band, y, x), whitened, for a covariance of each ring."""
-        spectra = whitened(block, self.mean_, self.whitening_).permute(1, 2, 0)
-        ridge = None
+        W, ridge = self.whitening_, None
         if self.params.ridge:
-            W = self.whitening_
-            ridge = (self.params.neighbours - 1) * self.ridge_ * (W @ W.T)
+            # Whitened with the scene's covariance and its ridge, which keeps numbers near 1.
+            identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
+            factor = torch.linalg.cholesky(identity + self.ridge_ * (W @ W.T))
+            W = torch.linalg.solve_triangular(factor, W, upper=False)
+            ridge = self.ridge_ * (W @ W.T)
+        spectra = whitened(block, self.mean_, W).permute(1, 2, 0)
         return Rings(
             spectra, valid_pixels(block), inner=self.params.inner_window, outer=self.params.outer_window, ridge=ridge
         )
@@ -132,8 +135,8 @@ class RingDetector(ContrastDetector[RingParamsT]):
         return expected_by_ring(block, self.params.sides, self.mean_.to(block))
 
     def bytes_per_pixel(self, bands: int) -> int:
-        """With covariance 'local', whitened spectra twice; else scores. Tiles come and go; see `Detector`."""
-        return 16 + (16 * bands if self.params.covariance == "local" else 0)
+        """With covariance 'local', whitened spectra, and those with spare bands in two precisions; else scores."""
+        return 16 + (8 * bands + 12 * (bands + 8) if self.params.covariance == "local" else 0)
 
     def state(self) -> dict[str, Tensor]:
         """Mean, whitening and ridge; see `Detector.state`."""
