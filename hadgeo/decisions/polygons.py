@@ -1,4 +1,4 @@
-"""Anomalies as polygons with attributes: GeoPackage, GeoJSON or GeoParquet."""
+"""Anomalies as polygons with attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import shapely
 
 from hadgeo.decisions.calibration import Calibration
 from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, joined
-from hadgeo.decisions.layers import Geometries, Layer, check_suffix
+from hadgeo.decisions.layers import Geometries, Layer, Table, check_suffix
 from hadgeo.decisions.objects import GROW_PFA, Merge, find_objects
 from hadgeo.errors import CubeWarning, ParameterError
 from hadgeo.files import sha256_of, write_whole
@@ -153,22 +152,38 @@ def write_polygons(
         OutputError: The file cannot be written.
     """
     out = Path(out)
-    driver = check_suffix(out)
+    check_suffix(out)
     missing = _missing(anomalies.grid)
     if missing is not None:
         warnings.warn(f"{out}: {missing}", CubeWarning, stacklevel=2)
-    table = _table(anomalies)
+    table = attributes(anomalies)
     for name, told in (("bands", bands), ("parts", parts)):
         table[name] = np.array([told(group) if told else None for group in anomalies.groups], dtype=object)
     table[MAP_FIELD] = np.full(len(anomalies), anomalies.map_sha256 or None, dtype=object)
-    table |= {name: np.full(len(anomalies), None, dtype=object) for name in FIELDS}
-    degrees = _in_degrees(anomalies) if driver == "GeoJSON" else None
-    if degrees is None:
-        layer = Layer(table, anomalies.outlines, anomalies.grid.proj)
-    else:
-        layer = Layer(table, degrees, pyproj.CRS("EPSG:4326"))
-    write_whole(out, layer.encoded(driver), "--polygons")
+    write_layer(table, anomalies.outlines, anomalies.grid, out)
     return out
+
+
+def write_layer(table: Table, outlines: Geometries, grid: Grid, out: Path) -> None:
+    """Write outlines with their attributes and empty fields for verdicts, whole or not at all, over what was there.
+
+    Args:
+        table: The attributes, `attributes` and more.
+        outlines: In the coordinate system of the grid.
+        grid: Whose system that is; GeoJSON is in WGS 84 wherever that is known.
+        out: The file.
+
+    Raises:
+        ParameterError: The suffix is unknown.
+        MissingExtraError: It is GeoParquet, and pyarrow is not installed.
+        OutputError: The file cannot be written.
+    """
+    driver = check_suffix(out)
+    table = table | {name: np.full(len(outlines), None, dtype=object) for name in FIELDS}
+    degrees = _in_degrees(outlines, grid) if driver == "GeoJSON" else None
+    crs = grid.proj if degrees is None else pyproj.CRS("EPSG:4326")
+    layer = Layer(table, outlines if degrees is None else degrees, crs)
+    write_whole(out, layer.encoded(driver), "--polygons")
 
 
 def _missing(grid: Grid) -> str | None:
@@ -198,17 +213,17 @@ def _merger(grid: Grid, distance: float) -> Merge:
         if not len(pixels):
             return labels
         order = np.argsort(labels, kind="stable")
-        outlines = _moved(_outlines(pixels[order], labels[order], grid), grid.to_metres)
+        outlines = moved(_outlines(pixels[order], labels[order], grid), grid.to_metres)
         pairs = shapely.STRtree(outlines).query(outlines, predicate="dwithin", distance=distance)
         return joined(len(outlines), pairs)[labels]
 
     return merge
 
 
-def _moved(outlines: Geometries, move: Callable[[Values, Values], tuple[Values, Values]]) -> Geometries:
+def moved(outlines: Geometries, move: Callable[[Values, Values], tuple[Values, Values]]) -> Geometries:
     """Outlines whose corners, x and y, were moved."""
-    moved: Geometries = shapely.transform(outlines, lambda corners: np.column_stack(move(*corners.T)))
-    return moved
+    there: Geometries = shapely.transform(outlines, lambda corners: np.column_stack(move(*corners.T)))
+    return there
 
 
 def _outlines(pixels: Pixels, members: Integers, grid: Grid) -> Geometries:
@@ -232,11 +247,11 @@ def _outlines(pixels: Pixels, members: Integers, grid: Grid) -> Geometries:
     joint = np.array([own[0] if len(own) == 1 else shapely.union_all(own) for own in groups], dtype=object)
     # Corners between runs that make a straight edge go.
     parts, owner = shapely.get_parts(shapely.simplify(joint, 0), return_index=True)
-    return _moved(shapely.multipolygons(parts, indices=owner), grid.to_map)
+    return moved(shapely.multipolygons(parts, indices=owner), grid.to_map)
 
 
-def _table(anomalies: Anomalies) -> dict[str, npt.NDArray[Any]]:
-    """The attributes, column by column; NaN and None are unknown."""
+def attributes(anomalies: Anomalies) -> Table:
+    """What a layer tells of each anomaly, column by column; NaN and None are unknown."""
     groups, grid = anomalies.groups, anomalies.grid
     count = len(groups)
     members = np.repeat(np.arange(count), groups.sizes)
@@ -271,16 +286,15 @@ def _areas(anomalies: Anomalies) -> npt.NDArray[np.float64]:
     grid, sizes = anomalies.grid, anomalies.groups.sizes
     if grid.unit is not None:
         return np.asarray(sizes * (grid.cell_area * grid.unit**2), dtype=np.float64)
-    outlines = _in_degrees(anomalies)
+    outlines = _in_degrees(anomalies.outlines, grid)
     if outlines is None:
         return np.full(len(sizes), np.nan)
     geod = pyproj.Geod(ellps="WGS84")
     return np.array([abs(geod.geometry_area_perimeter(outline)[0]) for outline in outlines], dtype=np.float64)
 
 
-def _in_degrees(anomalies: Anomalies) -> Geometries | None:
+def _in_degrees(outlines: Geometries, grid: Grid) -> Geometries | None:
     """Outlines in longitude and latitude; None where a corner has none, as of metres that are called degrees."""
-    grid, outlines = anomalies.grid, anomalies.outlines
     if not grid.on_earth:
         return None
     there = np.column_stack(grid.to_longitude_latitude(*shapely.get_coordinates(outlines).T))
