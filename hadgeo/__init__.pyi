@@ -37,12 +37,14 @@ from .maps.mosaic import Mosaic as Mosaic
 from .maps.mosaic import make_mosaic as make_mosaic
 from .maps.reader import ScoreMap as ScoreMap
 from .maps.reader import open_scores as open_scores
-from .mission.batch import Batch as Batch
-from .mission.batch import Outcome as Outcome
+from .mission.anomalies import MissionAnomalies as MissionAnomalies
 from .mission.batch import run_batch as run_batch
 from .mission.flight_lines import FlightLine as FlightLine
 from .mission.flight_lines import flight_lines as flight_lines
 from .mission.flight_lines import read_flight_lines as read_flight_lines
+from .mission.outcomes import Batch as Batch
+from .mission.outcomes import MissionLayer as MissionLayer
+from .mission.outcomes import Outcome as Outcome
 from .pictures.quicklook import Quicklook as Quicklook
 from .pictures.quicklook import quicklook as quicklook
 from .progress import Progress as Progress

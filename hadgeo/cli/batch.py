@@ -15,8 +15,8 @@ from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
-    from hadgeo.mission.batch import Batch
     from hadgeo.mission.flight_lines import FlightLine
+    from hadgeo.mission.outcomes import Batch
     from hadgeo.run.matching.search import Search
 
 

@@ -244,11 +244,10 @@ def _write_products(
     report: Progress,
 ) -> None:
     """Decide on a finished map, write down what was done, and say so."""
-    from hadgeo.evidence.gather import gather_evidence
+    from hadgeo.decisions.decision import explained_by
 
     given = context.params
-    explain = partial(
-        gather_evidence,
+    explain = explained_by(
         source,
         model or done.detector,
         bands=done.bands.indices,

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,9 +174,9 @@ def _explain(
     scores: str, scene: Source, model: str | None, device: str, progress: Progress, *, resample: bool
 ) -> Explain:
     """Compare anomalies with the background of a scene, once it is clear that map, scene and model belong together."""
+    from hadgeo.decisions.decision import explained_by
     from hadgeo.detectors.matchers import background_of
     from hadgeo.detectors.registry import MATCHERS
-    from hadgeo.evidence.gather import gather_evidence
     from hadgeo.maps.belonging import check_detector, check_scene
     from hadgeo.maps.reader import on_scene_grid, open_scores, sensor_path
     from hadgeo.run.model_file import load_model, model_hash
@@ -198,4 +197,4 @@ def _explain(
         # The background of a match may come from a model of another detector.
         if opened.detector not in MATCHERS or background_of(used) is None:
             check_detector(opened, used.name, used.params.model_dump(mode="json"), model_hash(used), str(model))
-    return partial(gather_evidence, scene, loaded, resample_bands=resample, device=device, progress=progress)
+    return explained_by(scene, loaded, resample_bands=resample, device=device, progress=progress)

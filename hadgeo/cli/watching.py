@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from hadgeo.mission.batch import Outcome, Watch
     from hadgeo.mission.flight_lines import FlightLine
+    from hadgeo.mission.outcomes import Outcome, Watch
 
 #: Lines on the screen that the table needs beside its rows.
 _FRAME = 7
@@ -92,6 +92,14 @@ class _LineProgress:
         return False
 
 
+class _Told(_LineProgress):
+    """Follows what concerns all lines, and prints its messages."""
+
+    def message(self, text: str) -> None:
+        """Print it above the table."""
+        self._tell(text)
+
+
 class LiveTable:
     """A table of the lines on stderr, drawn anew while they run."""
 
@@ -99,6 +107,7 @@ class LiveTable:
         self._states = [_State(Path(line.scene).name) for line in lines]
         self._console = console
         self._model: _State | None = None
+        self._anomalies: _State | None = None
         self._current = 0
         self._started: float | None = None
         self._done = 0
@@ -131,6 +140,11 @@ class LiveTable:
         elif not self._console.is_terminal:
             self.message(f"{state.name}: {state.state} {state.note}".rstrip())
 
+    def deciding(self) -> Progress:
+        """Show the search for anomalies below the lines."""
+        self._anomalies = _State("anomalies", "running")
+        return _Told(self._anomalies, self.message)
+
     def message(self, text: str) -> None:
         """Print a message above the table."""
         self._console.print(text, **_PLAIN)
@@ -149,6 +163,8 @@ class LiveTable:
             _add(table, self._model)
         for state in self._shown():
             _add(table, state)
+        if self._anomalies is not None:
+            _add(table, self._anomalies)
         return table
 
     def _shown(self) -> Sequence[_State]:
@@ -201,6 +217,10 @@ class JsonWatch:
             **outcome.facts,
         )
 
+    def deciding(self) -> Progress:
+        """Follow the search for anomalies."""
+        return _Named("anomalies")
+
     def message(self, text: str) -> None:
         """Write a log line."""
         JsonLines().message(text)
@@ -227,7 +247,7 @@ def watching(style: str, lines: Sequence[FlightLine], *, quiet: bool) -> Iterato
         lines: The lines of the batch.
         quiet: Show nothing, whatever the style.
     """
-    from hadgeo.mission.batch import Unwatched
+    from hadgeo.mission.outcomes import Unwatched
 
     if style == "json":
         yield JsonWatch()

@@ -8,7 +8,7 @@ from above; and beyond the last few pixels, where counting ends, the tail goes o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -266,11 +266,11 @@ class Calibration:
         return float(self.largest[index]) if index < len(self.largest) else _next_float(score)
 
 
-def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
+def calibrate(scores: ScoreMap | Sequence[ScoreMap], *, progress: Progress = SILENT) -> Calibration:
     """Calibrate a map, reading it twice: once for the range of its scores, once to count them.
 
     Args:
-        scores: The map.
+        scores: The map, or several whose scores are on one scale and are counted together.
         progress: Follows the reading and may cancel it.
 
     Returns:
@@ -286,22 +286,28 @@ def calibrate(scores: ScoreMap, *, progress: Progress = SILENT) -> Calibration:
         >>> threshold = calibration.threshold(Rule(pfa=1e-4))
         >>> print(threshold, calibration.expected_false_alarms(threshold))
     """
+    maps = [scores] if isinstance(scores, ScoreMap) else list(scores)
     lowest, highest, count = math.inf, -math.inf, 0
-    for _, strip in followed(scores, progress, Stage.RANGE):
-        valid = strip[np.isfinite(strip)]
+    for valid in _valid(maps, progress, Stage.RANGE):
         if len(valid):
             lowest, highest = min(lowest, float(valid.min())), max(highest, float(valid.max()))
             count += len(valid)
     if not count:
-        raise CubeError(f"{scores.path}: no pixel has a score; is it the right map?")
+        raise CubeError(f"{maps[0].path}: no pixel has a score; is it the right map?")
     histogram = _Histogram(lowest, highest)
     largest = np.empty(0, dtype=np.float32)
-    for _, strip in followed(scores, progress, Stage.CALIBRATE):
-        for piece in _pieces(strip.ravel()):
-            valid = piece[np.isfinite(piece)]
-            histogram.add(valid)
-            largest = _keep(largest, valid)
+    for valid in _valid(maps, progress, Stage.CALIBRATE):
+        for piece in _pieces(valid):
+            histogram.add(piece)
+            largest = _keep(largest, piece)
     return Calibration(count, lowest, largest, _tail(largest, count), histogram)
+
+
+def _valid(maps: Sequence[ScoreMap], progress: Progress, stage: str) -> Iterator[Scores]:
+    """The scores of maps, strip by strip."""
+    for scores in maps:
+        for _, strip in followed(scores, progress, stage):
+            yield strip[np.isfinite(strip)]
 
 
 def calibrate_values(values: Scores, tail: Tail | None = None) -> Calibration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,7 +18,7 @@ from hadgeo.decisions.groups import MAX_PIXELS
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
-from hadgeo.evidence.gather import Anomaly, top_bands, top_parts, write_evidence
+from hadgeo.evidence.gather import Anomaly, gather_evidence, top_bands, top_parts, write_evidence
 from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, check_varied, on_scene_grid, open_scores
@@ -315,15 +316,29 @@ def _count(scores: ScoreMap, threshold: float, progress: Progress) -> int:
     return sum(int((strip >= threshold).sum()) for _, strip in followed(scores, progress, Stage.COUNT))
 
 
+def explained_by(scene: Any, detector: Any, **options: Any) -> Explain:
+    """What compares anomalies with the background of their scene.
+
+    Args:
+        scene: As for `gather_evidence`.
+        detector: Likewise.
+        options: Likewise.
+    """
+    return partial(gather_evidence, scene, detector, **options)
+
+
+def reasons(evidence: xr.Dataset) -> dict[str, dict[int, str | None]]:
+    """Why anomalies stand out, in words: by ``bands`` and by ``parts`` of the detector, each by the anomaly's id."""
+    told = {"bands": top_bands(evidence), "parts": top_parts(evidence)}
+    ids = evidence.id.values.tolist()
+    return {name: dict(zip(ids, (text or None for text in texts), strict=True)) for name, texts in told.items()}
+
+
 def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
-    bands: dict[int, str] = {}
-    parts: dict[int, str] = {}
+    told: dict[str, dict[int, str | None]] = {"bands": {}, "parts": {}}
     if explain is not None:
         evidence = explain(list(found.groups))
-        bands, parts = (
-            dict(zip(evidence.id.values.tolist(), told, strict=True))
-            for told in (top_bands(evidence), top_parts(evidence))
-        )
+        told = reasons(evidence)
         if outputs.evidence is not None:
             write_evidence(evidence, outputs.evidence, overwrite=overwrite)
         if outputs.spectra is not None:
@@ -332,8 +347,8 @@ def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None
         _polygons().write_polygons(
             found,
             outputs.polygons,
-            bands=lambda group: bands.get(group.id) or None,
-            parts=lambda group: parts.get(group.id) or None,
+            bands=lambda group: told["bands"].get(group.id),
+            parts=lambda group: told["parts"].get(group.id),
         )
 
 

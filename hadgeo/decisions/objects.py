@@ -71,6 +71,7 @@ def find_objects(
     min_pixels: int = 1,
     grow_pfa: float = GROW_PFA,
     merge: Merge | None = None,
+    background: Calibration | None = None,
     progress: Progress = SILENT,
 ) -> Objects:
     """Find the connected groups around the pixels that reach a threshold.
@@ -84,6 +85,8 @@ def find_objects(
         grow_pfa: Objects grow through pixels whose p-value is at most this; 0 for no growth. Where they are more than
             `hadgeo.decisions.groups.MAX_PIXELS`, a lower rate is taken, and a warning says so.
         merge: Joins the objects that count as one.
+        background: What the strength of a group means, where that is not asked of the groups of this map alone: of
+            `calibrate_groups`, for `background_strengths` of several maps.
         progress: Follows the reading and may cancel it.
 
     Returns:
@@ -102,12 +105,12 @@ def find_objects(
         p_values = calibration.p_values(groups.max_scores)
         return Objects(groups, p_values, calibration.count * p_values, None)
     pixels, lower = _grown(scores, threshold, calibration, grow_pfa, progress)
+    labels = label(pixels, connectivity)
     if not len(pixels):
         none = np.empty(0)
-        return Objects(gather(pixels, label(pixels, connectivity), min_pixels=min_pixels), none, none, lower)
-    labels = label(pixels, connectivity)
+        return Objects(gather(pixels, labels, min_pixels=min_pixels), none, none, lower)
     evidence = pixel_evidence(pixels, lower, calibration)
-    background = calibrate_groups(group_strengths(evidence, labels))
+    background = background or calibrate_groups(group_strengths(evidence, labels))
     kept = seeded(labels, pixels.scores >= np.float32(threshold))
     pixels, evidence = pixels[kept], evidence[kept]
     labels = np.unique(labels[kept], return_inverse=True)[1]
@@ -116,6 +119,32 @@ def find_objects(
     groups = gather(pixels, labels, strengths=group_strengths(evidence, labels), min_pixels=min_pixels)
     p_values = background.p_values(groups.strengths)
     return Objects(groups, p_values, background.count * p_values, lower)
+
+
+def background_strengths(
+    scores: ScoreMap,
+    threshold: float,
+    calibration: Calibration,
+    *,
+    connectivity: int = 8,
+    grow_pfa: float = GROW_PFA,
+    progress: Progress = SILENT,
+) -> Floats:
+    """The strengths of all groups above the lower threshold, nearly all of which are background.
+
+    Args:
+        scores: As for `find_objects`, and so are the others; `grow_pfa` is not 0.
+        threshold: Likewise.
+        calibration: Likewise.
+        connectivity: Likewise.
+        grow_pfa: Likewise.
+        progress: Likewise.
+
+    Returns:
+        (group,) as by `group_strengths`.
+    """
+    pixels, lower = _grown(scores, threshold, calibration, grow_pfa, progress)
+    return group_strengths(pixel_evidence(pixels, lower, calibration), label(pixels, connectivity))
 
 
 def check_grow_pfa(grow_pfa: float) -> None:
@@ -198,18 +227,20 @@ def _grown(
 ) -> tuple[Pixels, float]:
     """The pixels that objects may consist of, and the lowest score that is one."""
     rate, most = grow_pfa, grouping.MAX_PIXELS
+    # A calibration may be of more maps than this one.
+    count = min(calibration.count, scores.grid.pixels)
     while True:
         # Less than a pixel cannot be counted, and there may be no tail.
         lower = calibration.threshold(Rule(pfa=rate)) if rate * calibration.count >= 1 else threshold
         pixels = None
         if lower >= threshold:
             lower, pixels = threshold, pixels_above(scores, threshold, progress=progress)
-        elif rate * calibration.count <= most:
+        elif rate * count <= most:
             # An orthorectified map may show more pixels than were calibrated.
             pixels = pixels_above_if_few(scores, lower, progress=progress)
         if pixels is not None:
             break
-        rate = min(rate / 2, most / calibration.count)
+        rate = min(rate / 2, most / count)
     if rate < grow_pfa:
         warnings.warn(
             f"{scores.path}: more than {most:,} pixels have a p-value of at most {grow_pfa:g}, too many to hold; "

@@ -69,6 +69,7 @@ def find_anomalies(
     min_pixels: int = 1,
     merge_distance: float = 0.0,
     grow_pfa: float = GROW_PFA,
+    background: Calibration | None = None,
     progress: Progress = SILENT,
 ) -> Anomalies:
     """Find the connected groups around the pixels that reach a threshold; see `hadgeo.decisions.objects`.
@@ -82,6 +83,7 @@ def find_anomalies(
         merge_distance: Groups whose outlines are at most so far apart are one anomaly: metres, or the units of the grid
             where the map has no coordinate system.
         grow_pfa: They grow through neighbouring pixels whose p-value is at most this; 0 for no growth.
+        background: What the strength of a group means; by default that is asked of the groups of this map.
         progress: Follows the reading and may cancel it.
 
     Returns:
@@ -109,6 +111,7 @@ def find_anomalies(
         min_pixels=min_pixels,
         grow_pfa=grow_pfa,
         merge=_merger(scores.grid, merge_distance) if merge_distance else None,
+        background=background,
         progress=progress,
     )
     members = np.repeat(np.arange(len(found.groups)), found.groups.sizes)

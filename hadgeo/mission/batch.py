@@ -10,160 +10,51 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from hadgeo._version import __version__
 from hadgeo.bands import BandSelection
-from hadgeo.cube import as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import (
     Cancelled,
     HadgeoError,
-    ModelError,
-    OutputError,
     OutputExistsError,
     ParameterError,
-    RegionElsewhereError,
     RegionError,
 )
-from hadgeo.files import check_name, writing
 from hadgeo.formats.glt import Glt
-from hadgeo.formats.igm import open_geometry_of
-from hadgeo.formats.masked import masked
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
-from hadgeo.formats.regions import keep_inside, keep_outside
-from hadgeo.formats.selected import kept_pixels
 from hadgeo.formats.source import Source
-from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.maps.reader import sensor_path
+from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 from hadgeo.mission.flight_lines import FlightLine
-from hadgeo.mission.summary import Row, write_csv, write_html
-from hadgeo.pictures.quicklook import quicklook
-from hadgeo.progress import SILENT, Progress, Stoppable
+from hadgeo.mission.folder import MODEL, RECORD, check_folder, folder_made
+from hadgeo.mission.outcomes import Batch, Outcome, Unwatched, Watch
+from hadgeo.mission.products import Products
+from hadgeo.mission.settings import Settings
+from hadgeo.progress import Progress, Stoppable
 from hadgeo.run.cluster import Cluster
 from hadgeo.run.engine import Detection, detect
-from hadgeo.run.learning import Learning, SuppressFrom, SurfacesLike, learning
+from hadgeo.run.learning import SuppressFrom, SurfacesLike, learning
 from hadgeo.run.matching.search import Search
 from hadgeo.run.model_file import Model, load_model
-from hadgeo.run.reviewed import Unwanted, excluded_only
-from hadgeo.run.score_job import stamp_files, stamp_of, was_completed
-from hadgeo.run.selection import match_bands, usable_bands
+from hadgeo.run.reviewed import Unwanted
+from hadgeo.run.score_job import was_completed
+from hadgeo.run.selection import usable_bands
 from hadgeo.run.training import largest_group, train
 
 FitOn = Literal["first", "each", "sample-of-all"]
-
-RECORD, MODEL, CSV, HTML, THUMBNAILS = "batch.json", "model.hadgeo", "summary.csv", "summary.html", "thumbnails"
 
 #: Lines that share a cluster, so that its workers have windows of the next one while a map is finished.
 _LINES_AT_ONCE = 2
 
 #: Seconds for lines that are stopped to put away what they have.
 _PATIENCE = 1.5
-
-#: Pixels that a thumbnail's map may be wide and high.
-_THUMBNAIL_SIZE = 480
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a flight line.
-
-    Attributes:
-        line: The flight line.
-        state: "done" now, "kept" from an earlier run, or "failed".
-        error: Why it failed.
-        facts: Of its map: detector, bands, rows, cols, valid, seconds, pixels_per_second.
-        thumbnail: A small picture of it, or None.
-    """
-
-    line: FlightLine
-    state: Literal["done", "kept", "failed"]
-    error: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    thumbnail: Path | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a batch did.
-
-    Attributes:
-        folder: Where maps and summary are.
-        outcomes: One per flight line, in order.
-        model: The model of all flight lines, or None if each was fitted on itself.
-        mosaic: The mosaic, or None.
-    """
-
-    folder: Path
-    outcomes: tuple[Outcome, ...]
-    model: Model | None
-    mosaic: Mosaic | None = None
-
-    @property
-    def failed(self) -> int:
-        """Number of lines that failed."""
-        return sum(outcome.state == "failed" for outcome in self.outcomes)
-
-
-class Watch(Protocol):
-    """What a caller hands in to follow a batch. On a cluster it is called from several threads."""
-
-    def fitting(self) -> Progress:
-        """The model of all lines is fitted now."""
-
-    def begun(self, number: int, line: FlightLine) -> Progress:
-        """A line, counted from 0, is begun; what is returned follows it."""
-
-    def ended(self, number: int, outcome: Outcome) -> None:
-        """A line has ended."""
-
-    def message(self, text: str) -> None:
-        """Something worth logging."""
-
-
-class Unwatched:
-    """A watch for nobody."""
-
-    def fitting(self) -> Progress:
-        """Follow nothing."""
-        return SILENT
-
-    def begun(self, number: int, line: FlightLine) -> Progress:  # noqa: ARG002 - the protocol's signature
-        """Follow nothing."""
-        return SILENT
-
-    def ended(self, number: int, outcome: Outcome) -> None:
-        """Ignore it."""
-
-    def message(self, text: str) -> None:
-        """Ignore it."""
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What holds for all lines."""
-
-    detector: str
-    parameters: Mapping[str, str]
-    bands: str | None
-    device: str
-    memory: int | None
-    reading: Reading
-    mask: str | os.PathLike[str] | None
-    learning: Learning | None
-    sensor_geometry: bool
-    resample_bands: bool
-    overwrite: bool
-    cluster: Cluster | None
-    search: Search | None
 
 
 def run_batch(
@@ -187,6 +78,7 @@ def run_batch(
     sensor_geometry: bool = False,
     resample_bands: bool = False,
     mosaic: str | os.PathLike[str] | None = None,
+    anomalies: MissionAnomalies | None = None,
     overwrite: bool = False,
     cluster: Cluster | None = None,
     search: Search | None = None,
@@ -220,6 +112,7 @@ def run_batch(
         sensor_geometry: Leave maps in the sensor's geometry where a product brings its own lookup table along.
         resample_bands: As for `hadgeo.detect`.
         mosaic: A virtual raster (``.vrt``) of all maps.
+        anomalies: One vector file of the anomalies of all lines, each thing once; see `MissionAnomalies`.
         overwrite: Whether maps and a model of other settings may be replaced.
         cluster: As for `hadgeo.detect`.
         search: A spectrum to be found, instead of anomalies: a `hadgeo.run.matching.search.Search`. Its method and
@@ -234,7 +127,8 @@ def run_batch(
         RegionError: No flight line has a pixel of the background region in it.
         ModelError: `model` cannot be used.
         OutputError: The folder cannot be used, another batch is writing into it, or the model in it has other settings.
-        OutputExistsError: The folder contains a summary that was not written by a batch.
+        OutputExistsError: The folder contains a summary that was not written by a batch, or the file of the anomalies
+            exists and was not made by this batch with these settings.
         HadgeoError: The model of all lines cannot be fitted, as for `hadgeo.train`.
 
     Examples:
@@ -242,23 +136,25 @@ def run_batch(
         >>> [outcome.state for outcome in batch.outcomes]
         ['done', 'done']
     """
+    if not lines:
+        raise ParameterError("no flight line given; name some, or give a table with --table")
     for line in lines:
         if not isinstance(line, FlightLine):
             raise ParameterError(f"{line!r} is no FlightLine; hadgeo.flight_lines([...], folder) makes them of names")
-    if not lines:
-        raise ParameterError("no flight line given; name some, or give a table with --table")
     if search is not None:
         if model is not None:
             raise ParameterError(f"{model}: a model looks for what it was trained for; give it to the search instead")
         detector, parameters = search.method, {name: str(value) for name, value in search.parameters.items()}
+    if anomalies is not None and anomalies.calibrate_on == "mission":
+        _check_one_scale(lines, alone=fit_on == "each" and model is None and (search is None or search.model is None))
     make_detector(detector, dict(parameters or {}))
     learned_from = learning(background, exclude, suppress, suppress_from, suppress_like)
     given = None if model is None else load_model(model)
     if given is not None and learned_from is not None:
         learned_from.check_model()
     home = Path(folder)
-    _check_folder(home, overwrite=overwrite)
-    settings = _Settings(
+    check_folder(home, overwrite=overwrite)
+    settings = Settings(
         detector,
         parameters or {},
         bands,
@@ -273,25 +169,29 @@ def run_batch(
         cluster,
         search,
     )
-    with _folder_made(home), PartFolder(home / "batch"):
-        if mosaic is not None:
-            check_mosaic(Path(mosaic), [Path(line.scene) for line in lines], overwrite=overwrite)
-        run = _Run(home, settings, watch or Unwatched())
-        return run.all(lines, given, fit_on, None if mosaic is None else Path(mosaic))
+    with folder_made(home), PartFolder(home / "batch"):
+        run = _Run(home, settings, watch or Unwatched(), None if mosaic is None else Path(mosaic), anomalies)
+        run.check(lines)
+        return run.all(lines, given, fit_on)
 
 
 class _Run:
     """A batch in a folder that no other batch writes into."""
 
-    def __init__(self, folder: Path, settings: _Settings, watch: Watch) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, watch: Watch, mosaic: Path | None, anomalies: MissionAnomalies | None
+    ) -> None:
         self._folder, self._settings, self._watch = folder, settings, watch
         self._record = BatchRecord(folder / RECORD)
         self._stopped = threading.Event()
-        self._pictures = bool(find_spec("matplotlib") and find_spec("jinja2"))
-        if not self._pictures:
-            watch.message(f'{HTML} is not written; install matplotlib and jinja2 with pip install "hadgeo[report]"')
+        self._products = Products(folder, settings, self._record, watch, mosaic, anomalies)
 
-    def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn, mosaic: Path | None) -> Batch:
+    def check(self, lines: Sequence[FlightLine]) -> None:
+        """Refuse early what could not be written late."""
+        self._products.check(lines)
+
+    def all(self, lines: Sequence[FlightLine], model: Model | None, fit_on: FitOn) -> Batch:
+        """Do all lines, and what is made of all their maps."""
         shared = [line for line in lines if not line.apart]
         held = self._settings.search is not None and self._settings.search.model is not None
         if model is None and not held and fit_on != "each" and shared:
@@ -307,8 +207,7 @@ class _Run:
                 "continue with the rest"
             ]
             raise
-        self._summarise(outcomes)
-        return Batch(self._folder, tuple(outcomes), model, None if mosaic is None else self._mosaic(outcomes, mosaic))
+        return self._products.make(Batch(self._folder, tuple(outcomes), model))
 
     def _each(self, lines: Sequence[FlightLine], models: Sequence[Model | None]) -> Iterator[Outcome]:
         """What becomes of each line, in order."""
@@ -331,14 +230,7 @@ class _Run:
         """The model of all lines: the one in the folder if it is of these settings, or a new one."""
         scenes = self._learnable(lines, fit_on)
         common = self._settings
-        wanted = {
-            "detector": common.detector,
-            "parameters": _complete(common.detector, common.parameters),
-            "bands": common.bands,
-            "scenes": [_known_of(scene) for scene in scenes],
-            **_learned_from(common.learning),
-            **({} if common.search is None else common.search.settings),
-        }
+        wanted = common.of_model(scenes)
         path = self._folder / MODEL
         if path.exists() and self._record.is_fitted(wanted):
             return load_model(path)
@@ -359,7 +251,7 @@ class _Run:
             out=path,
             parameters=dict(common.parameters),
             bands=bands,
-            **self._learning(scenes),
+            **common.learned_from(scenes, self._watch.message),
             device=common.device,
             overwrite=True,
             progress=progress,
@@ -377,8 +269,8 @@ class _Run:
         reasons: list[HadgeoError] = []
         for line in lines:
             try:
-                scene = self._open(line)
-                self._check_background(scene)
+                scene = self._settings.open(line)
+                self._settings.check_background(scene)
                 usable_bands(scene, self._settings.bands)
             except HadgeoError as error:
                 self._watch.message(f"not learned from {line.scene}: {error}")
@@ -413,9 +305,9 @@ class _Run:
 
     def _detect(self, line: FlightLine, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings
-        scene = self._open(line)
-        glt = self._table(line, scene)
-        wanted = self._wanted(line, model, scene, glt)
+        scene = common.open(line)
+        glt = common.geometry(line, scene)
+        wanted = common.of_map(line, model, scene, glt)
         begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}
         # Relative, so that the folder may move.
         name = Path(os.path.relpath(line.map, self._folder)).as_posix()
@@ -433,7 +325,7 @@ class _Run:
         self._record.begin(name, begun)
         detector: str | Detector[Any] | Model = model or line.detector or common.detector
         bands: str | BandSelection | None = None if model else line.bands or common.bands
-        search = self._search(line)
+        search = common.search_for(line)
         if search is not None and model is None:
             detector, bands = search.detector_for(
                 scene, bands=line.bands or common.bands, resample_bands=common.resample_bands, progress=progress
@@ -444,7 +336,7 @@ class _Run:
             out=line.map,
             parameters=None if model else line.parameters_with(common.detector, common.parameters),
             bands=bands,
-            **self._learning([scene], model),
+            **common.learned_from([scene], self._watch.message, model),
             suppress_from=common.learning.suppress_from if common.learning and common.learning.suppress else "learning",
             device=common.device,
             memory=common.memory,
@@ -459,181 +351,25 @@ class _Run:
         )
         return self._outcome(line, scene, glt, "done", self._record.facts(name))
 
-    def _open(self, line: FlightLine) -> Source:
-        source = as_source(line.scene, reading=self._settings.reading)
-        return source if self._settings.mask is None else masked(source, self._settings.mask)
-
-    def _check_background(self, scene: Source) -> None:
-        """Refuse a line of which no pixel lies in the background region.
-
-        Raises:
-            HadgeoError: As for `keep_inside`.
-        """
-        common = self._settings.learning
-        if common is not None and common.background is not None:
-            keep_inside(kept_pixels(scene), scene, common.background)
-
-    def _learning(self, scenes: Sequence[Source], model: Model | None = None) -> dict[str, Any]:
-        """What some lines are learned from, as `detect` and `train` take it."""
-        common = self._settings.learning
-        if common is not None and model is not None:
-            common = common.of_map()
-        if common is None:
-            return {}
-        excluded = common.exclude
-        if excluded is not None:
-            missed = [error for scene in scenes if (error := _misses(scene, excluded)) is not None]
-            if len(missed) == len(scenes):
-                self._watch.message(f"nothing is excluded: {missed[0]}")
-                excluded = None
-        return {
-            "background": common.background,
-            "exclude": excluded,
-            "suppress": common.suppress or None,
-            "suppress_like": common.unwanted,
-        }
-
-    def _search(self, line: FlightLine) -> Search | None:
-        """What is looked for in a line: with a method of its own, it learns its background itself."""
-        common = self._settings
-        if common.search is None or not line.apart:
-            return common.search
-        parameters = line.parameters_with(common.detector, common.parameters)
-        return replace(common.search, method=line.detector or common.detector, parameters=parameters, model=None)
-
-    def _table(self, line: FlightLine, scene: Source) -> Glt | None:
-        """What leads from a line in the sensor's geometry to a map."""
-        if line.glt is None and line.igm is None and self._settings.sensor_geometry:
-            return None
-        return open_geometry_of(scene, line.glt, line.igm)
-
-    def _wanted(self, line: FlightLine, model: Model | None, source: Source, glt: Glt | None) -> dict[str, Any]:
-        """What a map of a line depends on."""
-        common = self._settings
-        scene = {"scene": _known_of(source)}
-        if glt is not None:
-            scene["lookup_table"] = [list(file) for file in stamp_files(glt.files)]
-        if model is not None:
-            of_map = None if common.learning is None else common.learning.of_map()
-            return {
-                **scene,
-                "model": model.hash,
-                "resample_bands": common.resample_bands and _differs(source, model),
-                **_learned_from(of_map),
-            }
-        search = self._search(line)
-        detector = line.detector or common.detector
-        parameters = line.parameters_with(common.detector, common.parameters)
-        return {
-            **scene,
-            "detector": detector,
-            "parameters": _complete(detector, parameters),
-            "bands": line.bands or common.bands,
-            **_learned_from(common.learning),
-            **({} if search is None else search.settings),
-        }
-
     def _outcome(
         self, line: FlightLine, scene: Source, glt: Glt | None, state: Literal["done", "kept"], facts: Mapping[str, Any]
     ) -> Outcome:
         # The scene and its map are drawn side by side, so both are shown as the sensor saw them.
         scores = line.map if glt is None else sensor_path(line.map)
-        return Outcome(line, state, facts=facts, thumbnail=self._thumbnail(line, scene, scores, anew=state == "done"))
-
-    def _thumbnail(self, line: FlightLine, scene: Source, scores: Path, *, anew: bool) -> Path | None:
-        if not self._pictures:
-            return None
-        picture = self._folder / THUMBNAILS / f"{line.map.stem}.png"
-        if picture.exists() and not anew:
-            return picture
-        try:
-            picture.parent.mkdir(exist_ok=True)
-            quicklook(scene, scores, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
-        except (HadgeoError, OSError) as error:
-            self._watch.message(f"{line.scene}: no thumbnail ({error})")
-            return None
-        return picture
-
-    def _summarise(self, outcomes: Sequence[Outcome]) -> None:
-        rows = [
-            Row(one.line.scene, one.state, str(one.line.map), one.facts, one.error, one.thumbnail) for one in outcomes
-        ]
-        write_csv(rows, self._folder / CSV)
-        if self._pictures:
-            write_html(rows, self._folder / HTML)
-
-    def _mosaic(self, outcomes: Sequence[Outcome], path: Path) -> Mosaic:
-        maps = [one.line.map for one in outcomes if one.state != "failed"]
-        if not maps:
-            raise OutputError(f"{path}: no flight line has a map to put in it; the summary says why")
-        made = make_mosaic(maps, path, overwrite=self._settings.overwrite)
-        for left_out, reason in made.left_out.items():
-            self._watch.message(f"{left_out} was left out of the mosaic: {reason}")
-        return made
+        return Outcome(
+            line, state, facts=facts, thumbnail=self._products.thumbnail(line, scene, scores, anew=state == "done")
+        )
 
 
-def _check_folder(folder: Path, *, overwrite: bool) -> None:
-    if not folder.name and not folder.is_dir():
-        raise OutputError("the output folder's name is empty; give one with -o")
-    check_name(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; give a folder with -o")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist; create it first")
-    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
-        raise OutputError(f"{folder}: no permission to write into it; use -o to write elsewhere")
-    for name in (CSV, HTML, MODEL):
-        if (folder / name).exists() and not (folder / RECORD).exists() and not overwrite:
-            raise OutputExistsError(f"{folder / name} exists and is not from a batch; use --overwrite, or another -o")
-
-
-@contextmanager
-def _folder_made(folder: Path) -> Iterator[None]:
-    """Make a folder, which is not left behind by a batch that put nothing into it."""
-    made = not folder.exists()
-    with writing(folder):
-        folder.mkdir(exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-def _complete(detector: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """All of a detector's parameters, defaults included."""
-    complete: dict[str, Any] = make_detector(detector, dict(parameters)).params.model_dump(mode="json")
-    return complete
-
-
-def _known_of(scene: Source) -> list[Any]:
-    """By what a scene is known again: its files, and how they are read."""
-    return [*stamp_of(scene), *([scene.variant] if scene.variant else [])]
-
-
-def _learned_from(learning: Learning | None) -> dict[str, Any]:
-    """By what it is known again what was learned from; nothing where that was all of the scenes."""
-    return {} if learning is None else {"learned_from": learning.settings}
-
-
-def _differs(scene: Source, model: Model) -> bool:
-    """Whether a line lacks bands of a model, so that it has to be interpolated."""
-    try:
-        match_bands(model.spectrum, scene.shape[0], scene.metadata.wavelength, name=scene.path)
-    except ModelError:
-        return True
-    return False
-
-
-def _misses(scene: Source, region: Path) -> RegionElsewhereError | None:
-    """Why an excluded region has no pixel of a line in it, or None where it has some."""
-    try:
-        keep_outside(kept_pixels(scene), scene, region, only=excluded_only(region))
-    except RegionElsewhereError as error:
-        return error
-    return None
+def _check_one_scale(lines: Sequence[FlightLine], *, alone: bool) -> None:
+    """Refuse to count scores together that cannot be compared."""
+    apart = [line.scene for line in lines if line.apart]
+    if alone or apart:
+        who = "each flight line is" if alone else f"{apart[0]} has settings of its own and is"
+        raise ParameterError(
+            f"{who} fitted on itself, so its scores are on a scale of their own; calibrate on each line, or use "
+            "one model for all"
+        )
 
 
 def _facts(done: Detection) -> dict[str, Any]:

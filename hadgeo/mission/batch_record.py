@@ -33,6 +33,7 @@ class BatchRecord:
         self._path = path
         self._lock = threading.Lock()
         self._maps: dict[str, dict[str, Any]] = {}
+        self._products: dict[str, dict[str, Any]] = {}
         self.model: dict[str, Any] = {}
         if path.exists():
             self._read()
@@ -41,6 +42,8 @@ class BatchRecord:
         try:
             content = json.loads(self._path.read_text("utf-8"))
             self.model, self._maps = dict(content["model"]), {name: dict(one) for name, one in content["maps"].items()}
+            # Records of versions that made maps alone have none.
+            self._products = {name: dict(one) for name, one in content.get("products", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise OutputError(
                 f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
@@ -78,6 +81,16 @@ class BatchRecord:
             self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
             self._write()
 
+    def product(self, name: str) -> dict[str, Any]:
+        """What was noted of a file that is made from all maps; empty where nothing was."""
+        return self._products.get(name, {})
+
+    def note_product(self, name: str, known: Mapping[str, Any]) -> None:
+        """Note what is known of a file that is made from all maps, in the place of what was."""
+        with self._lock:
+            self._products[name] = _plain(known)
+            self._write()
+
     def is_fitted(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the model was fitted with these settings."""
         return _same(self.model, wanted)
@@ -89,7 +102,8 @@ class BatchRecord:
             self._write()
 
     def _write(self) -> None:
-        write_whole(self._path, json.dumps({"model": self.model, "maps": self._maps}, indent=1).encode())
+        content = {"model": self.model, "maps": self._maps, "products": self._products}
+        write_whole(self._path, json.dumps(content, indent=1).encode())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,14 @@ def read_flight_lines(
     return lines
 
 
+def line_names(lines: Sequence[FlightLine]) -> list[str]:
+    """A short name for each line that no other has: its scene's, or its map's where two scenes are called the same."""
+    for names in ([Path(line.scene).stem for line in lines], [line.map.stem for line in lines]):
+        if len(set(names)) == len(names):
+            return names
+    return [line.map.as_posix() for line in lines]
+
+
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Number in the file and cells of each row that is not empty."""
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from hadgeo._version import __version__
 from hadgeo.errors import MissingExtraError
 from hadgeo.files import write_whole, written_beside
+from hadgeo.mission.outcomes import MissionLayer
 
 #: Columns that say something of a finished map.
 FACTS = ("detector", "bands", "rows", "cols", "valid", "seconds", "pixels_per_second")
@@ -56,8 +57,16 @@ def write_csv(rows: Sequence[Row], out: Path) -> None:
             writer.writerow([row.scene, row.state, finished, *(row.facts.get(name, "") for name in FACTS), row.error])
 
 
-def write_html(rows: Sequence[Row], out: Path) -> None:
-    """Write the page, which refers to maps and thumbnails by relative links.
+def write_html(
+    rows: Sequence[Row], out: Path, *, layer: MissionLayer | None = None, overview: Path | None = None
+) -> None:
+    """Write the page, which refers to maps and pictures by relative links.
+
+    Args:
+        rows: The table.
+        out: The page.
+        layer: The anomalies of all lines.
+        overview: The picture of all lines.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -70,7 +79,9 @@ def write_html(rows: Sequence[Row], out: Path) -> None:
     environment = Environment(loader=PackageLoader("hadgeo.mission"), autoescape=True, trim_blocks=True)
     environment.filters["link"] = lambda path: _link(path, out.parent)
     counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "failed")}
-    text = environment.get_template("summary.html").render(rows=rows, counts=counts, version=__version__)
+    text = environment.get_template("summary.html").render(
+        rows=rows, counts=counts, layer=layer, overview=overview, version=__version__
+    )
     write_whole(out, text.encode("utf-8", _ODD_NAMES))
 
 
