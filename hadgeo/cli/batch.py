@@ -9,19 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import cluster_options, geometry_options, learning_options, match_options, options, scene_options
+from hadgeo.cli import (
+    cluster_options,
+    decision_options,
+    geometry_options,
+    learning_options,
+    match_options,
+    options,
+    scene_options,
+)
 from hadgeo.cli.reporting import JsonLines, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
     from hadgeo.mission.flight_lines import FlightLine
-    from hadgeo.mission.outcomes import Batch
+    from hadgeo.mission.outcomes import Batch, MissionLayer
     from hadgeo.run.matching.search import Search
 
 
 #: Options that are something else by the time a batch begins.
-_RESOLVED = (*scene_options.NAMES, *match_options.NAMES, *learning_options.LIKE, "glt", "igm")
+_RESOLVED = (
+    *scene_options.NAMES,
+    *match_options.NAMES,
+    *learning_options.LIKE,
+    *decision_options.MISSION_NAMES,
+    "glt",
+    "igm",
+)
 
 
 @click.command("batch")
@@ -41,6 +56,7 @@ _RESOLVED = (*scene_options.NAMES, *match_options.NAMES, *learning_options.LIKE,
 )
 @click.option("--resample-bands", is_flag=True, help="Interpolate flight lines to the wavelengths of the model.")
 @click.option("--mosaic", metavar="FILE", help="Write a virtual raster (.vrt) of all maps, without resampling.")
+@decision_options.mission_decision
 @options.detector
 @match_options.target
 @options.parameters
@@ -83,13 +99,17 @@ def command(
     where it was interrupted. A flight line with its own detector, bands or parameters in --table is fitted on itself.
     With --spectrum or --like, what is like a known spectrum is looked for instead of anomalies, as `hadgeo match` does.
 
+    With --polygons, the anomalies of all flight lines are written as one layer, each object once: where flight lines
+    overlap, the most significant is kept, and fields say in which flight lines it was seen.
+
     DIR receives one map per flight line, model.hadgeo, summary.csv, and with hadgeo[report] summary.html with
-    thumbnails.
+    thumbnails, and overview.png.
 
     \b
     Examples:
       hadgeo batch lines/*.img -o maps
       hadgeo batch lines/*.img -o maps --fit-on sample-of-all --mosaic maps/mosaic.vrt
+      hadgeo batch lines/*.img -o maps --pfa 1e-4 --polygons mission.gpkg
       hadgeo batch --table lines.csv -o maps --model mission.hadgeo
       hadgeo batch lines/*_img -o maps --glt {flight}_ort_glt
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
@@ -98,6 +118,7 @@ def command(
     from hadgeo.mission.batch import run_batch
 
     _check_model(context, model)
+    anomalies = decision_options.mission_request(context)
     search = _search(context, parameters, model)
     if search is not None:
         detector, model, kind = search.method, None, "match"
@@ -116,6 +137,7 @@ def command(
             model=model,
             cluster=workers,
             search=search,
+            anomalies=anomalies,
             watch=watch,
             reading=scene_options.reading_of(settings),
             suppress_like=learning_options.unwanted_of(settings),
@@ -195,6 +217,8 @@ def _result(batch: Batch) -> dict[str, Any]:
         "folder": str(batch.folder),
         **_counts(batch),
         "mosaic": None if batch.mosaic is None else str(batch.mosaic.path),
+        "overview": None if batch.overview is None else str(batch.overview),
+        "polygons": None if batch.layer is None else {**vars(batch.layer), "path": str(batch.layer.path)},
         "lines": [
             {"scene": one.line.scene, "state": one.state, "map": str(one.line.map), "error": one.error, **one.facts}
             for one in batch.outcomes
@@ -210,4 +234,16 @@ def _last_line(batch: Batch) -> str:
         text += f"; {batch.mosaic.path} contains {len(batch.mosaic.maps)} maps"
         if batch.mosaic.shift > 0.01:
             text += f", shifted by up to {batch.mosaic.shift:.2f} pixels onto the common grid"
+    if batch.layer is not None:
+        text += f"\n{_layer_line(batch.layer)}"
+    return text
+
+
+def _layer_line(layer: MissionLayer) -> str:
+    kept = " (kept from an earlier run)" if layer.kept else ""
+    text = f"{layer.path}: {layer.objects:,} anomalies in {layer.crs}{kept}"
+    if layer.duplicates:
+        text += f"; {layer.duplicates:,} more were seen better in another flight line"
+    if layer.left_out:
+        text += f"; without {', '.join(layer.left_out)}"
     return text

@@ -14,6 +14,7 @@ from hadgeo.errors import OutputError, ParameterError
 if TYPE_CHECKING:
     from hadgeo.decisions.calibration import Rule
     from hadgeo.decisions.decision import Decision, Explain, Grouping, Outputs
+    from hadgeo.mission.anomalies import MissionAnomalies
     from hadgeo.progress import Progress
 
 #: One pixel of a thousand: few enough to look at in a scene of a million, and counted rather than extrapolated there.
@@ -27,6 +28,9 @@ NAMES = (
 )
 RULES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
+#: The options of `mission_decision`, likewise.
+MISSION_NAMES = (*RULES, "polygons", *NAMES[8:], "calibrate_on", "polygons_crs", "join_distance")
+
 _RULES = (
     click.option(
         "--pfa", type=float, metavar="RATE", help="False-alarm rate: the fraction of the background that is flagged."
@@ -35,8 +39,11 @@ _RULES = (
     click.option("--value", type=float, metavar="SCORE", help="A score, on the scale of the detector."),
     click.option("--top", type=int, metavar="N", help="The N pixels with the highest scores."),
 )
+_POLYGONS = click.option(
+    "--polygons", metavar="FILE", help="Write the anomalies as polygons: .gpkg, .geojson or .parquet."
+)
 _OUTPUTS = (
-    click.option("--polygons", metavar="FILE", help="Write the anomalies as polygons: .gpkg, .geojson or .parquet."),
+    _POLYGONS,
     click.option("--p-values", metavar="FILE", help="Write the p-value of each pixel as a GeoTIFF."),
     click.option(
         "--evidence",
@@ -44,6 +51,8 @@ _OUTPUTS = (
         help="Write the spectrum of each anomaly, the expected background and their difference as NetCDF.",
     ),
     click.option("--spectra", metavar="DIR", help="Plot the spectrum of each anomaly into this folder."),
+)
+_GROUPING = (
     click.option(
         "--connectivity",
         type=click.Choice(["4", "8"]),
@@ -71,9 +80,40 @@ _OUTPUTS = (
 )
 
 
+_MISSION = (
+    click.option(
+        "--calibrate-on",
+        type=click.Choice(["line", "mission"]),
+        default="line",
+        show_default=True,
+        help="Count rates and p-values in each flight line by itself, or in the scores of all flight lines together.",
+    ),
+    click.option(
+        "--polygons-crs",
+        metavar="CRS",
+        help="Coordinate reference system of the polygons, by default that of the first flight line.",
+    ),
+    click.option(
+        "--join-distance",
+        type=float,
+        metavar="METRES",
+        help="Anomalies of different flight lines at most this far apart are one object; 1.5 pixels by default.",
+    ),
+)
+
+
 def decision(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a decision."""
-    for option in reversed(_RULES + _OUTPUTS):
+    return _with(command, _RULES + _OUTPUTS + _GROUPING)
+
+
+def mission_decision(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a decision on many maps together."""
+    return _with(command, (*_RULES, _POLYGONS, *_GROUPING, *_MISSION))
+
+
+def _with(command: Callable[..., Any], given: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
+    for option in reversed(given):
         command = option(command)
     return command
 
@@ -129,19 +169,47 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
         ParameterError: Several rules are given, or an option is out of bounds.
         OutputError: An output's name is empty.
     """
+    from hadgeo.decisions.decision import Outputs
+
+    outputs = Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES})
+    return Request(_rule(given), _grouping(given), outputs, overwrite)
+
+
+def mission_request(context: click.Context) -> MissionAnomalies | None:
+    """What a batch's options ask for; None where only maps are wanted.
+
+    Raises:
+        ParameterError: Several rules are given, an option is out of bounds, or it is of polygons that are not wanted.
+        OutputError: The name of the file is empty.
+    """
+    from hadgeo.mission.anomalies import MissionAnomalies
+
+    given = context.params
+    out = _path(given["polygons"], "polygons")
+    if out is None:
+        for name in MISSION_NAMES:
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                raise ParameterError(f"--{name.replace('_', '-')} is of polygons; add --polygons FILE, or omit it")
+        return None
+    return MissionAnomalies(
+        out, _rule(given), _grouping(given), given["calibrate_on"], given["polygons_crs"], given["join_distance"]
+    )
+
+
+def _rule(given: dict[str, Any]) -> Rule:
     from hadgeo.decisions.calibration import Rule
-    from hadgeo.decisions.decision import Grouping, Outputs
 
     rules = {name: given[name] for name in RULES if given[name] is not None}
     if len(rules) > 1:
         names = " and ".join(f"--{name}" for name in rules)
         raise ParameterError(f"{names}: give one of --pfa, --percentile, --value and --top")
-    return Request(
-        Rule(**rules or {"pfa": DEFAULT_PFA}),
-        Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"], given["grow_pfa"]),
-        Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES}),
-        overwrite,
-    )
+    return Rule(**rules or {"pfa": DEFAULT_PFA})
+
+
+def _grouping(given: dict[str, Any]) -> Grouping:
+    from hadgeo.decisions.decision import Grouping
+
+    return Grouping(int(given["connectivity"]), given["min_pixels"], given["merge_distance"], given["grow_pfa"])
 
 
 def _path(name: str | None, option: str) -> Path | None:

@@ -19,6 +19,10 @@ from hadgeo.grid import Grid, Values
 
 Integers = npt.NDArray[np.intp]
 
+#: How many pixels may lie between the outlines of one thing in two maps: one, whatever rounding and projections make
+#: of it.
+REACH = 1.5
+
 
 @dataclass(frozen=True)
 class Found:
@@ -122,7 +126,8 @@ def join(found: Sequence[Found], crs: CRS, distance: float | None = None) -> Joi
     Args:
         found: The maps, at least one; see `place`.
         crs: The coordinate system of all.
-        distance: How far the outlines of one thing may be apart in metres; one pixel of the coarser map by default.
+        distance: How far the outlines of one thing may be apart in metres; `REACH` pixels of the coarser map
+            by default.
     """
     maps = np.repeat(np.arange(len(found)), [len(one.anomalies) for one in found])
     members = np.concatenate([np.arange(len(one.anomalies)) for one in found])
@@ -153,7 +158,7 @@ def _near(found: Sequence[Found], maps: Integers, crs: CRS, distance: float | No
     left, bottom, right, top = shapely.total_bounds(outlines)
     frame = Grid((1, 1), crs, Affine(right - left, 0, left, 0, bottom - top, top))
     plane = moved(outlines, frame.to_metres)
-    sides = np.array([max(one.anomalies.grid.pixel_size() or one.anomalies.grid.cell) for one in found])
+    sides = np.array([REACH * max(one.anomalies.grid.pixel_size() or one.anomalies.grid.cell) for one in found])
     reach = sides if distance is None else np.full(len(found), distance)
     pairs: Integers = shapely.STRtree(plane).query(plane, predicate="dwithin", distance=float(reach.max()))
     allowed = np.maximum(*reach[maps[pairs]])

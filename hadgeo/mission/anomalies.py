@@ -26,8 +26,8 @@ class MissionAnomalies:
         calibrate_on: What a rate, a rank and a p-value are counted in: each "line" by itself, or all scores of the
             "mission" together.
         crs: Coordinate reference system of the file; that of the first line by default. GeoJSON is in WGS 84 always.
-        join_distance: How far the outlines of one thing may be apart in two lines, in metres; by default one pixel of
-            the coarser line.
+        join_distance: How far the outlines of one thing may be apart in two lines, in metres; by default one and
+            a half pixels of the coarser line.
 
     Raises:
         ParameterError: One of them is out of bounds.
