@@ -342,7 +342,7 @@ def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None
         if outputs.evidence is not None:
             write_evidence(evidence, outputs.evidence, overwrite=overwrite)
         if outputs.spectra is not None:
-            _spectra().spectra_plots(evidence, outputs.spectra, overwrite=overwrite)
+            _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)
     if outputs.polygons is not None:
         _polygons().write_polygons(
             found,
@@ -350,6 +350,11 @@ def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None
             bands=lambda group: told["bands"].get(group.id),
             parts=lambda group: told["parts"].get(group.id),
         )
+
+
+def _rarity(found: Anomalies) -> dict[str, Any]:
+    """How high and how rare each anomaly is, as coordinates of its evidence."""
+    return {"max_score": ("anomaly", found.groups.max_scores), "p_value": ("anomaly", found.p_values)}
 
 
 def _write_p_values(

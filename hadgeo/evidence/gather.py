@@ -331,7 +331,7 @@ def _dataset(
         for name in ("spectrum", "expected", "spread")
     )
     metadata = source.metadata.take(index)
-    of_scene = {"units": "of the scene"}
+    of_scene = {"units": "of the scene"} | ({"quantity": metadata.quantity} if metadata.quantity else {})
     values = {
         "spectrum": (("anomaly", "band"), spectrum, {"long_name": "mean spectrum", **of_scene}),
         "expected": (("anomaly", "band"), expected, {"long_name": "mean expected background", **of_scene}),

@@ -23,6 +23,8 @@ _NAME = re.compile(r"anomaly_\d+\.png")
 #: A step between bands that is so many times the usual one is a gap.
 _GAP_STEPS = 3.0
 
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 _MEASURED, _EXPECTED = "#b2182b", "#2166ac"
 
 
@@ -85,7 +87,7 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
         A figure of 800 x 360 pixels.
     """
     figure = new_figure(800, 360)
-    axes = figure.add_axes((0.09, 0.15, 0.63, 0.62))
+    axes = figure.add_axes((0.1, 0.15, 0.62, 0.57))
     has_wavelength = "wavelength" in anomaly.coords
     position = (anomaly.wavelength if has_wavelength else anomaly.band).values.astype(np.float64)
     curves = {
@@ -101,6 +103,7 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
     axes.plot(at, expected, color=_EXPECTED, lw=1.4, label="expected background")
     axes.plot(at, measured, color=_MEASURED, lw=1.6, label="measured")
     axes.set_xlabel("wavelength (nm)" if has_wavelength else "band")
+    axes.set_ylabel(anomaly.spectrum.attrs.get("quantity", "value"), parse_math=False)
     axes.margins(x=0.01)
     axes.grid(color="0.9", lw=0.7)
     axes.set_axisbelow(True)
@@ -114,7 +117,7 @@ def draw_spectrum(anomaly: xr.Dataset) -> Figure:
 
 def _draw_chip(figure: Figure, chip: xr.DataArray) -> None:
     """The anomaly in its surroundings, between four marks that leave it to be seen."""
-    axes = figure.add_axes((0.745, 0.2, 0.235, 0.52))
+    axes = figure.add_axes((0.745, 0.17, 0.235, 0.52))
     axes.imshow(chip.values.astype(np.uint8), interpolation="nearest")
     middle = chip.shape[0] // 2
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
@@ -127,21 +130,47 @@ def _draw_chip(figure: Figure, chip: xr.DataArray) -> None:
 
 
 def _head(figure: Figure, anomaly: xr.Dataset) -> None:
-    pixels = int(anomaly.pixels)
-    figure.text(0.02, 0.93, f"Anomaly {int(anomaly.id)}", fontsize=12, fontweight="bold")
-    parts = [anomaly.attrs.get("scene", ""), f"{pixels} pixel{'s' if pixels != 1 else ''}", _place(anomaly)]
-    figure.text(
-        0.98, 0.93, ", ".join(fact for fact in parts if fact), fontsize=9, color="0.35", ha="right", parse_math=False
-    )
+    figure.text(0.02, 0.935, f"Anomaly {int(anomaly.id)}", fontsize=12, fontweight="bold")
+    figure.text(0.98, 0.935, "  ·  ".join(_facts(anomaly)), fontsize=9, color="0.35", ha="right", parse_math=False)
+    scene = "  ·  ".join(filter(None, [anomaly.attrs.get("scene", ""), _place(anomaly)]))
+    figure.text(0.98, 0.88, scene, fontsize=9, color="0.35", ha="right", parse_math=False)
     best = str(anomaly.top_bands.values) if "top_bands" in anomaly else ""
     if best:
-        figure.text(0.02, 0.86, f"Stands out most at {best}", fontsize=8)
+        figure.text(0.02, 0.825, f"Stands out most at {best}", fontsize=8)
+
+
+def _facts(anomaly: xr.Dataset) -> list[str]:
+    """How large and how rare it is."""
+    pixels = int(anomaly.pixels)
+    facts = [f"{pixels:,} pixel{'s' if pixels != 1 else ''}"]
+    if "max_score" in anomaly.coords:
+        facts.append(f"score {float(anomaly.max_score):.4g}")
+    if "p_value" in anomaly.coords and np.isfinite(anomaly.p_value):
+        facts.append(f"p = {power_of_ten(float(anomaly.p_value))}")
+    return facts
 
 
 def _place(anomaly: xr.Dataset) -> str:
-    if "longitude" in anomaly.coords:
-        return f"{float(anomaly.latitude):.5f}°, {float(anomaly.longitude):.5f}°"
+    if "longitude" in anomaly.coords and np.isfinite([anomaly.latitude, anomaly.longitude]).all():
+        return f"{_degrees(float(anomaly.latitude), 'NS')}, {_degrees(float(anomaly.longitude), 'EW')}"
     return f"row {float(anomaly.row):.0f}, column {float(anomaly.col):.0f}"
+
+
+def _degrees(angle: float, letters: str) -> str:
+    return f"{abs(angle):.5f}° {letters[angle < 0]}"
+
+
+def power_of_ten(value: float) -> str:
+    """A number above 0 as people write it: 0.012, and 1.2 × 10⁻⁵ where that is shorter to read.
+
+    Examples:
+        >>> power_of_ten(1.23e-5)
+        '1.2 × 10⁻⁵'
+    """
+    if not 0 < value < 1e-3:
+        return f"{value:.2g}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits} × 10{str(int(power)).translate(_SUPERSCRIPT)}"
 
 
 def _with_gaps(

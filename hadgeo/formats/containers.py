@@ -11,11 +11,12 @@ from hadgeo.errors import CubeError
 from hadgeo.formats.arrays import ContainerSource
 from hadgeo.formats.axes import FoundAxes, candidates, find_axes
 from hadgeo.formats.band_facts import band_facts, facts_of_bands
-from hadgeo.formats.container import Container, Variable
+from hadgeo.formats.container import Container, Variable, text_of
 from hadgeo.formats.hdf5 import is_hdf5, list_hdf5
 from hadgeo.formats.netcdf3 import is_netcdf3, list_netcdf3
 from hadgeo.formats.packing import packing, packing_of_bands
 from hadgeo.formats.place import find_place
+from hadgeo.formats.quantities import START, acquired, quantity
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.formats.stacked import StackedArray
@@ -193,6 +194,8 @@ def _source(name: str, container: Container, cube: _Cube) -> Source:
         scale=packed.scale,
         offset=packed.offset,
         band_names=names,
+        quantity=quantity(whole.text("standard_name", "long_name") or whole.base, whole.text("units", "unit")),
+        acquired=next(filter(None, (acquired(text_of(a, *START)) for a in container.attributes(whole))), None),
         warnings=(*container.notes, *place.place.warnings, *known.warnings, *missing, *packed.warnings),
         assumed=(*cube.found.assumed, *known.assumed, *place.assumed),
     )

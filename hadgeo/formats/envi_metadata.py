@@ -8,6 +8,7 @@ from pathlib import Path
 from hadgeo.formats.envi_header import Header
 from hadgeo.formats.gdal import Georeference
 from hadgeo.formats.number_lists import shown
+from hadgeo.formats.quantities import acquired, quantity_of_title
 from hadgeo.formats.source import Metadata
 from hadgeo.formats.wavelengths import unknown_wavelengths
 
@@ -36,9 +37,18 @@ def header_metadata(header: Header, located: Georeference) -> Metadata:
         scale=scale,
         offset=offset,
         band_names=header.band_names,
+        quantity=_quantity(header),
+        acquired=acquired(header.fields.get("acquisition time")),
         warnings=(*located.warnings, *spectral.warnings, *missing, *notes, *twice, *_kind(header)),
         assumed=(*located.assumed, *spectral.assumed),
     )
+
+
+def _quantity(header: Header) -> str | None:
+    """What the values are, after the factor that leads to reflectance; by the title of its plots, before it."""
+    if header.number("reflectance scale factor") is not None:
+        return "reflectance"
+    return quantity_of_title(header.fields.get("z plot titles", ""))
 
 
 #: Names that Specim's and other makers' cameras give to what they record before a line.

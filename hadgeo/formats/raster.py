@@ -39,6 +39,7 @@ from hadgeo.formats.magic import foreign_format
 from hadgeo.formats.map_info import locate
 from hadgeo.formats.mask_bands import called_masks
 from hadgeo.formats.number_lists import split_list
+from hadgeo.formats.quantities import acquired, quantity
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Metadata, Source, decode, decoded_dtype
 from hadgeo.formats.stac import stac_bands
@@ -299,9 +300,24 @@ def _metadata(dataset: DatasetReader, located: Georeference, stored: np.dtype[An
         offset=_unless(dataset.offsets, 0.0),
         band_names=tuple(text or "" for text in names) if any(names) else None,
         masks=masks if masks.any() else None,
+        quantity=_quantity(dataset),
+        acquired=_acquired(dataset),
         warnings=(*located.warnings, *described.warnings, *missing, *notes, *odd),
         assumed=(*located.assumed, *described.assumed),
     )
+
+
+def _quantity(dataset: DatasetReader) -> str | None:
+    """What the values are, where all bands have the same unit."""
+    units = set(dataset.units)
+    return quantity(dataset.descriptions[0], units.pop()) if len(units) == 1 else None
+
+
+def _acquired(dataset: DatasetReader) -> str | None:
+    """When the scene was taken: by GDAL's own domain for that, or as a plain tag."""
+    imagery = dataset.tags(ns="IMAGERY").get("ACQUISITIONDATETIME")
+    tags = {normal_key(key): value for key, value in dataset.tags().items()}
+    return acquired(imagery or tags.get("acquisition_time") or tags.get("acquisition_date"))
 
 
 def _masks(dataset: DatasetReader) -> npt.NDArray[np.bool_]:

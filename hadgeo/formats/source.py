@@ -45,6 +45,9 @@ class Metadata:
         band_names: Band descriptions, or None.
         masks: Bands that are masks (0 where there is no data) and no part of the spectrum, one bool a band, or None.
             `open_source` takes them out and applies them.
+        quantity: What its values are, with their unit, for people; see `hadgeo.formats.quantities`. None where the file
+            does not say.
+        acquired: When it was taken, as `hadgeo.formats.quantities.acquired` writes it, or None.
         warnings: One line for each thing that is missing or odd, for the log.
         assumed: One line for each thing that the file does not say and that was guessed.
     """
@@ -62,6 +65,8 @@ class Metadata:
     offset: npt.NDArray[np.float64] | None = None
     band_names: tuple[str, ...] | None = None
     masks: npt.NDArray[np.bool_] | None = None
+    quantity: str | None = None
+    acquired: str | None = None
     warnings: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 

@@ -15,8 +15,8 @@ _PICTURE_SHAPE = 1.5
 #: Pixels to which a small scene is enlarged.
 _COMFORTABLE = 1000
 
-#: Pixels between panels, enough for a label above each.
-GAP = 18
+#: Pixels between panels, enough for a label above and coordinates below or beside each.
+GAP = 40
 
 
 @dataclass(frozen=True)

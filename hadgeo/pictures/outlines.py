@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 #: Two coordinates of points, (point, 2).
 Points = npt.NDArray[np.float64]
 
+#: Diameter of a circle in points.
+CIRCLE = 9.5
+
 #: Outlines smaller than this many pixels of the picture are circled instead.
 _SMALLEST = 8
 
@@ -31,19 +35,45 @@ class Outlines:
     Attributes:
         rings: Columns and rows of the corners of each ring, (corner, 2).
         owners: To which polygon each ring belongs.
-        centres: Column and row of the middle of each polygon, (polygon, 2).
-        sides: The longer side of each polygon's bounding box.
+        bounds: Least and greatest column and row of each polygon: left, top, right, bottom, (polygon, 4).
+        ids: The field ``id`` of each, or None where the layer has none.
     """
 
     rings: list[Points]
     owners: npt.NDArray[np.intp]
-    centres: Points
-    sides: npt.NDArray[np.float64]
+    bounds: npt.NDArray[np.float64]
+    ids: npt.NDArray[np.int64] | None = None
 
     @property
     def count(self) -> int:
         """Number of polygons."""
-        return len(self.centres)
+        return len(self.bounds)
+
+    @property
+    def centres(self) -> Points:
+        """Column and row of the middle of each polygon, (polygon, 2)."""
+        return (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+
+    @property
+    def sides(self) -> npt.NDArray[np.float64]:
+        """The longer side of each polygon's bounding box."""
+        longer: npt.NDArray[np.float64] = (self.bounds[:, 2:] - self.bounds[:, :2]).max(axis=1)
+        return longer
+
+    def within(self, shape: tuple[int, int]) -> Outlines:
+        """Those that reach into a scene of so many rows and columns."""
+        left, top, right, bottom = self.bounds.T
+        inside = (left < shape[1]) & (right > 0) & (top < shape[0]) & (bottom > 0)
+        number = np.cumsum(inside) - 1
+        kept = inside[self.owners]
+        rings = [ring for ring, chosen in zip(self.rings, kept, strict=True) if chosen]
+        return Outlines(
+            rings, number[self.owners[kept]], self.bounds[inside], None if self.ids is None else self.ids[inside]
+        )
+
+    def circled(self, scale: float) -> npt.NDArray[np.bool_]:
+        """Which are too small to outline at so many pixels of the picture for one of the scene."""
+        return self.sides * scale < _SMALLEST
 
     def draw(self, axes: Axes, colour: str, scale: float) -> None:
         """Draw them into axes whose units are pixels of the scene.
@@ -55,14 +85,14 @@ class Outlines:
         """
         from matplotlib.collections import LineCollection
 
-        large = self.sides * scale >= _SMALLEST
+        large = ~self.circled(scale)
         rings = [ring for ring, owner in zip(self.rings, self.owners, strict=True) if large[owner]]
         small = self.centres[~large]
         # A dark line below: seen on bright ground too.
         for width, shade in ((2.6, "#00000090"), (1.1, colour)):
             axes.add_collection(LineCollection(rings, colors=shade, linewidths=width), autolim=False)
             limits = axes.get_xlim(), axes.get_ylim()
-            axes.scatter(small[:, 0], small[:, 1], s=90, facecolors="none", edgecolors=shade, linewidths=width)
+            axes.scatter(small[:, 0], small[:, 1], s=CIRCLE**2, facecolors="none", edgecolors=shade, linewidths=width)
             axes.set(xlim=limits[0], ylim=limits[1])
 
 
@@ -89,19 +119,26 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     if not Path(path).exists():
         raise CubeNotFoundError(f"{path}: no such file; check the path")
     try:
-        meta, _, geometry, _ = read(path, columns=[], force_2d=True)
+        meta, _, geometry, fields = read(path, columns=["id"], force_2d=True)
     except (DataSourceError, DataLayerError, RuntimeError) as error:
         raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
     shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
-    shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
+    there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    shapes, ids = shapes[there], _ids(fields, there)
     shapes = shapely.transform(shapes, lambda points: _to_pixels(points, path, meta["crs"], scene.grid))
     parts, shape_of_part = shapely.get_parts(shapes, return_index=True)
     # Points and lines have no ring.
     ring_shapes, part_of_ring = shapely.get_rings(parts, return_index=True)
     rings = [shapely.get_coordinates(ring) for ring in ring_shapes]
     bounds = shapely.bounds(shapes).reshape(-1, 4)
-    sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-    return Outlines(rings, shape_of_part[part_of_ring], (bounds[:, :2] + bounds[:, 2:]) / 2, sides)
+    return Outlines(rings, shape_of_part[part_of_ring], bounds, ids)
+
+
+def _ids(fields: Sequence[npt.NDArray[Any]], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
+    """The numbers by which polygons are known in their table."""
+    if not len(fields) or fields[0].dtype.kind not in "iu":
+        return None
+    return np.asarray(fields[0], dtype=np.int64)[there]
 
 
 def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, grid: Grid) -> Points:

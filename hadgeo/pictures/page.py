@@ -1,7 +1,9 @@
-"""The page of a quicklook: panels, title, scale bar, north arrow and colour bar, drawn by matplotlib."""
+"""The page of a quicklook: panels in a frame of coordinates, title, scale bar, north arrow, colour bar and notes."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy.typing as npt
 
 from hadgeo.pictures.cartography import Ground, length_text, round_length
 from hadgeo.pictures.figures import new_figure
+from hadgeo.pictures.graticule import Graticule
+from hadgeo.pictures.labels import Box, Labels
 from hadgeo.pictures.layout import Layout, Panel
 from hadgeo.pictures.outlines import Outlines
 from hadgeo.pictures.overlay import Ramp, laid_over
@@ -24,7 +28,22 @@ _NODATA = "#e3e3e3"
 _OUTLINE = "#00f0ff"
 
 #: Pixels around the map.
-_MARGIN, _HEAD, _PANEL_HEAD, _FOOT = 20, 58, 18, 76
+_MARGIN, _HEAD, _PANEL_HEAD, _FOOT = 34, 76, 18, 94
+
+#: Height of a line of the notes, and what a letter of theirs is wide at most on the average.
+_NOTE, _LETTER = 14, 5.6
+
+#: Pixels between two labels of the frame, from middle to middle, and that one is long at most.
+_TICKS, _TICK_LABEL = 130, 84
+
+#: Height below a panel that its labels take.
+_TICK_ROOM = 22
+
+#: Side of what is marked by a circle, and area up to which no number may cover what is marked, in pixels.
+_SMALLEST_BOX, _SMALL_AREA = 14, 1600
+
+#: Height of a number beside a polygon, and width of a digit.
+_NUMBER, _DIGIT = 12, 7
 
 #: Length in pixels that the scale bar may have.
 _LONGEST_BAR = 220
@@ -49,22 +68,41 @@ class Page:
         shape: Rows and columns of the scene.
         title: The title.
         about: The subtitle.
+        graticule: The coordinates along the frame, or None for none.
+        notes: What the reader must know of the drawing, below it.
 
     Attributes:
         figure: What is drawn so far.
     """
 
-    def __init__(self, layout: Layout, shape: tuple[int, int], title: str, about: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        shape: tuple[int, int],
+        title: str,
+        about: str,
+        *,
+        graticule: Graticule | None = None,
+        place: str = "",
+        notes: Sequence[str] = (),
+    ) -> None:
         self._layout = layout
         self._shape = shape
+        self._graticule = graticule
         several = len(layout.panels) > 1
         self._head = _HEAD + (_PANEL_HEAD if several else 0)
         self._width = max(layout.width, _LEAST_WIDTH) + 2 * _MARGIN
-        self._height = self._head + layout.height + _FOOT
+        room = int((self._width - 2 * _MARGIN) / _LETTER)
+        lines = [line for note in notes for line in textwrap.wrap(note, room)]
+        self._foot = self._head + layout.height + (_TICK_ROOM if graticule else 0)
+        self._height = self._foot + _FOOT + len(lines) * _NOTE
         self._left = (self._width - layout.width) // 2
         self.figure: Figure = new_figure(self._width, self._height)
         self._text(_MARGIN, 26, title, fontsize=13, fontweight="bold")
         self._text(_MARGIN, 46, about, fontsize=9, color="0.35")
+        self._text(_MARGIN, 63, place, fontsize=9, color="0.35")
+        for number, line in enumerate(lines):
+            self._text(_MARGIN, self._foot + _FOOT - 10 + number * _NOTE, line, fontsize=8, color="0.35")
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
         bottom = self._height - top - height
@@ -83,10 +121,14 @@ class Page:
         axes.set_facecolor(_NODATA)
         extent = (panel.cols.start * step, panel.cols.stop * step, panel.rows.stop * step, panel.rows.start * step)
         axes.imshow(image[panel.rows, panel.cols], extent=extent, aspect="auto", interpolation="nearest")
-        axes.set_axis_off()
+        axes.spines[:].set_visible(False)
+        axes.set(xticks=[], yticks=[])
         axes.add_patch(_background(extent))
+        if self._graticule is not None:
+            _draw_frame(axes, self._graticule, panel)
         if outlines is not None:
             outlines.draw(axes, _OUTLINE, panel.width / (extent[1] - extent[0]))
+            self._number(axes, panel, outlines)
         if len(self._layout.panels) > 1:
             side_by_side = self._layout.panels[1].left > 0
             span, name = (panel.rows, "rows") if side_by_side else (panel.cols, "columns")
@@ -94,13 +136,49 @@ class Page:
             label = f"{name} {span.start * step + 1:,} to {last:,}"
             self._text(left, top - 5, label, fontsize=8, color="0.35")
 
+    def _number(self, axes: Axes, panel: Panel, outlines: Outlines) -> None:
+        """Write the number of each polygon beside it, the first ones first, where there is room."""
+        if outlines.ids is None:
+            return
+        to_pixels = axes.transData
+        corner = axes.bbox
+        labels = Labels(Box(0, 0, panel.width, panel.height))
+        boxes = []
+        for bounds in outlines.bounds:
+            (left, right), (top, bottom) = (to_pixels.transform(bounds.reshape(2, 2)) - (corner.x0, corner.y1)).T
+            boxes.append(_grown_to(Box(left, -top, right, -bottom), _SMALLEST_BOX))
+            if boxes[-1].area < _SMALL_AREA:
+                labels.avoid(boxes[-1])
+        for at in np.argsort(outlines.ids, kind="stable").tolist():
+            text = str(outlines.ids[at])
+            box = labels.place(boxes[at], (len(text) * _DIGIT + 2, _NUMBER))
+            if box is not None:
+                self._write_over(axes, box, text)
+
+    def _write_over(self, axes: Axes, box: Box, text: str) -> None:
+        from matplotlib.patheffects import withStroke
+
+        axes.text(
+            (box.left + box.right) / 2 / axes.bbox.width,
+            1 - (box.top + box.bottom) / 2 / axes.bbox.height,
+            text,
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color="white",
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.2, foreground="#000000d0")],
+        )
+
     def draw_ground(self, ground: Ground) -> None:
         """Draw scale bar and north arrow below the map."""
         layout = self._layout
         pixel = layout.cell[0] / layout.step
         length = round_length(_LONGEST_BAR / pixel * ground.right)
         width = length / ground.right * pixel
-        top = self._height - 44
+        top = self._foot + _FOOT - 50
         axes = self._axes(_MARGIN, top, width, 6)
         axes.set_axis_off()
         axes.set(xlim=(0, 1), ylim=(0, 1))
@@ -127,7 +205,7 @@ class Page:
 
     def draw_ramp(self, ramp: Ramp) -> None:
         """Draw the colour bar below the map, over the grey of a mid-tone so that its transparency shows."""
-        width, top = 300, self._height - 44
+        width, top = 300, self._foot + _FOOT - 50
         left = self._width - _MARGIN - width - 20
         heights = np.linspace(0, 1, width, dtype=np.float32)[None]
         grey = np.full((1, width, 3), 0.75, dtype=np.float32)
@@ -139,6 +217,35 @@ class Page:
         for height, label in zip(ramp.heights, ramp.labels, strict=True):
             self._text(left + height * width, top - 4, label, fontsize=8, color="0.35", ha="center")
         self._text(left - 12, top + 9, "score", fontsize=9, ha="right")
+
+
+def _draw_frame(axes: Axes, graticule: Graticule, panel: Panel) -> None:
+    """Label round coordinates below and on the left of a panel, and draw their lines where they are oblique."""
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    across, down = (right - left) / panel.width, (bottom - top) / panel.height
+    half = _TICK_LABEL / 2
+    apart = [min(_TICKS, max(_TICK_LABEL + 6, length / 2.5)) for length in (panel.width, panel.height)]
+    below = graticule.below((left + half * across, right - half * across), bottom, apart[0] * across)
+    beside = graticule.beside((top + half * down, bottom - half * down), left, apart[1] * down)
+    # A spine that is moved forgets how labels are turned.
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.8, color="0.25", position=("outward", 0.4))
+    axes.set_xticks([tick.at for tick in below], [tick.label for tick in below])
+    axes.set_yticks([tick.at for tick in beside], [tick.label for tick in beside])
+    axes.tick_params(length=4, width=0.8, pad=2, color="0.25", labelsize=8, labelcolor="0.25")
+    for label in axes.get_yticklabels():
+        label.set(rotation=90, va="center")
+    if graticule.turned:
+        for col, row, slope in graticule.oblique(below, beside, bottom, left):
+            axes.axline((col, row), (col + slope[0], row + slope[1]), color="white", alpha=0.45, lw=0.7, zorder=1.5)
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _grown_to(box: Box, least: float) -> Box:
+    """A box of at least this width and height around the same middle."""
+    right, down = max(0.0, least - box.right + box.left) / 2, max(0.0, least - box.bottom + box.top) / 2
+    return Box(box.left - right, box.top - down, box.right + right, box.bottom + down)
 
 
 def _short(value: float) -> str:

@@ -18,6 +18,7 @@ from hadgeo.maps.reader import ScoreMap, on_scene_grid, open_scores
 from hadgeo.pictures.cartography import ground_of
 from hadgeo.pictures.composite import colour_bands, read_colours, stretched
 from hadgeo.pictures.figures import save_figure
+from hadgeo.pictures.graticule import Graticule
 from hadgeo.pictures.layout import Layout, lay_out
 from hadgeo.pictures.outlines import Outlines, read_outlines
 from hadgeo.pictures.overlay import grown, laid_over, pooled_scores, ramp_of
@@ -106,13 +107,21 @@ def quicklook(
     colours = colour_bands(metadata, source.shape[0], rgb)
     shape = source.shape[1:]
     score_map = None if scores is None else _scores_of(source, scores)
-    outlines = None if polygons is None else read_outlines(polygons, metadata)
+    outlines = None if polygons is None else read_outlines(polygons, metadata).within(shape)
     if scores is not None and score_map is not None and polygons is not None:
         check_polygons(polygons, open_scores(scores), score_map)
     ground = ground_of(metadata.grid)
     layout = lay_out(shape, ground.aspect, size)
-    about = _about(colours.label, layout, score_map, outlines)
-    page = Page(layout, shape, title if title is not None else Path(source.path).name, about)
+    graticule = Graticule(metadata.grid)
+    page = Page(
+        layout,
+        shape,
+        title if title is not None else Path(source.path).name,
+        _about(colours.label, layout, score_map, outlines),
+        graticule=graticule,
+        place="  ·  ".join([graticule.about, *([f"acquired {metadata.acquired}"] if metadata.acquired else [])]),
+        notes=notes_on(scores is not None, outlines, layout.cell[0] / layout.step),
+    )
 
     progress.stage(Stage.COMPOSITE, -(-shape[0] // layout.step))
     picture = stretched(read_colours(source, colours, layout.step, progress=progress), stretch)
@@ -130,6 +139,31 @@ def quicklook(
     page.draw_ground(ground)
     save_figure(page.figure, target, kind)
     return Quicklook(target, colours.label, layout.step, len(layout.panels))
+
+
+def notes_on(scores: bool, outlines: Outlines | None, scale: float) -> list[str]:
+    """What the reader of a picture must know.
+
+    Args:
+        scores: Whether scores are drawn.
+        outlines: What else is.
+        scale: Pixels of the picture for one of the scene.
+    """
+    notes = []
+    if scores:
+        notes.append(
+            "Colours: scores by rarity; 99.9 % marks the score that 99.9 % of the cells of this picture stay below."
+        )
+    if outlines is not None and outlines.count:
+        signs = []
+        if not outlines.circled(scale).all():
+            signs.append("Outlines: polygons.")
+        if outlines.circled(scale).any():
+            signs.append("Circles: polygons too small to outline.")
+        if outlines.ids is not None:
+            signs.append("Numbers: their field id, the lowest first where not all have room.")
+        notes.append(" ".join(signs))
+    return notes
 
 
 def _check_numbers(stretch: tuple[float, float], size: int) -> None:

@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from hadgeo.errors import CubeError, HadgeoError
 from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource
-from hadgeo.formats.container import Dimension, Variable, text
+from hadgeo.formats.container import Dimension, Variable, text, text_of
 from hadgeo.formats.containers import split_name
 from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5
 from hadgeo.formats.packing import Packing, packing
+from hadgeo.formats.quantities import START, acquired, quantity
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Metadata, Source
 from hadgeo.formats.wavelengths import NO_WAVELENGTHS, Spectral, spectral
@@ -85,6 +86,8 @@ class Opened:
             nodata=packed.nodata,
             scale=packed.scale,
             offset=packed.offset,
+            quantity=quantity(dataset.name, text_of(dataset.attrs, "units", "unit")),
+            acquired=acquired(text_of(self.file.attrs, *START)),
             warnings=tuple(dict.fromkeys(self.notes)),
             assumed=tuple(dict.fromkeys(self.assumed)),
         )
