@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from hadgeo.decisions.decision import Explain, explained_by
 from hadgeo.errors import HadgeoError, MissingExtraError, OutputError
+from hadgeo.files import sha256_of
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.mission.batch_record import BatchRecord
 from hadgeo.mission.flight_lines import FlightLine, line_names
-from hadgeo.mission.folder import CSV, HTML, THUMBNAILS
+from hadgeo.mission.folder import CSV, HTML, OVERVIEW, THUMBNAILS
 from hadgeo.mission.outcomes import Batch, MissionLayer, Outcome, Watch
 from hadgeo.mission.settings import Settings
 from hadgeo.mission.summary import Row, write_csv, write_html
+from hadgeo.pictures.overview import LineToDraw, overview
 from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import Progress
 
@@ -81,6 +83,7 @@ class Products:
             batch = replace(batch, mosaic=self._mosaic(batch.outcomes, self._mosaic_path))
         if self._layer is not None:
             batch = replace(batch, layer=self._anomalies(batch, self._layer))
+        batch = replace(batch, overview=self._overview(batch))
         self._summarise(batch)
         return batch
 
@@ -130,6 +133,33 @@ class Products:
         for name, reason in layer.left_out.items():
             self._watch.message(f"{name} was left out of {layer.path}: {reason}")
         return layer
+
+    def _overview(self, batch: Batch) -> Path | None:
+        """A picture of all lines, unless the one that is there is of the same maps and anomalies."""
+        lines = _finished(batch)
+        picture = self._folder / OVERVIEW
+        if not self._pictures or not lines:
+            return None
+        layer = None if batch.layer is None else batch.layer.path
+        made_with = {name: self._record.settings(self._relative(line.map)) for name, line in lines.items()}
+        shown = {"maps": made_with, "polygons": None if layer is None else sha256_of(layer)}
+        if picture.exists() and self._record.product(OVERVIEW) == shown:
+            return picture
+        try:
+            drawn = overview(
+                [LineToDraw(name, line.map, self._settings.open(line)) for name, line in lines.items()],
+                picture,
+                title=self._folder.absolute().name,
+                polygons=layer,
+                overwrite=True,
+            )
+        except (HadgeoError, OSError) as error:
+            self._watch.message(f"no overview ({error})")
+            return None
+        for name, reason in drawn.left_out.items():
+            self._watch.message(f"{name} is not in the overview: {reason}")
+        self._record.note_product(OVERVIEW, shown)
+        return picture
 
     def _explain(self, line: FlightLine, batch: Batch, progress: Progress) -> Explain:
         """Compares the anomalies of a line with the background: with the median around, where it was fitted alone."""

@@ -46,19 +46,20 @@ class Labels:
     _covered: float = 0.0
     _cells: dict[tuple[int, int], list[Box]] = field(default_factory=dict)
 
-    def place(self, around: Box, size: tuple[float, float]) -> Box | None:
+    def place(self, around: Box, size: tuple[float, float], *, centred: bool = False) -> Box | None:
         """Find room for a text beside something.
 
         Args:
             around: What the text is of.
             size: Its width and height.
+            centred: Whether it goes onto the middle of that, and nowhere else.
 
         Returns:
             Where it goes, which is taken from now on; None where there is no room, or enough is covered.
         """
         if self._covered + size[0] * size[1] > _SHARE * self.frame.area:
             return None
-        for box in _beside(around, size):
+        for box in [_on(around, size)] if centred else _beside(around, size):
             if box.inside(self.frame) and not any(box.meets(other) for other in self._near(box)):
                 self._take(box)
                 return box
@@ -86,6 +87,12 @@ def _cells_of(box: Box) -> Sequence[tuple[int, int]]:
     across = range(int(box.left // _CELL), int(box.right // _CELL) + 1)
     down = range(int(box.top // _CELL), int(box.bottom // _CELL) + 1)
     return [(col, row) for col in across for row in down]
+
+
+def _on(around: Box, size: tuple[float, float]) -> Box:
+    """The box of a size around the middle of something."""
+    left, top = (around.left + around.right - size[0]) / 2, (around.top + around.bottom - size[1]) / 2
+    return Box(left, top, left + size[0], top + size[1])
 
 
 def _beside(around: Box, size: tuple[float, float]) -> Iterator[Box]:

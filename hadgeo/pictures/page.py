@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,27 @@ def ramp_colours() -> npt.NDArray[np.float32]:
     return colours
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Where a flight line lies.
+
+    Attributes:
+        name: The line's.
+        ring: Columns and rows of its border, (point, 2), a quarter of the points on each side.
+    """
+
+    name: str
+    ring: npt.NDArray[np.float64]
+
+    def draw(self, axes: Axes) -> None:
+        """Draw it dashed, seen on bright and on dark ground."""
+        limits = axes.get_xlim(), axes.get_ylim()
+        closed = np.concatenate([self.ring, self.ring[:1]]).T
+        axes.plot(*closed, color="black", lw=1.4, alpha=0.7)
+        axes.plot(*closed, color="white", lw=1.0, dashes=(5, 4))
+        axes.set(xlim=limits[0], ylim=limits[1])
+
+
 class Page:
     """A figure, whose parts are placed in pixels from its upper left corner.
 
@@ -113,7 +135,13 @@ class Page:
         # Names of files may hold dollar signs, which matplotlib takes for formulas.
         self.figure.text(x / self._width, 1 - y / self._height, text, parse_math=False, **style)
 
-    def draw_panel(self, panel: Panel, image: npt.NDArray[np.uint8], outlines: Outlines | None) -> None:
+    def draw_panel(
+        self,
+        panel: Panel,
+        image: npt.NDArray[np.uint8],
+        outlines: Outlines | None,
+        footprints: Sequence[Footprint] = (),
+    ) -> None:
         """Draw one part of the scene, its axes in pixels of the scene."""
         step = self._layout.step
         left, top = self._left + panel.left, self._head + panel.top
@@ -126,9 +154,14 @@ class Page:
         axes.add_patch(_background(extent))
         if self._graticule is not None:
             _draw_frame(axes, self._graticule, panel)
+        labels = Labels(Box(0, 0, panel.width, panel.height))
+        scale = panel.width / (extent[1] - extent[0])
+        for footprint in footprints:
+            footprint.draw(axes)
+            self._name(axes, footprint, labels, scale)
         if outlines is not None:
-            outlines.draw(axes, _OUTLINE, panel.width / (extent[1] - extent[0]))
-            self._number(axes, panel, outlines)
+            outlines.draw(axes, _OUTLINE, scale)
+            self._number(axes, outlines, labels)
         if len(self._layout.panels) > 1:
             side_by_side = self._layout.panels[1].left > 0
             span, name = (panel.rows, "rows") if side_by_side else (panel.cols, "columns")
@@ -136,13 +169,22 @@ class Page:
             label = f"{name} {span.start * step + 1:,} to {last:,}"
             self._text(left, top - 5, label, fontsize=8, color="0.35")
 
-    def _number(self, axes: Axes, panel: Panel, outlines: Outlines) -> None:
+    def _name(self, axes: Axes, footprint: Footprint, labels: Labels, scale: float) -> None:
+        """Write the name of a line into one of its corners, where there is room."""
+        size = (len(footprint.name) * _DIGIT + 6, _NUMBER + 2)
+        for corner in footprint.ring[:: len(footprint.ring) // 4] * scale:
+            inward = corner + np.sign(footprint.ring.mean(axis=0) * scale - corner) * (size[0] / 2 + 6, size[1] / 2 + 6)
+            box = labels.place(Box(*inward, *inward), size, centred=True)
+            if box is not None:
+                self._write_over(axes, box, footprint.name)
+                return
+
+    def _number(self, axes: Axes, outlines: Outlines, labels: Labels) -> None:
         """Write the number of each polygon beside it, the first ones first, where there is room."""
         if outlines.ids is None:
             return
         to_pixels = axes.transData
         corner = axes.bbox
-        labels = Labels(Box(0, 0, panel.width, panel.height))
         boxes = []
         for bounds in outlines.bounds:
             (left, right), (top, bottom) = (to_pixels.transform(bounds.reshape(2, 2)) - (corner.x0, corner.y1)).T
@@ -230,7 +272,7 @@ def _draw_frame(axes: Axes, graticule: Graticule, panel: Panel) -> None:
     beside = graticule.beside((top + half * down, bottom - half * down), left, apart[1] * down)
     # A spine that is moved forgets how labels are turned.
     for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.8, color="0.25", position=("outward", 0.4))
+        spine.set(visible=True, linewidth=0.8, color="0.25", position=("outward", 1.6))
     axes.set_xticks([tick.at for tick in below], [tick.label for tick in below])
     axes.set_yticks([tick.at for tick in beside], [tick.label for tick in beside])
     axes.tick_params(length=4, width=0.8, pad=2, color="0.25", labelsize=8, labelcolor="0.25")

@@ -23,7 +23,7 @@ def drawn(page: Page) -> npt.NDArray[np.uint8]:
 
 
 def sheet_of(shape: tuple[int, int], size: int = 400, title: str = "scene.tif") -> Page:
-    return Page(lay_out(shape, 1.0, size), shape, title, "about")
+    return Page(lay_out(shape, 1.0, size), shape, title, "about", place="place")
 
 
 def texts(page: Page) -> list[str]:
@@ -43,8 +43,8 @@ def test_a_panel_is_drawn_pixel_by_pixel_where_the_layout_puts_it() -> None:
     expected = image.repeat(side, axis=0).repeat(side, axis=1)
     height, width = expected.shape[:2]
     left = (picture.shape[1] - width) // 2
-    # Below title and line, and above the foot.
-    top = picture.shape[0] - 76 - height
+    # Below title and lines, and above the foot.
+    top = picture.shape[0] - 94 - height
     np.testing.assert_array_equal(picture[top : top + height, left : left + width], expected)
 
 
@@ -69,7 +69,7 @@ def test_a_wide_scene_is_labelled_by_columns_and_an_uncut_one_not_at_all() -> No
         cells = tuple(-(-length // layout.step) for length in shape)
         page.draw_panel(layout.panels[0], np.zeros((*cells, 3), dtype=np.uint8), None)
     assert any(text.startswith("columns 1 to ") for text in texts(wide))
-    assert texts(whole) == ["scene.tif", "about"]
+    assert texts(whole) == ["scene.tif", "about", "place"]
 
 
 @pytest.mark.parametrize("title", ["cost $5 or $6", r"a\b_{c}^d", "%s {x}", ""])

@@ -37,6 +37,9 @@ NORTH_UP = Affine(2, 0, 5e5, 0, -2, 4.5e6)
 HOTTEST = tuple(round(255 * c) for c in colormaps["plasma"](1.0)[:3])
 GREY = (227, 227, 227)
 
+#: Pixels above, beside and below the map.
+HEAD, LEFT, FOOT = 76, 34, 116
+
 
 def write(path: Path, values: npt.NDArray[Any], transform: Affine | None = NORTH_UP, **profile: Any) -> Path:
     """Write a GeoTIFF of one band or more, with wavelengths where there are four or more."""
@@ -64,10 +67,10 @@ def scores(path: Path, rows: int, cols: int, hot: tuple[int, int], transform: Af
     return write(path, values, transform)
 
 
-def map_of(picture: Path, foot: int = 76) -> npt.NDArray[np.uint8]:
-    """The picture without what stands below the map."""
+def map_of(picture: Path, notes: int = 1) -> npt.NDArray[np.uint8]:
+    """The picture without what stands below the map, so many lines of notes among it."""
     with Image.open(picture) as image:
-        return np.asarray(image.convert("RGB"))[:-foot]
+        return np.asarray(image.convert("RGB"))[: -FOOT - 14 * notes]
 
 
 def places_of(picture: npt.NDArray[np.uint8], colour: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -95,8 +98,8 @@ def test_a_lone_hot_pixel_stays_visible_in_its_place(
     yellow = places_of(map_of(done.path), HOTTEST)
     row, col = hot[0] // layout.step, hot[1] // layout.step
     panel = next(p for p in layout.panels if p.rows.start <= row < p.rows.stop and p.cols.start <= col < p.cols.stop)
-    head = 58 + (18 if len(layout.panels) > 1 else 0)
-    left = 20 + (max(layout.width, 640) - layout.width) // 2
+    head = HEAD + (18 if len(layout.panels) > 1 else 0)
+    left = LEFT + (max(layout.width, 640) - layout.width) // 2
     y = head + panel.top + (row - panel.rows.start + 0.5) * layout.cell[1]
     x = left + panel.left + (col - panel.cols.start + 0.5) * layout.cell[0]
     assert len(yellow) >= 4
@@ -110,11 +113,11 @@ def test_without_scores_the_composite_is_drawn_and_nodata_is_grey(tmp_path: Path
     scene = write(tmp_path / "scene.tif", cube, nodata=-1)
     done = quicklook(scene, out=tmp_path / "q.png", stretch=(0, 100))
     assert done.colours == "true colour, 640/550/460 nm"
-    picture = map_of(done.path)
-    red, grey = places_of(picture, (255, 128, 128)), places_of(picture[58:], GREY)
+    picture = map_of(done.path, notes=0)
+    red, grey = places_of(picture, (255, 128, 128)), places_of(picture[HEAD:], GREY)
     assert len(red) == 100 * 80 * 25
     assert len(grey) == 200 * 20 * 25
-    assert 58 + grey[:, 0].min() > red[:, 0].max()
+    assert HEAD + grey[:, 0].min() > red[:, 0].max()
 
 
 def test_a_jpeg_is_a_jpeg(tmp_path: Path) -> None:
@@ -137,8 +140,8 @@ def test_outlines_are_drawn_where_they_are_from_any_reference_system(crs: str, t
     cyan = cyan_places(done.path)
     # 10 pixels each: the box from column 20 to 80 and row 30 to 60.
     low, high = np.percentile(cyan, [2, 98], axis=0)
-    np.testing.assert_allclose(low, [58 + 300, 20 + 200], atol=12)
-    np.testing.assert_allclose(high, [58 + 600, 20 + 800], atol=12)
+    np.testing.assert_allclose(low, [HEAD + 300, LEFT + 200], atol=12)
+    np.testing.assert_allclose(high, [HEAD + 600, LEFT + 800], atol=12)
 
 
 def test_an_empty_layer_and_a_tiny_polygon(tmp_path: Path) -> None:
@@ -154,13 +157,13 @@ def test_an_empty_layer_and_a_tiny_polygon(tmp_path: Path) -> None:
 def test_the_scale_bar_has_the_length_that_it_says(tmp_path: Path) -> None:
     done = quicklook(grey_scene(tmp_path / "scene.tif", 100, 100), out=tmp_path / "q.png")
     with Image.open(done.path) as image:
-        line = np.asarray(image.convert("L"))[-76:][35, :140]
+        line = np.asarray(image.convert("L"))[-94:][47, :160]
     # 2 m a pixel, 10 pixels of the picture each: 20 m would be 100, 50 m 250, and 220 are allowed. Half of it is black.
     black = np.flatnonzero(line < 60)
-    assert black[0] == pytest.approx(20, abs=2)
-    inner = black[black < 20 + 55]
+    assert black[0] == pytest.approx(LEFT, abs=2)
+    inner = black[black < LEFT + 55]
     assert inner.size == pytest.approx(50, abs=3)
-    assert black.max() == pytest.approx(120, abs=2)
+    assert black.max() == pytest.approx(LEFT + 100, abs=2)
 
 
 def test_a_cube_without_a_place_and_three_bands(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_scores_that_are_all_alike_hide_nothing(tmp_path: Path) -> None:
     for name, value in (("equal", 3), ("none", np.nan)):
         path = write(tmp_path / f"{name}.tif", np.full((30, 30), value, np.float32))
         done = quicklook(scene, path, out=tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(map_of(done.path)[58:], map_of(plain.path)[58:])
+        np.testing.assert_array_equal(map_of(done.path)[HEAD:], map_of(plain.path, notes=0)[HEAD:])
 
 
 def test_scores_of_another_scene_are_refused(tmp_path: Path) -> None:
