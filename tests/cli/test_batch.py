@@ -36,6 +36,25 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(cli, ["batch", "-d", "rx", *map(str, words)], catch_exceptions=False)
 
 
+def test_a_batch_says_what_it_made_of_the_anomalies(lines: list[Path], tmp_path: Path) -> None:
+    words = (*lines, "-o", tmp_path / "maps", "--pfa", "0.01", "--polygons", tmp_path / "all.gpkg")
+    result = run(*words)
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        rf"{tmp_path}/all\.gpkg: \d+ anomalies in EPSG:32633(; \d+ more were seen better in another flight line)?",
+        result.stdout.splitlines()[1],
+    )
+    page = (tmp_path / "maps" / "summary.html").read_text()
+    assert 'href="../all.gpkg"' in page
+    assert 'src="overview.png"' in page
+    told = [json.loads(line) for line in run(*words, "--progress", "json").stdout.splitlines()]
+    made = told[-1]["polygons"]
+    assert (made["path"], made["kept"], made["left_out"]) == (str(tmp_path / "all.gpkg"), True, {})
+    assert told[-1]["overview"] == str(tmp_path / "maps" / "overview.png")
+    rivals = run(*words[:-3], "0.02", "--polygons", tmp_path / "all.gpkg")
+    assert (rivals.exit_code, "--overwrite" in rivals.stderr) == (2, True)
+
+
 def test_a_batch_says_what_became_of_each_line_and_fails_if_one_did(lines: list[Path], tmp_path: Path) -> None:
     maps = tmp_path / "maps"
     result = run(*lines[:2], tmp_path / "gone.img", "-o", maps, "--mosaic", maps / "mosaic.vrt")

@@ -20,7 +20,7 @@ import hadgeo
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeError, OutputError, OutputExistsError
 from hadgeo.evidence.gather import LARGEST_SIDE, SURROUNDINGS, Anomaly, gather_evidence, top_bands, write_evidence
-from hadgeo.evidence.spectrum_plots import draw_spectrum, spectra_plots
+from hadgeo.evidence.spectrum_plots import draw_spectrum, power_of_ten, spectra_plots
 from hadgeo.formats.source import Source
 from hadgeo.sampling import Sample, Scene
 from tests.support import Recorder, background, memory_source
@@ -207,6 +207,32 @@ def test_one_picture_an_anomaly_and_none_of_an_earlier_run(tmp_path: Path) -> No
         spectra_plots(evidence, folder / "notes.txt")
     with pytest.raises(OutputError, match="does not exist"):
         spectra_plots(evidence, tmp_path / "no" / "where")
+
+
+def test_a_plot_says_what_was_measured_where_and_how_rare_it_is() -> None:
+    evidence = gather_evidence(as_cube(scene_with_target()), None, [TARGET], bands=range(BANDS)).isel(anomaly=0)
+    figure = draw_spectrum(evidence)
+    assert figure.axes[0].get_ylabel() == "value"
+    told = [text.get_text() for text in figure.texts]
+    assert told[1] == f"{int(evidence.pixels)} pixels"
+    assert not any("p =" in text for text in told)
+    place = {"latitude": -34.5, "longitude": -58.25} if "latitude" not in evidence.coords else {}
+    known = evidence.assign_coords(max_score=12.3456, p_value=1.234e-5, **place)
+    known.spectrum.attrs["quantity"] = "radiance (W/m2/sr/um)"
+    figure = draw_spectrum(known)
+    assert figure.axes[0].get_ylabel() == "radiance (W/m2/sr/um)"
+    told = [text.get_text() for text in figure.texts]
+    assert told[1] == f"{int(evidence.pixels)} pixels  ·  score 12.35  ·  p = 1.2 × 10⁻⁵"
+    latitude, longitude = float(known.latitude), float(known.longitude)
+    assert told[2].endswith(f"{abs(latitude):.5f}° {'NS'[latitude < 0]}, {abs(longitude):.5f}° {'EW'[longitude < 0]}")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (0.012, "0.012"), (1e-3, "0.001"), (9.96e-4, "1.0 × 10⁻³"), (1.23e-38, "1.2 × 10⁻³⁸"), (0.0, "0")],
+)
+def test_small_numbers_are_written_as_people_do(value: float, text: str) -> None:
+    assert power_of_ten(value) == text
 
 
 def test_lines_are_not_drawn_across_bands_that_were_left_out() -> None:

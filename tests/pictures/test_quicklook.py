@@ -20,6 +20,7 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 import hadgeo
+from hadgeo.cube import as_source
 from hadgeo.errors import (
     Cancelled,
     CubeError,
@@ -30,6 +31,7 @@ from hadgeo.errors import (
     ParameterError,
 )
 from hadgeo.pictures.layout import lay_out
+from hadgeo.pictures.outlines import read_outlines
 from hadgeo.pictures.quicklook import quicklook
 from tests.support import Recorder
 
@@ -114,7 +116,7 @@ def test_without_scores_the_composite_is_drawn_and_nodata_is_grey(tmp_path: Path
     done = quicklook(scene, out=tmp_path / "q.png", stretch=(0, 100))
     assert done.colours == "true colour, 640/550/460 nm"
     picture = map_of(done.path, notes=0)
-    red, grey = places_of(picture, (255, 128, 128)), places_of(picture[HEAD:], GREY)
+    red, grey = places_of(picture, (255, 128, 128)), places_of(picture[HEAD:, LEFT:-LEFT], GREY)
     assert len(red) == 100 * 80 * 25
     assert len(grey) == 200 * 20 * 25
     assert HEAD + grey[:, 0].min() > red[:, 0].max()
@@ -152,6 +154,34 @@ def test_an_empty_layer_and_a_tiny_polygon(tmp_path: Path) -> None:
         pyogrio.raw.write(vector, geometry, [], [], crs="EPSG:32633", geometry_type="Polygon", driver="GeoJSON")
         done = quicklook(scene, out=tmp_path / f"{name}.png", polygons=vector, size=400)
         assert bool(shapes) == (len(cyan_places(done.path)) > 20)
+
+
+def test_polygons_are_numbered_as_in_their_table(tmp_path: Path) -> None:
+    scene = grey_scene(tmp_path / "scene.tif", 100, 100)
+    inside, beyond = (
+        shapely.box(5e5 + 20, 4.5e6 - 60, 5e5 + 50, 4.5e6 - 20),
+        shapely.box(5e5 - 90, 4.5e6, 5e5 - 80, 4.6e6),
+    )
+    for name, fields in (("ids", {"id": np.array([17, 3])}), ("words", {"id": np.array(["a", "b"], dtype=object)})):
+        geometry = shapely.to_wkb(np.array([inside, beyond]))
+        pyogrio.raw.write(tmp_path / f"{name}.gpkg", geometry, list(fields.values()), list(fields), crs="EPSG:32633",
+                          geometry_type="Polygon", driver="GPKG")  # fmt: skip
+    outlines = read_outlines(tmp_path / "ids.gpkg", as_source(scene).metadata)
+    assert outlines.ids is not None
+    assert outlines.ids.tolist() == [17, 3]
+    assert outlines.within((100, 100)).ids.tolist() == [17]
+    assert read_outlines(tmp_path / "words.gpkg", as_source(scene).metadata).ids is None
+    maps = [
+        map_of(quicklook(scene, out=tmp_path / f"{n}.png", polygons=tmp_path / f"{n}.gpkg").path)
+        for n in ("ids", "words")
+    ]
+    changed = np.argwhere((maps[0] != maps[1]).any(axis=2))
+    # Beside the upper right corner of the polygon, 10 pixels of the picture each, and nowhere else.
+    assert len(changed) > 30
+    assert changed.min(axis=0)[0] >= HEAD + 100 - 20
+    assert changed.max(axis=0)[0] <= HEAD + 100 + 5
+    assert changed.min(axis=0)[1] >= LEFT + 250 - 5
+    assert changed.max(axis=0)[1] <= LEFT + 250 + 30
 
 
 def test_the_scale_bar_has_the_length_that_it_says(tmp_path: Path) -> None:
