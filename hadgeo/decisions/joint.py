@@ -95,6 +95,11 @@ class Joint:
         )
         return columns
 
+    @property
+    def map_hashes(self) -> npt.NDArray[Any]:
+        """(object,) the hash of the map in which each is the most significant."""
+        return np.array([self.found[number].anomalies.map_sha256 or None for number in self.maps], dtype=object)
+
     def _chosen(self, columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Of a column of each map, the values of the objects."""
         firsts = np.cumsum([0, *(len(column) for column in columns)])

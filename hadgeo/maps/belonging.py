@@ -19,6 +19,10 @@ from hadgeo.maps.reader import ScoreMap
 _LOOKED_AT = 20
 
 
+#: A field that a layer of the objects of many maps has.
+_OF_MANY = "line_count"
+
+
 def check_scene(scores: ScoreMap, source: Source, *, same_product: bool = True) -> None:
     """Refuse the map of another scene; warn where nothing tells.
 
@@ -124,11 +128,15 @@ def _peaks(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            meta, _, _, values = pyogrio.raw.read(path, columns=wanted, read_geometry=False, max_features=_LOOKED_AT)
+            meta, _, _, values = pyogrio.raw.read(
+                path, columns=[*wanted, _OF_MANY], read_geometry=False, max_features=_LOOKED_AT
+            )
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
         return none
     found = dict(zip(meta["fields"], values, strict=True))
-    return np.column_stack([found[name] for name in wanted]) if set(wanted) <= found.keys() else none
+    if _OF_MANY in found or not set(wanted) <= found.keys():
+        return none
+    return np.column_stack([found[name] for name in wanted])
 
 
 def _holds(scores: ScoreMap, peaks: np.ndarray[Any, np.dtype[np.float64]]) -> bool:

@@ -15,6 +15,7 @@ from hadgeo.decisions.decision import Explain, Outputs, check_outputs, reasons
 from hadgeo.decisions.joint import Found, Joint, join, place
 from hadgeo.decisions.objects import background_strengths, calibrate_groups
 from hadgeo.decisions.polygons import find_anomalies, write_layer
+from hadgeo.decisions.verdicts import MAP_FIELD
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError
 from hadgeo.files import sha256_of
 from hadgeo.maps.reader import ScoreMap, open_scores, sensor_path
@@ -208,4 +209,4 @@ def _write(joint: Joint, out: Path, explain: ExplainLine, progress: Progress) ->
             continue
         for name, column in told.items():
             column[mine] = [own[name].get(groups[member].id) for member in joint.members[mine]]
-    write_layer(table | told, joint.outlines, joint.grid, out)
+    write_layer(table | told | {MAP_FIELD: joint.map_hashes}, joint.outlines, joint.grid, out)

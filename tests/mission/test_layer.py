@@ -18,6 +18,7 @@ from rasterio.windows import Window, transform
 
 import hadgeo
 from hadgeo.errors import Cancelled, MissingExtraError, OutputError, OutputExistsError, ParameterError
+from hadgeo.files import sha256_of
 from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.mission.batch import run_batch
 from hadgeo.mission.flight_lines import FlightLine, flight_lines
@@ -115,6 +116,21 @@ def decided(path: Path) -> None:
     """Write something into a layer, as a reviewer would."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE remarks (text TEXT)")
+
+
+def test_verdicts_are_given_to_the_objects_of_the_layer(mission: list[Path], folder: Path) -> None:
+    layer = replaced(batch_of(mission, folder))
+    objects = table(layer.path)
+    assert list(objects)[-5:] == ["map_sha256", "verdict", "note", "reviewer", "reviewed_at"]
+    for line in ("line0", "line2"):
+        (own,) = set(objects["map_sha256"][objects["line"] == line])
+        assert own == sha256_of(folder / f"{line}_anomaly.tif")
+    review = hadgeo.Review.read(layer.path)
+    assert review.ids == tuple(objects["id"])
+    folder.with_name("review.csv").write_text("id,verdict\n2,accepted\n")
+    hadgeo.Review.read(folder.with_name("review.csv")).apply_to(layer.path)
+    assert hadgeo.Review.read(layer.path).accepted == (2,)
+    assert replaced(batch_of(mission, folder)).kept
 
 
 def replaced(batch: Batch) -> hadgeo.MissionLayer:
