@@ -97,7 +97,7 @@ class Outlines:
 
 
 def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
-    """Read the first layer of a vector file.
+    """Read the first layer with geometries of a vector file.
 
     Args:
         path: GeoPackage, GeoJSON, GeoParquet, Shapefile or whatever else GDAL reads.
@@ -110,6 +110,7 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     """
     try:
         import shapely
+        from pyogrio import list_layers
         from pyogrio.errors import DataLayerError, DataSourceError
         from pyogrio.raw import read
     except ImportError as error:
@@ -119,7 +120,8 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     if not Path(path).exists():
         raise CubeNotFoundError(f"{path}: no such file; check the path")
     try:
-        meta, _, geometry, fields = read(path, columns=["id"], force_2d=True)
+        layer = _layer_of(list_layers(path))
+        meta, _, geometry, fields = read(path, layer=layer, columns=["id"], force_2d=True)
     except (DataSourceError, DataLayerError, RuntimeError) as error:
         raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
     shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
@@ -132,6 +134,11 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     rings = [shapely.get_coordinates(ring) for ring in ring_shapes]
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     return Outlines(rings, shape_of_part[part_of_ring], bounds, ids)
+
+
+def _layer_of(layers: npt.NDArray[np.object_]) -> str | None:
+    """The first layer that has geometries: programs that save a layer add tables of their own, of styles perhaps."""
+    return next((str(name) for name, kind in layers if kind is not None), None)
 
 
 def _ids(fields: Sequence[npt.NDArray[Any]], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
