@@ -13,6 +13,7 @@ import numpy as np
 from hadgeo.decisions.calibration import Calibration, calibrate
 from hadgeo.decisions.decision import Explain, Outputs, check_outputs, reasons
 from hadgeo.decisions.joint import Found, Joint, join, place
+from hadgeo.decisions.layers import Table
 from hadgeo.decisions.objects import background_strengths, calibrate_groups
 from hadgeo.decisions.polygons import find_anomalies, write_layer
 from hadgeo.decisions.verdicts import MAP_FIELD
@@ -89,10 +90,12 @@ class LayerWriter:
                     f"{out}: the flight lines are others than those it was made of, and it has been changed since, by "
                     "verdicts perhaps; move it away, or use --overwrite to replace it"
                 )
-        self._record.note_product(self._name, {"begun": request.settings})
         failed: dict[str, str] = {}
         joint, unplaced = _found_in(maps, request, failed, progress)
-        _write(joint, out, explain, progress)
+        table = _table_of(joint, explain, progress)
+        # Whatever stands there from now on may be replaced, even if this run is killed before it can say so.
+        self._record.note_product(self._name, {"begun": request.settings})
+        write_layer(table, joint.outlines, joint.grid, out)
         layer = MissionLayer(out, joint.crs.to_string(), len(joint), joint.duplicates, unplaced | failed)
         # Without the lines that failed, which are tried again next time.
         made_of = {name: made for name, made in settings.items() if name not in failed}
@@ -108,13 +111,13 @@ def _found_in(
     """The anomalies of all maps, and why some maps have no place among them; why some failed is added to `failed`."""
     opened = _each(maps, open_scores, failed)
     placed = {name: scores for name, scores in opened.items() if scores.grid.georeferenced and scores.crs is not None}
-    unplaced = dict.fromkeys(opened.keys() - placed.keys(), "it has no coordinate reference system")
+    unplaced = {name: "it has no coordinate reference system" for name in opened if name not in placed}
     if not placed:
         raise OutputError(_nothing(request.out, unplaced | failed))
     crs = request.wanted_crs or next(iter(placed.values())).crs
     assert crs is not None  # every map that has a place has one
     # Rates count each measured pixel once, which a map made by a lookup table may repeat.
-    once = {name: open_scores(sensor_path(one.path)) if one.orthorectified else one for name, one in placed.items()}
+    once = _each(placed, _measured, failed)
     pooled = _pooled(placed, once, request, failed, progress) if request.calibrate_on == "mission" else None
 
     def find(name: str) -> Found:
@@ -129,10 +132,15 @@ def _found_in(
         )
         return place(name, found, crs)
 
-    found = _each({name: name for name in placed if name not in failed}, find, failed)
+    found = _each({name: name for name in once if name not in failed}, find, failed)
     if not found:
         raise OutputError(_nothing(request.out, unplaced | failed))
     return join(list(found.values()), crs, request.join_distance), unplaced
+
+
+def _measured(scores: ScoreMap) -> ScoreMap:
+    """The map in the sensor's geometry of one that a lookup table led to."""
+    return open_scores(sensor_path(scores.path)) if scores.orthorectified else scores
 
 
 def _pooled(
@@ -191,8 +199,8 @@ def _nothing(out: Path, left_out: Mapping[str, str]) -> str:
     return f"{out}: none of the flight lines can be in it ({reasons_told or 'none has a map; the summary says why'})"
 
 
-def _write(joint: Joint, out: Path, explain: ExplainLine, progress: Progress) -> None:
-    """Write objects, with the bands and the parts of the detector by which they stand out in their line."""
+def _table_of(joint: Joint, explain: ExplainLine, progress: Progress) -> Table:
+    """What is told of objects, with the bands and the parts of the detector by which they stand out in their line."""
     table = joint.table()
     told = {name: np.full(len(joint), None, dtype=object) for name in ("bands", "parts")}
     for number, one in enumerate(joint.found):
@@ -209,4 +217,4 @@ def _write(joint: Joint, out: Path, explain: ExplainLine, progress: Progress) ->
             continue
         for name, column in told.items():
             column[mine] = [own[name].get(groups[member].id) for member in joint.members[mine]]
-    write_layer(table | told | {MAP_FIELD: joint.map_hashes}, joint.outlines, joint.grid, out)
+    return table | told | {MAP_FIELD: joint.map_hashes}
