@@ -16,9 +16,9 @@ from hadgeo.decisions.joint import Found, Joint, join, place
 from hadgeo.decisions.layers import Table
 from hadgeo.decisions.objects import background_strengths, calibrate_groups
 from hadgeo.decisions.polygons import find_anomalies, write_layer
-from hadgeo.decisions.verdicts import MAP_FIELD
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError
 from hadgeo.files import sha256_of
+from hadgeo.maps.polygon_fields import MAP_FIELD
 from hadgeo.maps.reader import ScoreMap, open_scores, sensor_path
 from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.mission.batch_record import BatchRecord
