@@ -233,7 +233,13 @@ def _each_pixel_once(scores: ScoreMap, progress: Progress) -> ScoreMap:
 
 
 def check_outputs(
-    outputs: Outputs, grouping: Grouping, inputs: list[Path], *, explained: bool, overwrite: bool
+    outputs: Outputs,
+    grouping: Grouping,
+    inputs: list[Path],
+    *,
+    explained: bool,
+    overwrite: bool,
+    may_stay: bool = False,
 ) -> None:
     """Refuse early what could not be written late.
 
@@ -243,6 +249,7 @@ def check_outputs(
         inputs: Files that must not be replaced, whether they exist or are about to be made.
         explained: Whether anomalies can be compared with the background.
         overwrite: Whether what is there may be replaced.
+        may_stay: Whether polygons that are there may be kept, so that it is too early to ask for verdicts in them.
 
     Raises:
         ParameterError: The name of the vector file says no known format, groups shall be merged without need, or
@@ -264,13 +271,18 @@ def check_outputs(
         polygons = _polygons()
         if outputs.polygons is not None:
             polygons.check_suffix(outputs.polygons)
-            _check_unreviewed(outputs.polygons)
+            if not may_stay:
+                check_unreviewed(outputs.polygons)
     if outputs.spectra is not None:
         _spectra().check_folder(outputs.spectra, overwrite=overwrite)
 
 
-def _check_unreviewed(out: Path) -> None:
-    """Refuse to lose what a person has said, even where a file may be replaced."""
+def check_unreviewed(out: Path) -> None:
+    """Refuse to lose what a person has said, even where a file may be replaced.
+
+    Raises:
+        OutputExistsError: There are verdicts in it.
+    """
     from hadgeo.decisions.review import Review
 
     try:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hadgeo.decisions.calibration import Calibration, calibrate
-from hadgeo.decisions.decision import Explain, Outputs, check_outputs, reasons
+from hadgeo.decisions.decision import Explain, Outputs, check_outputs, check_unreviewed, reasons
 from hadgeo.decisions.joint import Found, Joint, join, place
 from hadgeo.decisions.layers import Table
 from hadgeo.decisions.objects import background_strengths, calibrate_groups
@@ -58,7 +58,14 @@ class LayerWriter:
         known = self._record.product(self._name)
         ours = known.get("request", known.get("begun")) == self._request.settings
         outputs = Outputs(polygons=self._request.out)
-        check_outputs(outputs, self._request.grouping, list(inputs), explained=True, overwrite=self._overwrite or ours)
+        check_outputs(
+            outputs,
+            self._request.grouping,
+            list(inputs),
+            explained=True,
+            overwrite=self._overwrite or ours,
+            may_stay=ours,
+        )
 
     def write(
         self, maps: Mapping[str, Path], settings: Mapping[str, Any], explain: ExplainLine, progress: Progress
@@ -90,6 +97,7 @@ class LayerWriter:
                     f"{out}: the flight lines are others than those it was made of, and it has been changed since, by "
                     "verdicts perhaps; move it away, or use --overwrite to replace it"
                 )
+        check_unreviewed(out)
         failed: dict[str, str] = {}
         joint, unplaced = _found_in(maps, request, failed, progress)
         table = _table_of(joint, explain, progress)
