@@ -37,6 +37,7 @@ _COMMANDS = {
     "match": "Score how much each pixel of a scene is like a known spectrum.",
     "model": "Inspect a model file.",
     "quicklook": "Draw a scene and its anomalies as a picture.",
+    "report": "Write a page to review anomalies in a browser.",
     "simulate": "Simulate a realistic flight line with implanted targets.",
     "threshold": "Threshold a score map at a calibrated false-alarm rate.",
     "train": "Fit a detector to one or several scenes and save it as a model file.",

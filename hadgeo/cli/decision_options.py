@@ -14,17 +14,24 @@ from hadgeo.errors import OutputError, ParameterError
 if TYPE_CHECKING:
     from hadgeo.decisions.calibration import Rule
     from hadgeo.decisions.decision import Decision, Explain, Grouping, Outputs
+    from hadgeo.formats.glt import Glt
+    from hadgeo.formats.source import Source
     from hadgeo.mission.anomalies import MissionAnomalies
     from hadgeo.progress import Progress
+    from hadgeo.run.manifest import Manifest
 
 #: One pixel of a thousand: few enough to look at in a scene of a million, and counted rather than extrapolated there.
 DEFAULT_PFA = 1e-3
+
+#: Anomalies that can have pictures in a page: more would make it too large to open.
+MOST_CHARTED = 2000
 
 #: The options of `decision`, as a command receives them.
 NAMES = (
     *("pfa", "percentile", "value", "top"),
     *("polygons", "p_values", "evidence", "spectra"),
     *("connectivity", "min_pixels", "merge_distance", "grow_pfa"),
+    *("report", "report_limit"),
 )
 RULES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
@@ -77,6 +84,19 @@ _GROUPING = (
         metavar="RATE",
         help="Grow anomalies through neighbouring pixels up to this false-alarm rate; 0 for flagged pixels alone.",
     ),
+    click.option(
+        "--report",
+        metavar="FILE",
+        help="Write a page to review the anomalies in a browser: one .html file with map, pictures and spectra.",
+    ),
+    click.option(
+        "--report-limit",
+        type=click.IntRange(1, MOST_CHARTED),
+        default=500,
+        show_default=True,
+        metavar="N",
+        help="Show pictures and spectra of the N rarest anomalies in --report; the others are listed.",
+    ),
 )
 
 
@@ -127,18 +147,35 @@ class Request:
         grouping: How they become anomalies.
         outputs: What to write.
         overwrite: Whether outputs may be replaced.
+        report: The page to write, or None.
+        report_limit: How many anomalies get pictures in it.
     """
 
     rule: Rule
     grouping: Grouping
     outputs: Outputs
     overwrite: bool
+    report: Path | None
+    report_limit: int
+
+    @property
+    def wanted(self) -> dict[str, Path]:
+        """Every file and folder that is, by the name of its option."""
+        return self.outputs.wanted | ({} if self.report is None else {"report": self.report})
+
+    @property
+    def compares(self) -> list[str]:
+        """The options among them that compare anomalies with the background of the scene."""
+        return [f"--{name}" for name in ("evidence", "spectra", "report") if name in self.wanted]
 
     def check(self, inputs: list[Path]) -> None:
         """Refuse early what could not be written late; see `hadgeo.decisions.decision.check_outputs`."""
         from hadgeo.decisions.decision import check_outputs
+        from hadgeo.evidence.report.page import check_report
 
         check_outputs(self.outputs, self.grouping, inputs, explained=True, overwrite=self.overwrite)
+        if self.report is not None:
+            check_report(self.report, [*inputs, *self.outputs.wanted.values()], overwrite=self.overwrite)
 
     def decide(
         self, scores: str | Path, progress: Progress, explain: Explain | None, measured: Path | None = None
@@ -153,9 +190,48 @@ class Request:
             grouping=self.grouping,
             measured=measured,
             explain=explain,
+            find=self.report is not None,
             overwrite=self.overwrite,
             progress=progress,
         )
+
+    def facts(self, decision: Decision) -> dict[str, Any]:
+        """What a program wants to know of the decision and its files, ready for JSON."""
+        return {**decision.facts(), "report": None if self.report is None else str(self.report)}
+
+    def write_report(
+        self,
+        decision: Decision,
+        source: Source,
+        explain: Explain,
+        made: Manifest,
+        progress: Progress,
+        *,
+        glt: Glt | None = None,
+        measured: Path | None = None,
+    ) -> None:
+        """Write the page, where one was asked for, once the run's manifest says how it was made.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        if self.report is None:
+            return
+        from hadgeo.cli.manifests import as_command
+        from hadgeo.decisions.report import line_of_decision
+        from hadgeo.evidence.report.content import content_of
+        from hadgeo.evidence.report.page import write_page
+
+        line = line_of_decision(
+            decision,
+            source,
+            explain,
+            glt=glt,
+            measured=measured,
+            run=made.model_dump(mode="json"),
+            repeat=as_command(made),
+        )
+        write_page([content_of(line, limit=self.report_limit, progress=progress)], self.report)
 
 
 def request(given: dict[str, Any], *, overwrite: bool) -> Request:
@@ -172,7 +248,8 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
     from hadgeo.decisions.decision import Outputs
 
     outputs = Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES})
-    return Request(_rule(given), _grouping(given), outputs, overwrite)
+    page = _path(given["report"], "report")
+    return Request(_rule(given), _grouping(given), outputs, overwrite, page, given["report_limit"])
 
 
 def mission_request(context: click.Context) -> MissionAnomalies | None:
@@ -218,7 +295,7 @@ def _path(name: str | None, option: str) -> Path | None:
     return None if name is None else Path(name)
 
 
-def describe(decision: Decision) -> list[str]:
+def describe(decision: Decision, request: Request) -> list[str]:
     """What a decision says to people, one line of text for each thing."""
     groups = "not counted: too many pixels" if decision.groups is None else f"{decision.groups:,}"
     rows = {
@@ -228,7 +305,7 @@ def describe(decision: Decision) -> list[str]:
         "tail": _tail(decision),
         "groups": groups,
         "grown to": None if decision.grown_to is None else f"{decision.grown_to:.6g}",
-        **{name.replace("_", "-"): path for name, path in decision.outputs.wanted.items()},
+        **{name.replace("_", "-"): path for name, path in request.wanted.items()},
     }
     return [f"{name:>10}  {text}" for name, text in rows.items() if text is not None]
 

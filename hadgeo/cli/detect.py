@@ -77,7 +77,7 @@ def command(context: click.Context, /, repeats: str | None, **_: Any) -> None:
       hadgeo detect line.img --preset fast
       hadgeo detect line.img -d bs3lnet -p steps=400 -p inner_window=3 --bands 400-1300,1500-1750
       hadgeo detect line2.img line3.img --model mission.hadgeo
-      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg
+      hadgeo detect scene.tif --pfa 1e-4 --polygons anomalies.gpkg --report review.html
       hadgeo detect ang20170228t170016_rdn_v2p5_img --glt ang20170228t170016_ort_glt -o scores.tif
       hadgeo detect --from scene_anomaly.json -o again.tif
     """  # noqa: D301
@@ -272,12 +272,18 @@ def _write_products(
         pixels=done.valid,
         **_names(scene, done.path, given),
     )
+    if request is not None and decision is not None:
+        request.write_report(decision, source, explain, made, report, glt=done.glt, measured=done.sensor_map)
     if earlier is not None:
         manifests.compare(earlier, made, report)
     if isinstance(report, JsonLines):
         report.emit("result", **_result(done, decision))
     elif not given["quiet"]:
-        tell("\n".join([_last_line(done), *(decision_options.describe(decision) if decision else [])]))
+        tell(
+            "\n".join(
+                [_last_line(done), *(decision_options.describe(decision, request) if decision and request else [])]
+            )
+        )
 
 
 def _maps(done: Detection) -> list[Path]:
@@ -290,8 +296,8 @@ def _request(context: click.Context, names: tuple[str, ...], *, overwrite: bool)
     if all(context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT for name in given):
         return None
     request = decision_options.request(given, overwrite=overwrite)
-    if request.outputs.wanted and len(names) > 1:
-        told = " and ".join(f"--{name.replace('_', '-')}" for name in request.outputs.wanted)
+    if request.wanted and len(names) > 1:
+        told = " and ".join(f"--{name.replace('_', '-')}" for name in request.wanted)
         raise ParameterError(
             f"{told}: only possible for a single map, but there are {len(names)} scenes; "
             "run `hadgeo threshold` on each map instead"
@@ -301,10 +307,10 @@ def _request(context: click.Context, names: tuple[str, ...], *, overwrite: bool)
 
 def _check_unexplained(request: decision_options.Request | None) -> None:
     """Refuse spectra of an orthorectified map that is turned as well."""
-    if request is not None and (request.outputs.evidence or request.outputs.spectra):
+    if request is not None and request.compares:
         raise ParameterError(
-            "evidence and spectra cannot be had of an orthorectified map that is turned as well; omit them, or omit "
-            "--north-up"
+            "evidence and spectra cannot be had of an orthorectified map that is turned as well; omit "
+            f"{' and '.join(request.compares)}, or omit --north-up"
         )
 
 
@@ -318,7 +324,7 @@ def _checked(
 
     if request is None:
         return None
-    if not request.outputs.wanted:
+    if not request.wanted:
         request.check([])
         return request
     if resume and was_completed(target) and _noted(target) >= _products(request):
@@ -330,7 +336,7 @@ def _checked(
 
 def _products(request: decision_options.Request) -> set[str]:
     """The files and folders that a request names, in full."""
-    return {str(path.absolute()) for path in request.outputs.wanted.values()}
+    return {str(path.absolute()) for path in request.wanted.values()}
 
 
 def _note(target: Path, request: decision_options.Request) -> None:
@@ -361,8 +367,12 @@ def _is_finished(context: click.Context, scene: str, target: Path) -> bool:
     from hadgeo.maps.journal import Journal
     from hadgeo.maps.part_folder import part_path
 
-    return Journal.read(part_path(target)) is None and manifests.is_finished(
-        context, target, **_names(scene, target, context.params)
+    page = context.params["report"]
+    return (
+        Journal.read(part_path(target)) is None
+        # The page tells times, so no manifest holds its hash.
+        and (page is None or Path(page).is_file())
+        and manifests.is_finished(context, target, **_names(scene, target, context.params))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "c
 
 #: Options that name files, which are written down in full.
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask", "glt", "igm"}
-_FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like", "verdicts", "suppress_like"}
+_FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like", "verdicts", "suppress_like", "report"}
 
 
 def check(context: click.Context, output: Path, option: str = "-o") -> None:
@@ -125,6 +126,39 @@ def restore(context: click.Context, path: str) -> Manifest:
             context.params[name] = value
             context.set_parameter_source(name, ParameterSource.COMMANDLINE)
     return manifest
+
+
+def as_command(manifest: Manifest) -> str:
+    """The words that a user would type to do the same again, for a shell."""
+    from hadgeo.cli import cli
+
+    command = cli.get_command(click.Context(cli), manifest.command)
+    words, last = ["hadgeo", manifest.command], []
+    for param in () if command is None else command.params:
+        value = manifest.options.get(param.name or "")
+        if value is None or value is False:
+            continue
+        if isinstance(param, click.Argument):
+            last += _texts(value)
+        elif isinstance(param, click.Option):
+            words += _option(param, _texts(value))
+    return shlex.join([*words, *last])
+
+
+def _option(option: click.Option, texts: list[str]) -> list[str]:
+    """An option and its value, as one types them."""
+    name = max(option.opts, key=len)
+    if option.is_flag:
+        return [name]
+    if option.multiple:
+        return [word for text in texts for word in (name, text)]
+    return [name, *texts] if option.nargs > 1 else [name, ",".join(texts)]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}={inner}" for key, inner in value.items()]
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def compare(earlier: Manifest, made: Manifest, progress: Progress) -> None:

@@ -81,49 +81,49 @@ def command(
       hadgeo threshold scene_anomaly.tif --top 100 --polygons anomalies.geojson --p-values p.tif
       hadgeo threshold scene_anomaly.tif --verdicts anomalies.gpkg --precision 0.8 --polygons fewer.gpkg
       hadgeo threshold scene_anomaly.tif --top 20 --scene scene.tif --evidence spectra.nc --spectra spectra/
+      hadgeo threshold scene_anomaly.tif --pfa 1e-4 --scene scene.tif --report review.html
     """  # noqa: D301
     from hadgeo.run.manifest import manifest_path
 
-    if model is not None and scene is None:
-        raise ParameterError("--model gives the expected background of a scene; add --scene, or omit --model")
+    if scene is None:
+        _refuse_without_scene(model=model, mask=given["mask"], report=given["report"])
     if resample_bands and model is None:
         raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
-    if given["mask"] is not None and scene is None:
-        raise ParameterError("--mask excludes parts of a scene; add --scene, or omit --mask")
     wish = None if precision is None and verdicts is None else _wish(scores, verdicts, precision, given)
     if wish is not None:
         given["value"] = wish.threshold
     request = decision_options.request(given, overwrite=overwrite)
-    written = list(request.outputs.wanted.values())
     opened = None if scene is None else scene_options.open_scene(scene, given)
     inputs = [Path(name) for name in (scores, scene, model, given["mask"], verdicts) if name is not None]
-    for name, path in list(request.outputs.wanted.items())[:1]:
+    for name, path in list(request.wanted.items())[:1]:
         manifests.check(context, path, f"--{name.replace('_', '-')}")
         request.check([*inputs, *(opened.files if opened else ()), manifest_path(path)])
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         explain = None if opened is None else _explain(scores, opened, model, device, report, resample=resample_bands)
         decision = request.decide(scores, report, explain)
-        facts = decision.facts() | ({} if wish is None else {"review": wish.facts()})
-        for path in written[:1]:
-            manifests.write(
+        facts = request.facts(decision) | ({} if wish is None else {"review": wish.facts()})
+        for path in list(request.wanted.values())[:1]:
+            made = manifests.write(
                 context,
                 path,
                 inputs=inputs,
-                outputs=written,
+                outputs=request.outputs.wanted.values(),
                 facts=facts,
                 seconds={"threshold": time.perf_counter() - start},
                 pixels=decision.valid,
             )
+            if opened is not None and explain is not None:
+                request.write_report(decision, opened, explain, made, report)
         if isinstance(report, JsonLines):
             report.emit("result", **facts)
             return
     # Where no file is written, what is printed is all there is.
-    say = tell if written else click.echo
+    say = tell if request.wanted else click.echo
     if as_json:
         say(json.dumps(facts, indent=2))
     elif not quiet:
-        say("\n".join([*decision_options.describe(decision), *([] if wish is None else [str(wish)])]))
+        say("\n".join([*decision_options.describe(decision, request), *([] if wish is None else [str(wish)])]))
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,18 @@ def _wish(scores: str, verdicts: str | None, precision: float | None, given: Map
     review = Review.read(verdicts)
     review.check_map(scores)
     return _Wish(review, *review.threshold(precision))
+
+
+def _refuse_without_scene(**given: str | None) -> None:
+    """Refuse options that need the scene, where none is given."""
+    needs = {
+        "model": "gives the expected background of a scene",
+        "mask": "excludes parts of a scene",
+        "report": "shows the scene",
+    }
+    for name, told in needs.items():
+        if given[name] is not None:
+            raise ParameterError(f"--{name} {told}; add --scene, or omit --{name}")
 
 
 def _explain(

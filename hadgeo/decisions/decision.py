@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
-from hadgeo.decisions.groups import MAX_PIXELS
+from hadgeo.decisions.groups import MAX_PIXELS, Group
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
@@ -109,6 +109,9 @@ class Decision:
         groups: How many anomalies they form; None if there are too many to group.
         grown_to: The lowest score of a pixel that anomalies could grow into; None where they did not grow.
         outputs: What was written.
+        calibration: What the scores mean.
+        anomalies: They themselves, where they were found one by one.
+        evidence: Of all of them, where they were compared with the background.
     """
 
     scores: Path
@@ -121,6 +124,9 @@ class Decision:
     groups: int | None
     grown_to: float | None
     outputs: Outputs
+    calibration: Calibration = field(repr=False)
+    anomalies: Anomalies | None = field(default=None, repr=False)
+    evidence: xr.Dataset | None = field(default=None, repr=False)
 
     def facts(self) -> dict[str, Any]:
         """What a program wants to know, ready for JSON."""
@@ -147,6 +153,7 @@ def decide(
     grouping: Grouping | None = None,
     measured: str | os.PathLike[str] | None = None,
     explain: Explain | None = None,
+    find: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Decision:
@@ -161,6 +168,7 @@ def decide(
             pixels: rates, ranks and the number of pixels that stand out are of this one, and so are anomalies where the
             other is only turned; p-values are on the other. By default it is the one that stands beside such a map.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
+        find: Find the anomalies one by one even where no output needs them.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
@@ -191,10 +199,11 @@ def decide(
     check_varied(once, calibration.varied)
     threshold = calibration.threshold(rule)
     pixels = _count(once, threshold, progress)
-    groups, grown_to = None, None
-    if outputs.anomalies:
+    groups, grown_to, found, evidence = None, None, None, None
+    if outputs.anomalies or find:
         found = _polygons().find_anomalies(found_on, threshold, calibration, progress=progress, **asdict(grouping))
-        _write_anomalies(found, outputs, explain, overwrite=overwrite)
+        evidence = None if explain is None else explain(list(found.groups))
+        _write_anomalies(found, outputs, evidence, overwrite=overwrite)
         groups, grown_to = len(found), found.grown_to
     elif pixels <= MAX_PIXELS:
         counted = find_objects(
@@ -220,6 +229,9 @@ def decide(
         groups,
         grown_to,
         outputs,
+        calibration,
+        found,
+        evidence,
     )
 
 
@@ -339,23 +351,22 @@ def explained_by(scene: Any, detector: Any, **options: Any) -> Explain:
     return partial(gather_evidence, scene, detector, **options)
 
 
-def reasons(evidence: xr.Dataset) -> dict[str, dict[int, str | None]]:
+def reasons(evidence: xr.Dataset | None) -> dict[str, dict[int, str | None]]:
     """Why anomalies stand out, in words: by ``bands`` and by ``parts`` of the detector, each by the anomaly's id."""
+    if evidence is None:
+        return {"bands": {}, "parts": {}}
     told = {"bands": top_bands(evidence), "parts": top_parts(evidence)}
     ids = evidence.id.values.tolist()
     return {name: dict(zip(ids, (text or None for text in texts), strict=True)) for name, texts in told.items()}
 
 
-def _write_anomalies(found: Anomalies, outputs: Outputs, explain: Explain | None, *, overwrite: bool) -> None:
-    told: dict[str, dict[int, str | None]] = {"bands": {}, "parts": {}}
-    if explain is not None:
-        evidence = explain(list(found.groups))
-        told = reasons(evidence)
-        if outputs.evidence is not None:
-            write_evidence(evidence, outputs.evidence, overwrite=overwrite)
-        if outputs.spectra is not None:
-            _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)
+def _write_anomalies(found: Anomalies, outputs: Outputs, evidence: xr.Dataset | None, *, overwrite: bool) -> None:
+    if evidence is not None and outputs.evidence is not None:
+        write_evidence(evidence, outputs.evidence, overwrite=overwrite)
+    if evidence is not None and outputs.spectra is not None:
+        _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)
     if outputs.polygons is not None:
+        told = reasons(evidence)
         _polygons().write_polygons(
             found,
             outputs.polygons,

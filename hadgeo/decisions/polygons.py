@@ -159,12 +159,28 @@ def write_polygons(
     missing = _missing(anomalies.grid)
     if missing is not None:
         warnings.warn(f"{out}: {missing}", CubeWarning, stacklevel=2)
+    write_layer(described(anomalies, bands=bands, parts=parts), anomalies.outlines, anomalies.grid, out)
+    return out
+
+
+def described(
+    anomalies: Anomalies,
+    *,
+    bands: Callable[[Group], str | None] | None = None,
+    parts: Callable[[Group], str | None] | None = None,
+) -> Table:
+    """`attributes`, why anomalies stand out, and which map they belong to.
+
+    Args:
+        anomalies: What `find_anomalies` found.
+        bands: As for `write_polygons`.
+        parts: Likewise.
+    """
     table = attributes(anomalies)
     for name, told in (("bands", bands), ("parts", parts)):
         table[name] = np.array([told(group) if told else None for group in anomalies.groups], dtype=object)
     table[MAP_FIELD] = np.full(len(anomalies), anomalies.map_sha256 or None, dtype=object)
-    write_layer(table, anomalies.outlines, anomalies.grid, out)
-    return out
+    return table
 
 
 def write_layer(table: Table, outlines: Geometries, grid: Grid, out: Path) -> None:

@@ -22,7 +22,7 @@ from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import Cancelled, CubeError
-from hadgeo.evidence.chip import SIDE, read_chip
+from hadgeo.evidence.chip import SIDE, Frame, read_chip
 from hadgeo.files import check_output, written_beside
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
@@ -150,7 +150,7 @@ def gather_evidence(
         if progress.cancelled():
             raise Cancelled("stopped on request")
         looks[i] = looker.look(anomalies[i])
-        chips[i] = read_chip(source, colours, *_middle(anomalies[i]))
+        chips[i] = read_chip(source, colours, Frame.around(*middle_of(anomalies[i])))
         progress.advance()
     evidence = _dataset(source, grid, bands, fitted, shown, [looks[i] for i in range(len(anomalies))])
     if glt is not None:
@@ -278,7 +278,7 @@ class _Looker:
 def _surroundings(anomaly: Anomaly, shape: tuple[int, ...]) -> Window:
     """The window of an anomaly, of its middle where it is large, and of what lies around."""
     sides = []
-    middle = _middle(anomaly)
+    middle = middle_of(anomaly)
     for indices, at, length in zip((anomaly.rows, anomaly.cols), middle, shape, strict=True):
         low = max(int(indices.min()), at - LARGEST_SIDE // 2)
         high = min(int(indices.max()) + 1, at + LARGEST_SIDE // 2)
@@ -287,7 +287,7 @@ def _surroundings(anomaly: Anomaly, shape: tuple[int, ...]) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
-def _middle(anomaly: Anomaly) -> tuple[int, int]:
+def middle_of(anomaly: Anomaly) -> tuple[int, int]:
     """The pixel of an anomaly that is nearest to its centroid, which may lie outside."""
     rows, cols = anomaly.rows, anomaly.cols
     nearest = int(np.hypot(rows - rows.mean(), cols - cols.mean()).argmin())
