@@ -89,6 +89,8 @@ const FACTS = [
   ["area", (p) => (typeof p.area_m2 === "number" ? `${number(p.area_m2)} m²` : typeof p.area === "number" ? number(p.area) : "–"), ""],
 ];
 
+const pixelOf = (p) => `${p.peak_row.toFixed(1)}, ${p.peak_col.toFixed(1)}`;
+
 function factsOf(anomaly) {
   const { properties: p, line } = anomaly;
   const list = make("dl", { class: "facts" });
@@ -96,7 +98,7 @@ function factsOf(anomaly) {
   for (const [name, value, title] of FACTS) if (value(p) !== "–") add(name, value(p), title);
   add(line.onEarth ? "latitude, longitude" : "place", placeOf(anomaly));
   if (typeof p.peak_x === "number" && line.crs) add("largest score at", `${number(p.peak_x, 9)}, ${number(p.peak_y, 9)}`, line.crs);
-  if (typeof p.peak_row === "number") add("row, column", `${p.peak_row}, ${p.peak_col}`, "of the largest score, from 0");
+  if (typeof p.peak_row === "number") add("row, column", pixelOf(p), "of the largest score, from 0");
   return list;
 }
 
@@ -122,10 +124,11 @@ function drawCard(home, anomaly, waiting, still = false) {
     make("div", { class: "chips" }, ...kinds.map((sheet) => drawChip(anomaly, sheet, waiting))),
     make("div", { class: "spectrum" }, plot),
   );
+  home.append(make("p", { class: "on-paper" }, "Red: measured; blue: expected background, shaded its usual spread; dashed: the bands that stand out."));
   const bands = bandsOf(anomaly);
   if (bands) home.append(bands);
   home.append(make("div", { class: "numbers" }, factsOf(anomaly), partsOf(anomaly) || ""));
-  drawSpectrum(plot, anomaly, Math.max(280, Math.min(plot.clientWidth || 640, 1100)), still ? 200 : 230);
+  drawSpectrum(plot, anomaly, Math.max(280, Math.min(plot.clientWidth || 640, 1100)), still ? 165 : 230);
 }
 
 function verdictButtons(anomaly) {
@@ -142,7 +145,7 @@ function verdictButtons(anomaly) {
 
 function noteOf(anomaly) {
   const review = Review.of(anomaly);
-  const note = make("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "n: a note", change: (event) => Review.change(anomaly, { note: event.target.value.trim() || null }) });
+  const note = make("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "n: a note", change: (event) => Page.annotate(anomaly, event.target.value) });
   note.value = review.note || "";
   const by = [review.reviewer, review.reviewed_at && review.reviewed_at.replace("T", " ").replace("Z", " UTC")].filter(Boolean).join(", ");
   return make("div", { class: "note" }, make("label", { for: "note" }, "Note"), note, make("small", {}, by));

@@ -62,7 +62,7 @@ const many = (count, one, more = `${one}s`) => `${whole(count)} ${count === 1 ? 
 /** Where an anomaly is, as well as it is known. */
 function placeOf({ properties: p }) {
   if (typeof p.lat === "number" && typeof p.lon === "number") return `${p.lat.toFixed(5)}°, ${p.lon.toFixed(5)}°`;
-  return typeof p.peak_row === "number" ? `row ${p.peak_row}, column ${p.peak_col}` : "–";
+  return typeof p.peak_row === "number" ? `row ${Math.round(p.peak_row)}, column ${Math.round(p.peak_col)}` : "–";
 }
 
 /** Colours of what is drawn on a canvas, which style sheets do not reach. */

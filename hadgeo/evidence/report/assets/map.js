@@ -27,6 +27,7 @@ const SceneMap = {
     });
     this.renderer = L.canvas({ padding: 0.3, tolerance: 4 });
     this.control = null;
+    this.map.on("zoomend", () => this.refresh());
     new ResizeObserver(() => this.map.invalidateSize()).observe(byId("map"));
   },
 
@@ -48,9 +49,10 @@ const SceneMap = {
       );
     this.pictures = [...line.pictures.map(({ tiles, label }) => tiled(tiles, label)), L.layerGroup()];
     this.scores = tiled(line.scores.tiles, "scores");
-    this.outlines = L.layerGroup(
-      ANOMALIES.filter((anomaly) => anomaly.line === line).flatMap((anomaly) => this.draw(anomaly)),
-    );
+    this.outlines = L.layerGroup();
+    const own = ANOMALIES.filter((anomaly) => anomaly.line === line);
+    this.radius = own.length > 200 ? 4 : 6;
+    for (const anomaly of own) this.draw(anomaly);
     this.pictures[picture < 0 ? 0 : Math.min(picture, this.pictures.length - 1)].addTo(this.map);
     if (scoresOn) this.scores.addTo(this.map);
     this.outlines.addTo(this.map);
@@ -79,9 +81,27 @@ const SceneMap = {
     const dot = L.circleMarker(bounds.getCenter(), { renderer: this.renderer, radius: 6, fill: true, fillOpacity: 0.01 });
     const layers = [polygon, dot];
     for (const layer of layers) layer.on("click", () => this.onchoose(anomaly));
-    this.shapes.set(anomaly.key, { layers, bounds, anomaly });
+    const side = Math.max(bounds.getEast() - bounds.getWest(), bounds.getNorth() - bounds.getSouth());
+    this.shapes.set(anomaly.key, { layers, bounds, anomaly, side });
     this.style(anomaly);
-    return layers;
+  },
+
+  /** Show what passes the filters, and rings around what is too small to be seen. */
+  refresh() {
+    const scale = 2 ** this.map.getZoom();
+    for (const { layers, anomaly, side } of this.shapes.values()) {
+      const [polygon, dot] = layers;
+      const passes = anomaly === this.chosen || !this.passing || this.passing.has(anomaly);
+      for (const [layer, wanted] of [[polygon, passes], [dot, passes && side * scale < 12]]) {
+        if (wanted !== this.outlines.hasLayer(layer)) this.outlines[wanted ? "addLayer" : "removeLayer"](layer);
+      }
+    }
+  },
+
+  /** Show some anomalies alone, and the chosen one. */
+  filter(passing) {
+    this.passing = new Set(passing);
+    if (this.line) this.refresh();
   },
 
   style(anomaly) {
@@ -95,7 +115,7 @@ const SceneMap = {
     const [polygon, dot] = shape.layers;
     polygon.setStyle({ color: colour, weight: chosen ? 3 : 1.5, dashArray, fillColor: colour });
     dot.setStyle({ color: colour, weight: chosen ? 3 : 1.2, dashArray, fillColor: colour });
-    dot.setRadius(chosen ? 11 : 6);
+    dot.setRadius(chosen ? 11 : this.radius);
     if (chosen && this.map.hasLayer(polygon)) shape.layers.forEach((layer) => layer.bringToFront());
   },
 
@@ -108,9 +128,10 @@ const SceneMap = {
     this.chosen = anomaly;
     this.show(anomaly.line);
     if (before) this.style(before);
+    this.refresh();
     this.style(anomaly);
     const { bounds } = this.shapes.get(anomaly.key);
-    if (!this.map.getBounds().pad(-0.1).contains(bounds)) this.map.panTo(bounds.getCenter(), { animate: false });
+    if (!this.map.getBounds().contains(bounds)) this.map.panTo(bounds.getCenter(), { animate: false });
   },
 
   zoom(anomaly) {

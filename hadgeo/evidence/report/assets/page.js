@@ -84,6 +84,12 @@ const Page = {
     else this.card();
   },
 
+  annotate(anomaly, text) {
+    Review.change(anomaly, { note: text.trim() || null });
+    Table.renew(anomaly);
+    this.say(`Note on anomaly ${anomaly.id} kept.`);
+  },
+
   listen() {
     document.addEventListener("keydown", (event) => this.key(event));
     byId("help-open").addEventListener("click", () => byId("help").showModal());
@@ -127,6 +133,10 @@ const Page = {
   /** Dark colours and pages of the list are of the screen. */
   paper(on) {
     printing = Table.all = on;
+    const map = byId("map");
+    // Paper has its own width: the map keeps its own, and shrinks.
+    const { offsetWidth: width, offsetHeight: height } = map;
+    Object.assign(map.style, on ? { width: `${width}px`, height: `${height}px`, zoom: Math.min(1, PAPER_WIDTH / width) } : { width: "", height: "", zoom: "" });
     Table.draw();
     this.card();
     this.scores();
@@ -234,6 +244,9 @@ const KEYS = {
   s: () => SceneMap.toggleScores(),
   "?": () => byId("help").showModal(),
 };
+
+/** Pixels across a sheet between its margins. */
+const PAPER_WIDTH = 690;
 
 const chartWidth = (home) => Math.max(300, Math.min(home.clientWidth - 20, 760));
 

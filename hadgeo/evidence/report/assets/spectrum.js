@@ -47,13 +47,13 @@ function drawSpectrum(home, anomaly, width, height) {
       legend: { live: true },
       axes: [
         axis(unit === "nm" ? "wavelength (nm)" : "band", colours, { size: 42 }),
-        axis("value in the units of the scene", colours, { size: 64, values: (_, splits) => splits.map((v) => number(v)) }),
+        axis("value in the scene", colours, { size: 64, values: (_, splits) => splits.map((v) => number(v)) }),
       ],
       series: [
         { label: unit === "nm" ? "nm" : "band", value: shown },
-        { label: "usual, upper", stroke: "transparent", points: { show: false }, value: shown },
-        { label: "usual, lower", stroke: "transparent", points: { show: false }, value: shown },
-        { label: "expected", stroke: colours.expected, width: 1.5, points: { show: false }, value: shown },
+        { label: "usual to", stroke: "transparent", points: { show: false }, value: shown },
+        { label: "usual from", stroke: "transparent", points: { show: false }, value: shown },
+        { label: evidence.detector ? `expected by ${evidence.detector}` : "expected (median around)", stroke: colours.expected, width: 1.5, points: { show: false }, value: shown },
         { label: "measured", stroke: colours.measured, width: 2, points: { show: false }, value: shown },
       ],
       bands: [{ series: [1, 2], fill: colours.usual }],
@@ -64,7 +64,8 @@ function drawSpectrum(home, anomaly, width, height) {
   );
 }
 
-function verticals(plot, positions, colour, dash = []) {
+/** Lines at some positions, with a word beside them. */
+function verticals(plot, positions, colour, dash = [], word = "") {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.strokeStyle = colour;
@@ -77,6 +78,10 @@ function verticals(plot, positions, colour, dash = []) {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
+    ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.fillStyle = colour;
+    ctx.textAlign = x > bbox.left + bbox.width / 2 ? "right" : "left";
+    ctx.fillText(word, x + (ctx.textAlign === "right" ? -5 : 5) * devicePixelRatio, bbox.top + 13 * devicePixelRatio);
   }
   ctx.restore();
 }
@@ -104,7 +109,7 @@ function drawHistogram(home, figures, width, height) {
         { label: "pixels", stroke: colours.bars, fill: `${colours.bars}66`, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, value: shown },
         { label: "fitted tail", stroke: colours.tail, width: 2, points: { show: false }, value: shown },
       ],
-      hooks: { draw: [(plot) => threshold != null && verticals(plot, [threshold], colours.cut)] },
+      hooks: { draw: [(plot) => threshold != null && verticals(plot, [threshold], colours.cut, [], "threshold")] },
     },
     [edges, steps(counts), steps(modelled)],
     home,

@@ -74,6 +74,7 @@ const Table = {
         (!verdict || (Review.of(anomaly).verdict || "none") === verdict)
       );
     });
+    SceneMap.filter(this.rows);
     this.order();
     this.page = 0;
     this.draw();
