@@ -109,8 +109,8 @@ class Decision:
         groups: How many anomalies they form; None if there are too many to group.
         grown_to: The lowest score of a pixel that anomalies could grow into; None where they did not grow.
         outputs: What was written.
-        calibration: What the scores mean.
-        anomalies: They themselves, where they were found one by one.
+        calibration: What the scores mean; this and the following only where `find` was asked of `decide`.
+        anomalies: They themselves.
         evidence: Of all of them, where they were compared with the background.
     """
 
@@ -124,7 +124,7 @@ class Decision:
     groups: int | None
     grown_to: float | None
     outputs: Outputs
-    calibration: Calibration = field(repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
     anomalies: Anomalies | None = field(default=None, repr=False)
     evidence: xr.Dataset | None = field(default=None, repr=False)
 
@@ -168,7 +168,7 @@ def decide(
             pixels: rates, ranks and the number of pixels that stand out are of this one, and so are anomalies where the
             other is only turned; p-values are on the other. By default it is the one that stands beside such a map.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
-        find: Find the anomalies one by one even where no output needs them.
+        find: Find the anomalies one by one even where no output needs them, and return them.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
@@ -229,9 +229,7 @@ def decide(
         groups,
         grown_to,
         outputs,
-        calibration,
-        found,
-        evidence,
+        *((calibration, found, evidence) if find else ()),
     )
 
 

@@ -45,7 +45,7 @@ def line_of_decision(
     """What was decided on a map, for the page.
 
     Args:
-        decision: Made with `find`, or with outputs that need the anomalies.
+        decision: Made with `find`.
         source: The scene.
         explain: As for `decide`.
         glt: What leads from the scene to the map, where one does.
@@ -56,7 +56,8 @@ def line_of_decision(
     from hadgeo.decisions.layers import Layer
     from hadgeo.decisions.polygons import described
 
-    assert decision.anomalies is not None
+    assert decision.anomalies is not None  # by `find`
+    assert decision.calibration is not None
     scores = _found_on(open_scores(decision.scores))
     name = decision.outputs.polygons.name if decision.outputs.polygons else f"{scores.path.stem}_polygons.gpkg"
     told = reasons(decision.evidence)
