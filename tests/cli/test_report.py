@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 import hadgeo
 from hadgeo.cli import cli
+from hadgeo.formats.glt import open_glt
+from tests.maps.raw_line import make_raw_line
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(rows and columns are used as coordinates|no coordinate reference)")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +58,6 @@ def test_a_detection_writes_its_page_without_polygons(scene: Path, tmp_path: Pat
 def test_the_command_in_the_page_makes_the_same_again(scene: Path, tmp_path: Path) -> None:
     words = ("detect", scene, "-d", "rx", "-p", "shrinkage=0.1", "-o", tmp_path / "x x.tif", "--pfa", "1e-2", "-q")
     run(*words, "--report", tmp_path / "x.html", "--polygons", tmp_path / "x.gpkg")
-    import shlex
-
     before = (tmp_path / "x x.tif").read_bytes(), (tmp_path / "x.gpkg").read_bytes()
     again = shlex.split(line_of(tmp_path / "x.html")["repeat"])
     run(*again[1:], "--overwrite", "-q")
@@ -120,3 +127,29 @@ def test_what_cannot_be_shown_is_refused_in_a_line(
     assert len(result.stderr.splitlines()) == 1
     assert message in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_line_in_the_sensors_geometry_is_shown_on_the_map(tmp_path: Path) -> None:
+    line = make_raw_line(tmp_path)
+    words = ["-o", tmp_path / "x.tif", "--top", "15", "--polygons", tmp_path / "x.gpkg"]
+    words += ["--report", tmp_path / "x.html"]
+    run("detect", line.scene, "-d", "rx", "--glt", line.glt, *words, "-q")
+    run("report", line.scene, tmp_path / "x.tif", tmp_path / "x.gpkg", "--glt", line.glt, "-q")
+    one, other = line_of(tmp_path / "x.html"), line_of(tmp_path / "x_report.html")
+    assert one["shape"] == list(line.grid.shape) != list(hadgeo.open_cube(line.scene).shape[1:])
+    # Chips are of measured pixels, and so on another grid than the outlines.
+    assert one["chips"]["outlined"] is False
+    for name in ("features", "outlines", "chips", "scores", "pictures", "shape"):
+        assert one[name] == other[name], name
+    (tile,) = one["pictures"][0]["tiles"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(tile["src"].partition(",")[2]))).convert("RGBA"))
+    rows, _ = open_glt(line.glt).read(slice(0, line.grid.shape[0]))
+    np.testing.assert_array_equal(shown[..., 3] > 0, rows >= 0)
+    refused = run("report", line.scene, tmp_path / "x.tif", tmp_path / "x.gpkg", "-o", tmp_path / "y.html", status=2)
+    assert "give the score map of this scene" in refused.stderr
+
+
+def test_a_map_in_which_nothing_was_found_has_a_page(scene: Path, tmp_path: Path) -> None:
+    words = ("--value", "1e30", "--report", tmp_path / "x.html", "-q")
+    run("detect", scene, "-d", "rx", "-o", tmp_path / "x.tif", *words)
+    assert line_of(tmp_path / "x.html")["features"] == []

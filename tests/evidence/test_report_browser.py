@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from click.testing import CliRunner
 
 import hadgeo
 from hadgeo.cli import cli
+from hadgeo.decisions.report import line_of_decision
+from hadgeo.evidence.report.content import contents_of
+from hadgeo.evidence.report.page import write_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
@@ -283,6 +288,49 @@ def test_an_anomaly_shows_its_spectrum_and_its_surroundings(folder: Path, opened
     assert page.locator(".leaflet-control-layers input:checked").count() == 2
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
+
+
+def test_several_lines_share_a_page_and_keep_their_verdicts_apart(
+    folder: Path, tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    lines = []
+    for number in (1, 2):
+        scene, scores = tmp_path / f"line{number}.img", tmp_path / f"map{number}.tif"
+        hadgeo.simulate(scene, rows=50 + number, cols=40, bands=20, targets=4, seed=number)
+        hadgeo.detect(scene, "rx", out=scores)
+        source = hadgeo.cube.as_source(scene)
+        explain = partial(hadgeo.gather_evidence, source, None)
+        decision = hadgeo.decide(scores, hadgeo.Rule(top=10), explain=explain, find=True)
+        lines.append(line_of_decision(decision, source, explain))
+    contents = contents_of(lines, limit=5)
+    assert sum(len(content["chips"]["frames"]) for content in contents) == 5
+    page = opened(write_page(contents, tmp_path / "page.html"))
+    assert page.evaluate("new Set(Table.rows.map((a) => a.line.name)).size") == 2
+    page.locator("#filter-line").select_option("line2.img")
+    page.evaluate("Page.choose(Table.rows.find((a) => a.id === 1))")
+    assert page.evaluate("SceneMap.line.name") == "line2.img"
+    page.keyboard.press("r")
+    out = saved(page, "#export-csv", tmp_path / "review.csv")
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    assert [(row["line"], row["id"]) for row in rows if row["verdict"]] == [("line2.img", "1")]
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#import-file").set_input_files(out)
+    page.wait_for_function("document.getElementById('status').textContent.includes('1 verdict loaded')")
+    assert page.evaluate("[...Review.kept.keys()]") == ["1:1"]
+
+
+def test_nothing_found_is_said(tmp_path: Path, folder: Path, opened: Callable[..., Any]) -> None:
+    scene = next(path for path in folder.glob("*.tif") if "script" in path.name)
+    words = ("threshold", folder / "map.tif", "--value", "1e30", "--scene", scene, "--report", tmp_path / "page.html")
+    run(*words, "-q")
+    page = opened(tmp_path / "page.html")
+    assert page.locator("#nothing").is_visible()
+    for key in ("j", "a", "n", "z", "0", "s"):
+        page.keyboard.press(key)
 
 
 def luminance(colour: str) -> float:

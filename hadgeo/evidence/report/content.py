@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ import xarray as xr
 from hadgeo.evidence.chip import Frame
 from hadgeo.evidence.gather import NAMED_BANDS, Anomaly, measured
 from hadgeo.evidence.report import pictures
+from hadgeo.evidence.report.layer import rarity
 from hadgeo.evidence.report.line import ReportLine
 from hadgeo.files import sha256_of
 from hadgeo.progress import SILENT, Progress
@@ -29,6 +31,23 @@ _DIGITS = 4
 
 #: A step between bands that is so many times the usual one is a gap.
 _GAP_STEPS = 3.0
+
+
+def contents_of(
+    lines: Sequence[ReportLine], *, limit: int = DEFAULT_LIMIT, progress: Progress = SILENT
+) -> list[dict[str, Any]]:
+    """Gather what one page shows of several scenes.
+
+    Args:
+        lines: The scenes.
+        limit: How many anomalies of all of them, the rarest, get chips and a spectrum.
+        progress: As for `content_of`.
+    """
+    ranked = sorted((rarity(row), number) for number, line in enumerate(lines) for row in line.layer.table)
+    limits = Counter(number for _, number in ranked[:limit])
+    return [
+        content_of(line, limit=limits[number], lines=len(lines), progress=progress) for number, line in enumerate(lines)
+    ]
 
 
 def content_of(

@@ -54,7 +54,7 @@ class PageLayer:
 
     def rarest(self, count: int) -> PageLayer:
         """The polygons with the smallest p-values, rarest first; by score where there are none."""
-        order = sorted(range(len(self)), key=lambda i: _rarity(self.table[i]))[:count]
+        order = sorted(range(len(self)), key=lambda i: rarity(self.table[i]))[:count]
         taken = np.array(order, dtype=np.intp)
         return replace(
             self, table=[self.table[i] for i in order], shapes=self.shapes[taken], exported=self.exported[taken]
@@ -161,7 +161,8 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _rarity(row: dict[str, Any]) -> tuple[float, float]:
+def rarity(row: dict[str, Any]) -> tuple[float, float]:
+    """By what polygons are ordered, the rarest first: p-value, and falling score."""
     numbers = (row.get("p_value"), row.get("max_score"))
     p, score = (float(number) if isinstance(number, int | float) else None for number in numbers)
     return math.inf if p is None else p, math.inf if score is None else -score
