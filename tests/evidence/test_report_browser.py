@@ -204,7 +204,7 @@ def test_what_is_saved_is_a_review_and_comes_in_again(
     fresh = opened(folder / "page.html")
     assert verdict_of(fresh, 1) == ""
     fresh.locator("#import-file").set_input_files(out)
-    fresh.wait_for_function("document.getElementById('status').textContent.includes('loaded')")
+    fresh.locator("#status", has_text="loaded").wait_for()
     assert fresh.evaluate("Object.fromEntries(ANOMALIES.map((a) => [a.id, Review.of(a)]))") == {
         str(number): {
             name: getattr(review.verdicts.get(number), name, None)
@@ -247,7 +247,7 @@ def test_what_is_no_review_of_this_map_is_refused_whole(
     out = tmp_path / "other.csv"
     out.write_text(content)
     page.locator("#import-file").set_input_files(out)
-    page.wait_for_function("document.getElementById('status').textContent !== ''")
+    page.locator("#status:not(:empty)").wait_for()
     status = page.locator("#status").inner_text()
     assert status.startswith("Nothing was loaded")
     assert told in status
@@ -265,6 +265,20 @@ def test_a_review_in_the_layer_is_where_the_page_begins(
     page = opened(tmp_path / "page.html")
     assert verdict_of(page, 2) == "✕ rejected ✎"
     assert "1 of" in page.locator("#reviewed").inner_text()
+    # Taken back, it stays so.
+    page.evaluate("Page.choose(ANOMALIES[1])")
+    page.keyboard.press("x")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert verdict_of(page, 2) == "✎"
+    # What the layer has learned since then counts more than what the browser kept.
+    later = "id,verdict,reviewed_at\n2,accepted,2999-01-01T00:00:00Z\n"
+    (tmp_path / "r.csv").write_text(later)
+    hadgeo.Review.read(tmp_path / "r.csv").apply_to(layer)
+    run("report", scene, folder / "map.tif", layer, "-o", tmp_path / "page.html", "-q", "--overwrite")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert verdict_of(page, 2) == "✓ accepted"
 
 
 def test_an_anomaly_shows_its_spectrum_and_its_surroundings(folder: Path, opened: Callable[..., Any]) -> None:
@@ -319,7 +333,7 @@ def test_several_lines_share_a_page_and_keep_their_verdicts_apart(
     page.reload()
     page.wait_for_selector("html[data-ready]")
     page.locator("#import-file").set_input_files(out)
-    page.wait_for_function("document.getElementById('status').textContent.includes('1 verdict loaded')")
+    page.locator("#status", has_text="1 verdict loaded").wait_for()
     assert page.evaluate("[...Review.kept.keys()]") == ["1:1"]
 
 
@@ -393,3 +407,11 @@ def test_500_anomalies_open_soon_and_are_not_large(tmp_path: Path, opened: Calla
     assert took < 15
     page.evaluate("Page.choose(ANOMALIES.find((a) => !a.charted))")
     assert "Only the 500 rarest" in page.locator("#card").inner_text()
+
+
+def test_a_browser_that_keeps_nothing_says_so(folder: Path, opened: Callable[..., Any]) -> None:
+    page = opened(folder / "page.html")
+    page.evaluate("void (Storage.prototype.setItem = () => { throw new Error('full') })")
+    page.keyboard.press("a")
+    assert verdict_of(page, 1) == "✓ accepted"
+    assert "not kept by this browser" in page.locator("#reviewed").inner_text()

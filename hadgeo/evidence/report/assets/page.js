@@ -21,7 +21,6 @@ const Page = {
     // Now that everything has its place.
     SceneMap.whole();
     Review.listeners.push(() => SceneMap.restyle());
-    if (!Review.stored) this.say("This browser keeps nothing for this page: save your review before you close it.");
   },
 
   summary() {
@@ -39,7 +38,7 @@ const Page = {
   count() {
     const { accepted, rejected, unsure } = Review.counts();
     const done = accepted + rejected + unsure;
-    byId("reviewed").textContent = `${whole(done)} of ${whole(ANOMALIES.length)} looked at: ${accepted} accepted, ${rejected} rejected, ${unsure} unsure`;
+    byId("reviewed").textContent = `${whole(done)} of ${whole(ANOMALIES.length)} looked at: ${accepted} accepted, ${rejected} rejected, ${unsure} unsure${Review.stored ? "" : "; not kept by this browser, so save it"}`;
   },
 
   say(text) {

@@ -25,7 +25,8 @@ const Review = {
   },
 
   put(anomaly, review) {
-    if (review.verdict || review.note) this.kept.set(anomaly.key, review);
+    // One that was taken back is remembered, so that the layer's own does not come back.
+    if (review.verdict || review.note || review.reviewed_at) this.kept.set(anomaly.key, review);
     else this.kept.delete(anomaly.key);
   },
 
@@ -45,7 +46,7 @@ const Review = {
     }
   },
 
-  /** What the layer brings along, and over it what this browser keeps. */
+  /** What the layer brings along or this browser keeps, whichever is newer. */
   restore() {
     this.kept.clear();
     const stored = LINES.map((line) => {
@@ -57,9 +58,9 @@ const Review = {
       }
     });
     for (const anomaly of ANOMALIES) {
-      const own = stored[anomaly.lineIndex];
-      const review = reviewFrom(own ? own[anomaly.id] || {} : anomaly.properties);
-      if (review) this.put(anomaly, review);
+      const [own, layer] = [stored[anomaly.lineIndex]?.[anomaly.id] || {}, anomaly.properties].map(reviewFrom);
+      const newer = own && (own.reviewed_at || "") >= (layer?.reviewed_at || "") && (own.verdict || own.note || own.reviewed_at);
+      if (newer || layer) this.put(anomaly, newer ? own : layer);
     }
     this.tell();
   },
