@@ -173,7 +173,8 @@ class Request:
         from hadgeo.decisions.decision import check_outputs
         from hadgeo.evidence.report.page import check_report
 
-        check_outputs(self.outputs, self.grouping, inputs, explained=True, overwrite=self.overwrite)
+        page = self.report is not None
+        check_outputs(self.outputs, self.grouping, inputs, explained=True, find=page, overwrite=self.overwrite)
         if self.report is not None:
             check_report(self.report, [*inputs, *self.outputs.wanted.values()], overwrite=self.overwrite)
 

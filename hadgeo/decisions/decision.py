@@ -192,7 +192,8 @@ def decide(
     grouping, outputs = grouping or Grouping(), outputs or Outputs()
     source = open_scores(scores)
     once = _each_pixel_once(source, progress) if measured is None else open_scores(measured)
-    check_outputs(outputs, grouping, [source.path, once.path], explained=explain is not None, overwrite=overwrite)
+    needed = [source.path, once.path]
+    check_outputs(outputs, grouping, needed, explained=explain is not None, find=find, overwrite=overwrite)
     # Outlines are on the ground, so they need no grid that is turned.
     found_on = source if source.orthorectified else once
     calibration = calibrate(once, progress=progress)
@@ -248,6 +249,7 @@ def check_outputs(
     inputs: list[Path],
     *,
     explained: bool,
+    find: bool = False,
     overwrite: bool,
     may_stay: bool = False,
 ) -> None:
@@ -258,6 +260,7 @@ def check_outputs(
         grouping: How pixels become anomalies.
         inputs: Files that must not be replaced, whether they exist or are about to be made.
         explained: Whether anomalies can be compared with the background.
+        find: Whether they are wanted one by one even where no output needs them.
         overwrite: Whether what is there may be replaced.
         may_stay: Whether polygons that are there may be kept, so that it is too early to ask for verdicts in them.
 
@@ -270,14 +273,15 @@ def check_outputs(
     """
     if (outputs.evidence or outputs.spectra) and not explained:
         raise ParameterError("evidence and spectra need the scene; add --scene, or omit them")
-    if not outputs.anomalies and grouping.merge_distance:
+    found = outputs.anomalies or find
+    if not found and grouping.merge_distance:
         raise ParameterError("groups are only merged for polygons; add --polygons, or omit --merge-distance")
     taken = list(inputs)
     for name in ("polygons", "p_values", "evidence"):
         out = getattr(outputs, name)
         if out is not None:
             _check_place(out, f"--{name.replace('_', '-')}", taken, overwrite=overwrite)
-    if outputs.anomalies:
+    if found:
         polygons = _polygons()
         if outputs.polygons is not None:
             polygons.check_suffix(outputs.polygons)

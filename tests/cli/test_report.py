@@ -150,6 +150,6 @@ def test_a_line_in_the_sensors_geometry_is_shown_on_the_map(tmp_path: Path) -> N
 
 
 def test_a_map_in_which_nothing_was_found_has_a_page(scene: Path, tmp_path: Path) -> None:
-    words = ("--value", "1e30", "--report", tmp_path / "x.html", "-q")
+    words = ("--value", "1e30", "--merge-distance", "5", "--report", tmp_path / "x.html", "-q")
     run("detect", scene, "-d", "rx", "-o", tmp_path / "x.tif", *words)
     assert line_of(tmp_path / "x.html")["features"] == []
