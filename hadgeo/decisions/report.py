@@ -11,12 +11,12 @@ import numpy as np
 from hadgeo.decisions.calibration import Calibration, calibrate
 from hadgeo.decisions.decision import Decision, reasons
 from hadgeo.decisions.tail import Tail
-from hadgeo.decisions.verdicts import MAP_FIELD
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
 from hadgeo.evidence.report.line import Explain, ReportLine, ScoreFigures
 from hadgeo.files import sha256_of
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
+from hadgeo.maps.polygon_fields import MAP_FIELD
 from hadgeo.maps.reader import ScoreMap, on_scene_grid, open_scores
 from hadgeo.progress import SILENT, Progress
 
@@ -130,8 +130,11 @@ def line_of_files(
 
 
 def _found_on(scores: ScoreMap) -> ScoreMap:
-    """The map on which anomalies were found: where one is only turned, that on the scene's own grid."""
-    return scores if scores.orthorectified else on_scene_grid(scores)
+    """The map on which `decide` finds anomalies: where one is only turned, that on the scene's own grid."""
+    try:
+        return scores if scores.orthorectified else on_scene_grid(scores)
+    except CubeError:
+        return scores
 
 
 def _read(polygons: Path) -> Layer:

@@ -108,7 +108,6 @@ def test_a_match_writes_it_too(scene: Path, tmp_path: Path) -> None:
         (("threshold", "{here}/x.tif", "--scene", "{scene}", "--report", ""), "name is empty"),
         (("threshold", "{here}/x.tif", "--scene", "{scene}", "--report", "{here}/none/r.html"), "does not exist"),
         (("threshold", "{here}/x.tif", "--scene", "{scene}", "--report", "{here}/x.tif"), "one of the inputs"),
-        (("detect", "{scene}", "-o", "{here}/y.tif", "--north-up", "--report", "{here}/r.html"), "--north-up"),
         (("detect", "{scene}", "{here}/x.tif", "--report", "{here}/r.html"), "only possible for a single map"),
         (("report", "{scene}", "{here}/x.tif", "{here}/none.gpkg"), "no such file"),
         (("report", "{scene}", "{here}/x.tif", "{scene}"), "not a vector file"),
@@ -153,3 +152,15 @@ def test_a_map_in_which_nothing_was_found_has_a_page(scene: Path, tmp_path: Path
     words = ("--value", "1e30", "--merge-distance", "5", "--report", tmp_path / "x.html", "-q")
     run("detect", scene, "-d", "rx", "-o", tmp_path / "x.tif", *words)
     assert line_of(tmp_path / "x.html")["features"] == []
+
+
+def test_a_map_that_was_turned_is_shown_on_the_scenes_own_grid(tmp_path: Path) -> None:
+    scene = tmp_path / "turned.tif"
+    hadgeo.simulate(scene, rows=60, cols=50, bands=20, targets=3, rotation=20)
+    words = ["--top", "9", "--polygons", tmp_path / "x.gpkg", "--report", tmp_path / "x.html", "-q"]
+    run("detect", scene, "-d", "rx", "--north-up", "-o", tmp_path / "x.tif", *words)
+    run("report", scene, tmp_path / "x.tif", tmp_path / "x.gpkg", "-q")
+    one, other = line_of(tmp_path / "x.html"), line_of(tmp_path / "x_report.html")
+    assert one["shape"] == other["shape"] == [60, 50]
+    assert one["features"] == other["features"]
+    assert one["outlines"] == other["outlines"]

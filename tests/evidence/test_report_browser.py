@@ -214,6 +214,19 @@ def test_what_is_saved_is_a_review_and_comes_in_again(
     }
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_of_a_spreadsheet_comes_in(
+    separator: str, folder: Path, tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    page = opened(folder / "page.html")
+    rows = (("id", "note", "verdict"), ("2", '"a, ""b""\r\nc"', "unsure"), ("1", "", "accepted"))
+    out = tmp_path / "table.csv"
+    out.write_bytes("\ufeff".encode() + "\r\n".join(separator.join(row) for row in rows).encode())
+    page.locator("#import-file").set_input_files(out)
+    page.locator("#status", has_text="2 verdicts loaded").wait_for()
+    assert page.evaluate("Review.of(ANOMALIES[1]).note") == 'a, "b"\r\nc'
+
+
 def test_geojson_lies_where_the_polygons_do(folder: Path, tmp_path: Path, opened: Callable[..., Any]) -> None:
     out = saved(opened(folder / "page.html"), "#export-geojson", tmp_path / "x.geojson")
     run("threshold", folder / "map.tif", "--top", "25", "--grow-pfa", "0", "--polygons", tmp_path / "y.geojson", "-q")

@@ -109,15 +109,17 @@ function asCSV() {
   return [names, ...rows].map((row) => row.map(csvCell).join(",") + "\r\n").join("");
 }
 
-/** Rows of a CSV text by the names in its first line (RFC 4180). */
+/** Rows of a CSV text by the names in its first line (RFC 4180); spreadsheets separate by semicolons or tabs, too. */
 function parseCSV(text) {
   const rows = [[]];
-  const cells = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
   let match;
   text = text.replace(/^\uFEFF/, "");
+  const heading = text.split("\n", 1)[0];
+  const [separator] = [",", ";", "\t"].sort((one, other) => heading.split(other).length - heading.split(one).length);
+  const cells = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${separator}\\r\\n]*))(${separator}|\\r?\\n|$)`, "y");
   while (cells.lastIndex < text.length && (match = cells.exec(text))) {
     rows.at(-1).push(match[1] === undefined ? match[2] : match[1].replaceAll('""', '"'));
-    if (match[3] === ",") {
+    if (match[3] === separator) {
       if (cells.lastIndex === text.length) rows.at(-1).push("");
     } else rows.push([]);
   }
