@@ -81,9 +81,9 @@ def test_resume_writes_a_page_that_is_missing(scene: Path, tmp_path: Path) -> No
 
 def test_a_threshold_and_finished_files_write_it_too(scene: Path, tmp_path: Path) -> None:
     run("detect", scene, "-d", "rx", "-o", tmp_path / "x.tif", "-q")
-    words = ("threshold", tmp_path / "x.tif", "--top", "12", "--scene", scene, "--polygons", tmp_path / "x.gpkg")
+    words = ("threshold", tmp_path / "x.tif", "--top", "12", "--scene", scene, "--polygons", tmp_path / "y.gpkg")
     run(*words, "--report", tmp_path / "x.html", "-q")
-    done = run("report", scene, tmp_path / "x.tif", tmp_path / "x.gpkg", "--limit", "2", "--title", "a <b>")
+    done = run("report", scene, tmp_path / "x.tif", tmp_path / "y.gpkg", "--limit", "2", "--title", "a <b>")
     assert "x_report.html" in done.stdout
     assert "2 of them with pictures" in done.stdout
     one, other = line_of(tmp_path / "x.html"), line_of(tmp_path / "x_report.html")
