@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
-from hadgeo.decisions.groups import MAX_PIXELS, Group
+from hadgeo.decisions.groups import MAX_PIXELS
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
