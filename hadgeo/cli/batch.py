@@ -109,7 +109,7 @@ def command(
     Examples:
       hadgeo batch lines/*.img -o maps
       hadgeo batch lines/*.img -o maps --fit-on sample-of-all --mosaic maps/mosaic.vrt
-      hadgeo batch lines/*.img -o maps --pfa 1e-4 --polygons mission.gpkg
+      hadgeo batch lines/*.img -o maps --pfa 1e-4 --polygons mission.gpkg --report mission.html
       hadgeo batch --table lines.csv -o maps --model mission.hadgeo
       hadgeo batch lines/*_img -o maps --glt {flight}_ort_glt
       hadgeo batch lines/*.img -o maps --cluster tcp://scheduler:8786
@@ -218,6 +218,7 @@ def _result(batch: Batch) -> dict[str, Any]:
         **_counts(batch),
         "mosaic": None if batch.mosaic is None else str(batch.mosaic.path),
         "overview": None if batch.overview is None else str(batch.overview),
+        "report": None if batch.report is None else str(batch.report),
         "polygons": None if batch.layer is None else {**vars(batch.layer), "path": str(batch.layer.path)},
         "lines": [
             {"scene": one.line.scene, "state": one.state, "map": str(one.line.map), "error": one.error, **one.facts}
@@ -236,6 +237,8 @@ def _last_line(batch: Batch) -> str:
             text += f", shifted by up to {batch.mosaic.shift:.2f} pixels onto the common grid"
     if batch.layer is not None:
         text += f"\n{_layer_line(batch.layer)}"
+    if batch.report is not None:
+        text += f"\n{batch.report}: a page to review them"
     return text
 
 

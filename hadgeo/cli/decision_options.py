@@ -270,7 +270,14 @@ def mission_request(context: click.Context) -> MissionAnomalies | None:
                 raise ParameterError(f"--{name.replace('_', '-')} is of polygons; add --polygons FILE, or omit it")
         return None
     return MissionAnomalies(
-        out, _rule(given), _grouping(given), given["calibrate_on"], given["polygons_crs"], given["join_distance"]
+        out,
+        _rule(given),
+        _grouping(given),
+        given["calibrate_on"],
+        given["polygons_crs"],
+        given["join_distance"],
+        _path(given["report"], "report"),
+        given["report_limit"],
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hadgeo.decisions.calibration import Calibration, calibrate
+from hadgeo.decisions.calibration import Calibration, Rule, calibrate
 from hadgeo.decisions.decision import Decision, reasons
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
@@ -39,7 +40,7 @@ def line_of_decision(
     *,
     glt: Glt | None = None,
     measured: Path | None = None,
-    run: dict[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
     repeat: str = "",
 ) -> ReportLine:
     """What was decided on a map, for the page.
@@ -83,12 +84,15 @@ def line_of_decision(
 def line_of_files(
     source: Source,
     scores: str | Path,
-    polygons: str | Path,
+    polygons: str | Path | Layer,
     explain: Explain,
     *,
+    name: str = "",
+    layer_name: str = "",
+    rule: Rule | None = None,
     glt: Glt | None = None,
     measured: Path | None = None,
-    run: dict[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
     repeat: str = "",
     progress: Progress = SILENT,
 ) -> ReportLine:
@@ -97,8 +101,11 @@ def line_of_files(
     Args:
         source: The scene.
         scores: The map.
-        polygons: A vector file.
+        polygons: A vector file, or what was read of one.
         explain: Compares anomalies with the background.
+        name: What the scene is called; its file's name by default.
+        layer_name: What the polygons are called, likewise.
+        rule: Which pixels stand out; by default what `run` says.
         glt: As for `line_of_decision`.
         measured: As for `decide`.
         run: The manifest of the run that made the polygons or the map; the threshold is taken from it.
@@ -111,17 +118,20 @@ def line_of_files(
         Cancelled: `progress` asked for it.
     """
     opened = _found_on(open_scores(scores))
-    layer = _page_layer(str(polygons), _read(Path(polygons)), opened.grid)
+    read = _read(Path(polygons)) if isinstance(polygons, str | Path) else polygons
+    layer = _page_layer(layer_name or str(polygons), read, opened.grid)
     _check_same_map(layer, opened.path)
     once = opened if measured is None else open_scores(measured)
-    threshold, rule = _threshold_of(run)
-    figures = score_figures(calibrate(once, progress=progress), threshold, rule)
+    calibration = calibrate(once, progress=progress)
+    threshold, told = _threshold_of(run) if rule is None else (calibration.threshold(rule), str(rule))
+    figures = score_figures(calibration, threshold, told)
     return ReportLine(
         source,
         opened,
         layer,
         explain,
         figures,
+        name=name,
         run=run,
         repeat=repeat,
         glt=glt,
@@ -163,7 +173,7 @@ def _check_same_map(layer: PageLayer, scores: Path) -> None:
         )
 
 
-def _threshold_of(run: dict[str, Any] | None) -> tuple[float | None, str]:
+def _threshold_of(run: Mapping[str, Any] | None) -> tuple[float | None, str]:
     """The threshold that a manifest tells, and its rule."""
     facts = (run or {}).get("facts", {})
     facts = facts.get("decision", facts)

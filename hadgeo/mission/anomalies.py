@@ -28,6 +28,8 @@ class MissionAnomalies:
         crs: Coordinate reference system of the file; that of the first line by default. GeoJSON is in WGS 84 always.
         join_distance: How far the outlines of one thing may be apart in two lines, in metres; by default one and
             a half pixels of the coarser line.
+        report: A page for the review of all of them, or None; a text is taken for a path.
+        report_limit: How many, the rarest, get pictures and spectra in it.
 
     Raises:
         ParameterError: One of them is out of bounds.
@@ -39,9 +41,13 @@ class MissionAnomalies:
     calibrate_on: Literal["line", "mission"] = "line"
     crs: str | None = None
     join_distance: float | None = None
+    report: Path | None = None
+    report_limit: int = 500
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
+        if self.report is not None:
+            object.__setattr__(self, "report", Path(self.report))
         if self.calibrate_on not in ("line", "mission"):
             raise ParameterError(f"calibrate_on must be line or mission, not {self.calibrate_on}")
         if self.join_distance is not None and not 0 <= self.join_distance < np.inf:

@@ -64,6 +64,7 @@ class Batch:
         mosaic: The mosaic, or None.
         layer: The anomalies of all lines, or None.
         overview: A picture of all lines, or None.
+        report: A page for the review of the anomalies of all lines, or None.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Batch:
     mosaic: Mosaic | None = None
     layer: MissionLayer | None = None
     overview: Path | None = None
+    report: Path | None = None
 
     @property
     def failed(self) -> int:

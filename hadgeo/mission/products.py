@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hadgeo.decisions.decision import Explain, explained_by
 from hadgeo.errors import HadgeoError, MissingExtraError, OutputError
+from hadgeo.evidence.report.page import check_report
 from hadgeo.files import sha256_of
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
@@ -55,6 +57,7 @@ class Products:
     ) -> None:
         self._folder, self._settings, self._record, self._watch = folder, settings, record, watch
         self._mosaic_path = mosaic
+        self._request = anomalies
         self._layer = None
         if anomalies is not None:
             self._layer = _layer_writer()(anomalies, record, folder, overwrite=settings.overwrite)
@@ -75,6 +78,11 @@ class Products:
             check_mosaic(self._mosaic_path, scenes, overwrite=self._settings.overwrite)
         if self._layer is not None:
             self._layer.check([*scenes, *(line.map for line in lines)])
+        if self._request is not None and self._request.report is not None:
+            page = self._request.report
+            ours = bool(self._record.product(self._relative(page)))
+            needed = [*scenes, *(line.map for line in lines), self._request.out]
+            check_report(page, needed, overwrite=self._settings.overwrite or ours)
 
     def make(self, batch: Batch) -> Batch:
         """Make all that is made when the maps are there; the summary stands whatever fails of it."""
@@ -83,6 +91,8 @@ class Products:
             batch = replace(batch, mosaic=self._mosaic(batch.outcomes, self._mosaic_path))
         if self._layer is not None:
             batch = replace(batch, layer=self._anomalies(batch, self._layer))
+        if batch.layer is not None and self._request is not None and self._request.report is not None:
+            batch = replace(batch, report=self._report(batch, self._request, self._request.report))
         batch = replace(batch, overview=self._overview(batch))
         self._summarise(batch)
         return batch
@@ -160,6 +170,28 @@ class Products:
             self._watch.message(f"{name} is not in the overview: {reason}")
         self._record.note_product(OVERVIEW, shown)
         return picture
+
+    def _report(self, batch: Batch, request: MissionAnomalies, page: Path) -> Path:
+        """The page of the layer, unless the one that is there is of the same maps and the same layer."""
+        from hadgeo.mission.review_page import ShownLine, write_review_page
+
+        lines, progress = _finished(batch), self._watch.deciding()
+        made_with = {name: self._record.settings(self._relative(line.map)) for name, line in lines.items()}
+        shown = {"maps": made_with, "polygons": sha256_of(request.out), "limit": request.report_limit}
+        if page.exists() and self._record.product(self._relative(page)) == shown:
+            return page
+
+        def opened(name: str, line: FlightLine) -> ShownLine:
+            scene = self._settings.open(line)
+            facts = self._record.facts(self._relative(line.map))
+            run = {"options": made_with[name], "seconds": {"detect": facts.get("seconds")}}
+            glt = self._settings.geometry(line, scene)
+            return ShownLine(scene, line.map, glt, self._explain(line, batch, progress), run)
+
+        names = {name: partial(opened, name, line) for name, line in lines.items()}
+        write_review_page(request, names, title=self._folder.absolute().name, progress=progress)
+        self._record.note_product(self._relative(page), shown)
+        return page
 
     def _explain(self, line: FlightLine, batch: Batch, progress: Progress) -> Explain:
         """Compares the anomalies of a line with the background: with the median around, where it was fitted alone."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -292,3 +294,31 @@ def test_polygons_without_their_libraries_are_refused_before_the_work(
     with pytest.raises(MissingExtraError, match=r"hadgeo\[vector\]"):
         batch_of(mission, folder)
     assert not folder.exists()
+
+
+def test_a_mission_has_one_page_for_the_objects_of_all_lines(mission: list[Path], folder: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "mission.gpkg", tmp_path / "mission.html"
+
+    def again(limit: int = 500) -> Batch:
+        request = MissionAnomalies(out, RULE, report=page, report_limit=limit)
+        return run_batch(flight_lines(mission, folder), folder, detector="rx", anomalies=request)
+
+    assert again().report == page
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text("utf-8"), flags=re.DOTALL)
+    lines = json.loads(data)["lines"]
+    shown = {feature["properties"]["id"]: line["name"] for line in lines for feature in line["features"]}
+    meta, _, _, columns = pyogrio.raw.read(out)
+    table = dict(zip(meta["fields"], columns, strict=True))
+    assert shown == dict(zip(table["id"].tolist(), table["line"].tolist(), strict=True))
+    for line in lines:
+        assert {feature["properties"]["map_sha256"] for feature in line["features"]} == {line["mapSha256"]}
+        # Whole pixels of the line's own map, in whatever system the layer is.
+        corners = np.concatenate([ring for rings in line["outlines"] for ring in rings])
+        np.testing.assert_allclose(corners, corners.round(), atol=0.02)
+        assert len(line["evidence"]["spectrum"]) == len(line["features"])
+        assert line["histogram"]["rule"] == "pfa 0.01"
+    before = page.stat().st_mtime_ns
+    again()
+    assert page.stat().st_mtime_ns == before
+    again(limit=2)
+    assert page.stat().st_mtime_ns != before

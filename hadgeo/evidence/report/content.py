@@ -76,7 +76,7 @@ def content_of(
     scores, score_sheet = _scores(line, frames, step, progress)
     grid = line.scores.grid
     return {
-        "name": Path(line.source.path).name,
+        "name": line.name or Path(line.source.path).name,
         "map": line.scores.path.name,
         "mapSha256": sha256_of(line.scores.path),
         "layer": Path(line.layer.name).name,
@@ -147,6 +147,7 @@ def _spectra(evidence: xr.Dataset) -> dict[str, Any]:
     told: dict[str, Any] = {
         "detector": str(evidence.attrs.get("detector", "")),
         "unit": unit,
+        "quantity": str(evidence.spectrum.attrs.get("quantity", "value in the scene")),
         "position": _rounded(position, 6),
         "bands": bands.tolist(),
         "gaps": _gaps(position, bands),

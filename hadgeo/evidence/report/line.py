@@ -50,6 +50,7 @@ class ReportLine:
         layer: The anomalies.
         explain: Compares them with the background.
         figures: Of the map.
+        name: What the scene is called; its file's name where this is empty.
         evidence: What `explain` has said of all of them, where that is known already.
         run: The manifest of the run that made the map or the polygons, as JSON has it; None where there is none.
         repeat: The command that makes them again, or an empty text.
@@ -62,6 +63,7 @@ class ReportLine:
     layer: PageLayer
     explain: Explain
     figures: ScoreFigures
+    name: str = ""
     evidence: xr.Dataset | None = None
     run: Mapping[str, Any] | None = None
     repeat: str = ""

@@ -47,7 +47,7 @@ function drawSpectrum(home, anomaly, width, height) {
       legend: { live: true },
       axes: [
         axis(unit === "nm" ? "wavelength (nm)" : "band", colours, { size: 42 }),
-        axis("value in the scene", colours, { size: 64, values: (_, splits) => splits.map((v) => number(v)) }),
+        axis(evidence.quantity, colours, { size: 64, values: (_, splits) => splits.map((v) => number(v)) }),
       ],
       series: [
         { label: unit === "nm" ? "nm" : "band", value: shown },

@@ -185,4 +185,9 @@ function save(text, type, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 }
 
-const reviewName = () => `${(SEVERAL ? DATA.title : LINES[0].layer.replace(/\.[^.]*$/, "")).replace(/[^\w.-]+/g, "_")}_review`;
+/** After the layer; after the page, where its lines have layers of their own. */
+const reviewName = () => {
+  const layers = new Set(LINES.map(({ layer }) => layer));
+  const name = layers.size === 1 ? [...layers][0].replace(/\.[^.]*$/, "") : DATA.title;
+  return `${name.replace(/[^\w.-]+/g, "_")}_review`;
+};
