@@ -169,7 +169,7 @@ def described(
     bands: Callable[[Group], str | None] | None = None,
     parts: Callable[[Group], str | None] | None = None,
 ) -> Table:
-    """`attributes`, why anomalies stand out, and which map they belong to.
+    """`attributes`, why anomalies stand out, which map they belong to, and empty fields for verdicts.
 
     Args:
         anomalies: What `find_anomalies` found.
@@ -180,7 +180,7 @@ def described(
     for name, told in (("bands", bands), ("parts", parts)):
         table[name] = np.array([told(group) if told else None for group in anomalies.groups], dtype=object)
     table[MAP_FIELD] = np.full(len(anomalies), anomalies.map_sha256 or None, dtype=object)
-    return table
+    return table | {name: np.full(len(anomalies), None, dtype=object) for name in FIELDS}
 
 
 def write_layer(table: Table, outlines: Geometries, grid: Grid, out: Path) -> None:
