@@ -14,7 +14,7 @@ from hadgeo.evidence.report.content import contents_of
 from hadgeo.evidence.report.page import write_page
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
-from hadgeo.maps.orthorectify import sensor_path
+from hadgeo.maps.reader import sensor_path
 from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.progress import Progress
 
