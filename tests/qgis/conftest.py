@@ -114,6 +114,18 @@ def scene(scenes):
     return str(scenes / "line.tif")
 
 
+@pytest.fixture(scope="session")
+def found(scenes):
+    """A folder with a map of the rotated scene, anomalies as a GeoPackage and as GeoJSON, and their evidence."""
+    scores = str(scenes / "line_anomaly.tif")
+    if not Path(scores).exists():
+        worker("detect", scenes=[str(scenes / "line.tif")], detector="rx", output=scores)
+        written = {"polygons": str(scenes / "line.gpkg"), "evidence": str(scenes / "line.nc")}
+        worker("threshold", scores=scores, pfa=5e-3, scene=str(scenes / "line.tif"), **written)
+        worker("threshold", scores=scores, pfa=5e-3, polygons=str(scenes / "line_geo.geojson"))
+    return scenes
+
+
 _status = pytest.ExitCode.INTERNAL_ERROR
 
 
