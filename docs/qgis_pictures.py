@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +16,7 @@ PREFIX = os.environ.get("QGIS_PREFIX_PATH", "/usr")
 sys.path[:0] = [str(ROOT / "qgis_plugin"), f"{PREFIX}/share/qgis/python/plugins", f"{PREFIX}/share/qgis/python"]
 os.environ["QGIS_CUSTOM_CONFIG_PATH"] = tempfile.mkdtemp()
 
+from qgis import utils  # noqa: E402
 from qgis.core import (  # noqa: E402
     QgsApplication,
     QgsContrastEnhancement,
@@ -25,9 +27,10 @@ from qgis.core import (  # noqa: E402
     QgsRasterLayer,
     QgsVectorLayer,
 )
-from qgis.gui import QgsProcessingToolboxTreeView  # noqa: E402
-from qgis.PyQt.QtCore import QSize  # noqa: E402
+from qgis.gui import QgsMapCanvas, QgsProcessingToolboxTreeView  # noqa: E402
+from qgis.PyQt.QtCore import QSize, Qt  # noqa: E402
 from qgis.PyQt.QtGui import QColor, QFont  # noqa: E402
+from qgis.PyQt.QtWidgets import QMainWindow  # noqa: E402
 
 
 def true_colour(path: str) -> QgsRasterLayer:
@@ -49,9 +52,66 @@ def draw(layers: list, extent, out: Path, size: QSize) -> None:
     job = QgsMapRendererParallelJob(settings)
     job.start()
     job.waitForFinished()
-    image = job.renderedImage()
-    # 256 colours: a fraction of the size.
+    save(job.renderedImage(), out)
+
+
+def save(image, out: Path) -> None:
+    """Save a picture in 256 colours: a fraction of the size."""
     image.convertToFormat(image.Format.Format_Indexed8).save(str(out))
+
+
+class Window(QMainWindow):
+    """As much of QGIS's window as a dock needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.canvas = QgsMapCanvas()
+        self.setCentralWidget(self.canvas)
+
+    def mainWindow(self) -> QMainWindow:
+        """Itself."""
+        return self
+
+    def mapCanvas(self) -> QgsMapCanvas:
+        """The map."""
+        return self.canvas
+
+
+def wait(until, seconds: float = 60.0) -> None:
+    """Let QGIS work until something is so."""
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        QgsApplication.processEvents()
+        time.sleep(0.02)
+
+
+def review(anomalies: QgsVectorLayer, heat: QgsRasterLayer, out: Path) -> None:
+    """Show the dock after some verdicts, with the slider on a rate."""
+    from hadgeo_qgis.review.dock import ReviewDock
+
+    window = utils.iface = Window()
+    window.canvas.setDestinationCrs(anomalies.crs())
+    window.canvas.setLayers([anomalies, heat])
+    window.resize(1000, 760)
+    dock = ReviewDock()
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    window.show()
+    dock.open_on(anomalies)
+    wait(lambda: dock.rate.rates is not None)
+    if not dock.anomalies.has_fields():
+        dock.anomalies.add_fields()
+    dock.verdict.reviewer.setText("Ada")
+    for verdict in ("accepted", "accepted", "rejected", "accepted", "unsure"):
+        dock.judge(verdict)
+    dock.step(-1)
+    dock.step(-1)
+    dock.rate.slider.setSliderDown(True)
+    dock.rate.set_rate(1e-3)
+    dock.rate.show_threshold()
+    wait(lambda: False, 3.0)
+    save(window.grab().toImage(), out)
+    dock.release()
+    window.close()
 
 
 def main(folder: Path) -> None:
@@ -84,6 +144,8 @@ def main(folder: Path) -> None:
     (folder / "qgis_spectrum.png").write_bytes(spectrum.read_bytes())
     draw([anomalies, loaded], loaded.extent(), folder / "qgis_scene.png", size)
     draw([anomalies, heat], loaded.extent(), folder / "qgis_scores.png", size)
+
+    review(anomalies, heat, folder / "qgis_review.png")
 
     for name, parameters in (
         ("detect", {"INPUT": scene, "PFA": 0.0005}),

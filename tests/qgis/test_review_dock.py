@@ -260,7 +260,7 @@ def test_the_slider_says_restyles_and_makes_polygons(dock, files, project):
     assert made.renderer().type() == "graduatedSymbol"
     # Nobody has said anything yet: the new polygons are reviewed.
     assert dock.layers.layer() is made
-    rate.restore.setChecked(False)
+    rate.on_map.setChecked(False)
     wait(lambda: rate.rates is not None)
     assert layer.renderer().type() == own
 

@@ -9,6 +9,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import PyQt6.QtCore
 import PyQt6.QtGui
 import PyQt6.QtWidgets
@@ -39,7 +40,10 @@ class Standin(metaclass=Like):
     def __getattr__(self, name):
         if name.startswith("__") or name in ENUMERATORS.get(type(self).__name__, ()):
             raise AttributeError(f"QGIS 4 has no {type(self).__name__}.{name}")
-        return lambda *args, **kwargs: Standin(*args)
+        return Standin()
+
+    def __call__(self, *args, **kwargs):
+        return Standin(*args)
 
     def __or__(self, other):
         return self
@@ -78,14 +82,23 @@ for name in ("processing.core", "processing.gui"):
 class Interface:
     """QGIS's window as far as the plugin asks for it."""
 
+    def __init__(self):
+        self.window = None
+
     def mainWindow(self):
-        return None
+        return self.window
 
-    def addPluginToMenu(self, *args):
-        pass
+    def mapCanvas(self):
+        return Standin()
 
-    def removePluginMenu(self, *args):
-        pass
+    def addDockWidget(self, area, dock):
+        self.window.addDockWidget(area, dock)
+
+    def removeDockWidget(self, dock):
+        self.window.removeDockWidget(dock)
+
+    def __getattr__(self, name):
+        return lambda *args: None
 
 
 module("qgis.utils", iface=Interface())
@@ -94,10 +107,28 @@ module("osgeo", gdal=Standin())
 sys.path.insert(0, str(Path(__file__).parents[2] / "qgis_plugin"))
 from hadgeo_qgis import classFactory, dialog, polygon_style, styles  # noqa: E402, F401
 from hadgeo_qgis.algorithms import ALGORITHMS  # noqa: E402
+from hadgeo_qgis.review import threshold_style  # noqa: E402
+from hadgeo_qgis.review.scene import Look  # noqa: E402
 
 application = PyQt6.QtWidgets.QApplication(["test", "-platform", "offscreen"])
+sys.modules["qgis.utils"].iface.window = PyQt6.QtWidgets.QMainWindow()
 plugin = classFactory(None)
 plugin.initGui()
+plugin.review()
+dock = plugin.dock
+for key in "jkaruxnz":
+    press = PyQt6.QtGui.QKeyEvent(
+        PyQt6.QtCore.QEvent.Type.KeyPress, 0, PyQt6.QtCore.Qt.KeyboardModifier.NoModifier, key
+    )
+    assert dock.action_of(press) is not None
+plot = dock.spectrum.plot
+bands = np.arange(5.0)
+plot.show_look(bands + 400, bands > 0, Look(bands, bands + 1, bands / 9, 3), Look(bands * 2, bands, bands * np.nan, 1))
+plot.grab()
+dock.verdict.show_verdict("accepted", "a note")
+dock.grab()
+threshold_style.renderer(Standin(), 3.0, 1.0, 5.0)
+application.processEvents()
 for algorithm in ALGORITHMS:
     made = algorithm()
     made.initAlgorithm()

@@ -40,7 +40,7 @@ class LayerChoice(QComboBox):
 
     def layer(self):
         """The chosen layer, or None."""
-        return QgsProject.instance().mapLayer(self.currentData() or "")
+        return QgsProject.instance().mapLayer(self.currentData()) if self.currentData() else None
 
     def choose(self, layer) -> None:
         """Choose a layer; None for no layer."""

@@ -63,10 +63,10 @@ class RatePanel(QGroupBox):
         self.make = QCheckBox("Make polygons")
         self.make.setToolTip("Run 'Threshold and polygons' in the background when the slider is let go")
         self.make.setChecked(True)
-        self.restore = QCheckBox("Show on map")
-        self.restore.setChecked(True)
+        self.on_map = QCheckBox("Show on map")
+        self.on_map.setChecked(True)
         row = QHBoxLayout()
-        row.addWidget(self.restore)
+        row.addWidget(self.on_map)
         row.addWidget(self.make)
         row.addStretch(1)
         box = QVBoxLayout(self)
@@ -79,7 +79,7 @@ class RatePanel(QGroupBox):
         self._patience.timeout.connect(self._let_go)
         self.slider.valueChanged.connect(self._moved)
         self.slider.sliderReleased.connect(self._let_go)
-        self.restore.toggled.connect(self._show_or_not)
+        self.on_map.toggled.connect(self._show_or_not)
         self.set_layer(None, "")
 
     def set_layer(self, layer, polygons: str) -> None:
@@ -149,7 +149,7 @@ class RatePanel(QGroupBox):
 
     def _say(self, text: str) -> None:
         self.told.setText(text)
-        for part in (self.slider, self.make, self.restore):
+        for part in (self.slider, self.make, self.on_map):
             part.setEnabled(self.rates is not None)
 
     def _read(self, error, found) -> None:
@@ -180,18 +180,22 @@ class RatePanel(QGroupBox):
     def _moved(self) -> None:
         if self.rates is None:
             return
-        threshold = self._tell()
-        if self.restore.isChecked():
-            self._style.show(threshold, self._low, float(self.rates.largest[-1]))
+        self.show_threshold()
         if not self.slider.isSliderDown():
             # By a key or the wheel.
             self._patience.start()
+
+    def show_threshold(self) -> None:
+        """Say what the rate means, and show it on the map where that is wanted."""
+        threshold = self._tell()
+        if self.on_map.isChecked():
+            self._style.show(threshold, self._low, float(self.rates.largest[-1]))
 
     def _show_or_not(self, shown: bool) -> None:
         if self._style is None:
             return
         if shown:
-            self._style.show(self._tell(), self._low, float(self.rates.largest[-1]))
+            self.show_threshold()
         else:
             self._style.restore()
 
