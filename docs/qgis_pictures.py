@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
 PREFIX = os.environ.get("QGIS_PREFIX_PATH", "/usr")
@@ -52,29 +53,9 @@ def draw(layers: list, extent, out: Path, size: QSize) -> None:
     job = QgsMapRendererParallelJob(settings)
     job.start()
     job.waitForFinished()
-    save(job.renderedImage(), out)
-
-
-def save(image, out: Path) -> None:
-    """Save a picture in 256 colours: a fraction of the size."""
+    image = job.renderedImage()
+    # 256 colours: a fraction of the size.
     image.convertToFormat(image.Format.Format_Indexed8).save(str(out))
-
-
-class Window(QMainWindow):
-    """As much of QGIS's window as a dock needs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.canvas = QgsMapCanvas()
-        self.setCentralWidget(self.canvas)
-
-    def mainWindow(self) -> QMainWindow:
-        """Itself."""
-        return self
-
-    def mapCanvas(self) -> QgsMapCanvas:
-        """The map."""
-        return self.canvas
 
 
 def wait(until, seconds: float = 60.0) -> None:
@@ -89,10 +70,12 @@ def review(anomalies: QgsVectorLayer, heat: QgsRasterLayer, out: Path) -> None:
     """Show the dock after some verdicts, with the slider on a rate."""
     from hadgeo_qgis.review.dock import ReviewDock
 
-    window = utils.iface = Window()
-    window.canvas.setDestinationCrs(anomalies.crs())
-    window.canvas.setLayers([anomalies, heat])
-    window.resize(1000, 760)
+    window, canvas = QMainWindow(), QgsMapCanvas()
+    window.setCentralWidget(canvas)
+    utils.iface = SimpleNamespace(mainWindow=lambda: window, mapCanvas=lambda: canvas)
+    canvas.setDestinationCrs(anomalies.crs())
+    canvas.setLayers([anomalies, heat])
+    window.resize(1000, 860)
     dock = ReviewDock()
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
     window.show()
@@ -109,7 +92,7 @@ def review(anomalies: QgsVectorLayer, heat: QgsRasterLayer, out: Path) -> None:
     dock.rate.set_rate(1e-3)
     dock.rate.show_threshold()
     wait(lambda: False, 3.0)
-    save(window.grab().toImage(), out)
+    window.grab().save(str(out))
     dock.release()
     window.close()
 

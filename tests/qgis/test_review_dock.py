@@ -313,6 +313,21 @@ def test_a_layer_of_before_gets_the_fields_on_request(plugin, project, files):
     assert in_file(files)[0] == "accepted"
 
 
+def test_the_scene_and_the_scores_of_these_anomalies_are_chosen_among_others(plugin, project, files, found):
+    for name in ("line2", "line_anomaly2"):
+        shutil.copy(files / f"{name[:-1]}.tif", files / f"{name}.tif")
+    worker("threshold", scores=str(files / "line_anomaly.tif"), pfa=0.01, p_values=str(files / "line.p.tif"))
+    shutil.copy(found / "line_truth.tif", files / "line_a.tif")
+    names = ("line2", "line_anomaly2", "line.p", "line_a", "line_anomaly", "line")
+    project.addMapLayers([QgsRasterLayer(str(files / f"{name}.tif"), name) for name in names])
+    layer = anomalies(files)
+    project.addMapLayer(layer)
+    plugin.review(layer)
+    assert plugin.dock.scores.layer().name() == "line_anomaly"
+    assert plugin.dock.scenes.layer().name() == "line"
+    wait(lambda: plugin.dock.rate.rates is not None)
+
+
 def test_a_read_only_layer_is_told(plugin, project, files):
     layer = anomalies(files)
     layer.setReadOnly(True)

@@ -6,14 +6,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hadgeo_qgis.review.anomaly_layer import FIELDS, AnomalyLayer, ReviewError, holds_anomalies
+from hadgeo_qgis.review.anomaly_layer import FIELDS, AnomalyLayer, ReviewError, holds_anomalies, text_of
 from hadgeo_qgis.review.queue import Queue
 from osgeo import ogr
 from qgis.core import QgsRasterLayer, QgsVectorLayer
 
 
 @pytest.fixture(params=["line.gpkg", "line_geo.geojson"])
-def old(request, found, tmp_path):
+def old(request, found, tmp_path, project):
     """A layer of anomalies as they were before there were verdicts."""
     path = tmp_path / request.param
     shutil.copy(found / request.param, path)
@@ -22,6 +22,8 @@ def old(request, found, tmp_path):
     if there:
         assert layer.dataProvider().deleteAttributes(there)
         layer.updateFields()
+    # The project lets go of it in time: QGIS crashes over layers that are left when it ends.
+    project.addMapLayer(layer)
     return layer
 
 
@@ -153,3 +155,12 @@ def test_the_queue_steps_over_what_the_filter_hides():
     assert queue.step(None, -1) == 9
     assert queue.summary() == "2 of 4 looked at: 1 accepted, 1 rejected"
     assert Queue({}).summary() == "0 of 0 looked at"
+
+
+def test_where_a_verdict_is_taken_back_nobody_has_said_anything(review):
+    first = next(iter(review.verdicts()))
+    review.set_verdict(first, "accepted", "", "Ada")
+    review.set_verdict(first, "", "", "Ada")
+    assert [text_of(review.layer.getFeature(first)[name]) for name in FIELDS] == [""] * 4
+    review.set_verdict(first, "", "only a note", "Ada")
+    assert [text_of(review.layer.getFeature(first)[name]) for name in FIELDS[:3]] == ["", "only a note", "Ada"]

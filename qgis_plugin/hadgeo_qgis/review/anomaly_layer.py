@@ -148,7 +148,9 @@ class AnomalyLayer(QObject):
             raise ReviewError(problem)
         self._edit()
         fields = self.layer.fields()
-        values = dict(zip(FIELDS, (verdict, note.strip(), reviewer.strip(), now())))
+        # Where nothing is said, nobody has said it.
+        said = (verdict, note.strip(), reviewer.strip(), now()) if verdict or note.strip() else ("",) * len(FIELDS)
+        values = dict(zip(FIELDS, said))
         new = {fields.indexOf(name): self._stored(name, text) for name, text in values.items()}
         feature = self.layer.getFeature(feature_id)
         self.layer.beginEditCommand(f"Anomaly {text_of(feature['id'])}: {verdict or 'note'}")

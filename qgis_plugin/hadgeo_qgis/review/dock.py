@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from qgis import utils
-from qgis.core import QgsCoordinateTransform, QgsCsException, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QEvent, Qt, QTimer
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QDockWidget,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollArea,
@@ -18,7 +16,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..algorithms.base import absolute
-from . import true_colour
+from . import suggest, true_colour
 from .anomaly_layer import AnomalyLayer, ReviewError, holds_anomalies, text_of
 from .highlight import Highlight
 from .layer_choice import LayerChoice
@@ -53,7 +51,7 @@ class ReviewDock(QDockWidget):
         self._highlight = Highlight(canvas)
         self.layers = LayerChoice(holds_anomalies)
         self.scenes = LayerChoice(true_colour.is_scene, "no scene")
-        self.scores = LayerChoice(_is_score_map, "no score map")
+        self.scores = LayerChoice(suggest.may_be_scores, "no score map")
         self.filter, self.counter, self.facts, self.problem = QComboBox(), QLabel(), QLabel(), QLabel()
         self.filter.addItems([title for title, _ in FILTERS])
         self.filter.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -83,20 +81,16 @@ class ReviewDock(QDockWidget):
         self.set_anomalies(self.layers.layer())
 
     def _arrange(self) -> None:
-        for label in (self.facts, self.problem):
+        for label in (self.counter, self.facts, self.problem):
             label.setWordWrap(True)
         self.problem.setStyleSheet("color: #b03a2e")
-        form, row = QFormLayout(), QHBoxLayout()
+        form = QFormLayout()
         for title, choice in (("Anomalies", self.layers), ("Scene", self.scenes), ("Scores", self.scores)):
             form.addRow(title, choice)
-        row.addWidget(QLabel("Show"))
-        row.addWidget(self.filter)
-        self.counter.setWordWrap(True)
-        row.addWidget(self.counter, 1)
+        form.addRow("Show", self.filter)
         box = QVBoxLayout(self.body)
         box.addLayout(form)
-        box.addLayout(row)
-        for part in (self.facts, self.spectrum, self.verdict, self.problem, self.add_fields, self.rate):
+        for part in (self.counter, self.facts, self.spectrum, self.verdict, self.problem, self.add_fields, self.rate):
             box.addWidget(part, 1 if part is self.spectrum else 0)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -161,8 +155,7 @@ class ReviewDock(QDockWidget):
             self.anomalies.reset.connect(self._reload)
             layer.layerModified.connect(self._enable)
             layer.editingStopped.connect(self._enable)
-            for choice in (self.scenes, self.scores):
-                self._suggest(choice, layer)
+            self._suggest(layer)
         self._follow_scores()
         self._reload()
         self.step(1)
@@ -177,14 +170,13 @@ class ReviewDock(QDockWidget):
         self._highlight.clear()
         self.spectrum.set_layers(None, None, None)
 
-    def _suggest(self, choice: LayerChoice, layer) -> None:
-        """Choose the raster that the anomalies are of: the one whose name theirs begins with, or that they lie in."""
-        if choice.layer() is not None:
-            return
-        stem = absolute(layer.source()).rsplit("/", 1)[-1].split("_anomal")[0].split(".")[0]
-        fitting = [raster for raster in choice.layers() if _overlap(raster, layer)]
-        named = [raster for raster in fitting if raster.name().startswith(stem) or f"/{stem}" in raster.source()]
-        choice.choose((named or fitting or [None])[0])
+    def _suggest(self, layer) -> None:
+        """Choose the rasters that the anomalies are of."""
+        # One after the other: a score map names its scene.
+        scores = suggest.scores(self.scores.layers(), layer, self.scores.layer())
+        scene = suggest.scene(self.scenes.layers(), layer, scores, self.scenes.layer())
+        self.scores.choose_quietly(scores)
+        self.scenes.choose_quietly(scene)
 
     def _follow_scores(self) -> None:
         polygons = absolute(self.anomalies.layer.source()) if self.anomalies is not None else ""
@@ -363,20 +355,3 @@ def _fact(feature, name: str, title: str, pattern: str) -> str:
         return ""
     written = pattern.format(feature[name])
     return f"{written} {title}" if name in _COUNTED else f"{title} {written}"
-
-
-def _is_score_map(layer) -> bool:
-    if not isinstance(layer, QgsRasterLayer) or not layer.isValid():
-        return False
-    return layer.providerType() == "gdal" and layer.bandCount() == 1
-
-
-def _overlap(raster, layer) -> bool:
-    """Whether a raster may be what anomalies were found in; of those without a place, every one."""
-    if not raster.crs().isValid() or not layer.crs().isValid():
-        return raster.crs().isValid() == layer.crs().isValid()
-    try:
-        there = QgsCoordinateTransform(layer.crs(), raster.crs(), QgsProject.instance())
-        return raster.extent().intersects(there.transformBoundingBox(layer.extent()))
-    except QgsCsException:
-        return False

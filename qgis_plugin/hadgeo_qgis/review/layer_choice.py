@@ -46,6 +46,13 @@ class LayerChoice(QComboBox):
         """Choose a layer; None for no layer."""
         self.setCurrentIndex(max(0, self.findData(layer.id() if layer is not None else "")))
 
+    def choose_quietly(self, layer) -> None:
+        """Choose a layer, and tell nobody."""
+        self.blockSignals(True)
+        self.choose(layer)
+        self._last = self.currentData()
+        self.blockSignals(False)
+
     def layers(self) -> list:
         """The layers on offer, those on top of the project first."""
         project = QgsProject.instance()

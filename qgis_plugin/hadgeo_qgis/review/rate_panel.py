@@ -53,7 +53,7 @@ class RatePanel(QGroupBox):
 
     def __init__(self, parent=None) -> None:
         super().__init__("False-alarm rate", parent)
-        self._layer, self.rates, self._style = None, None, None
+        self._layer, self.rates, self._style, self._tasks = None, None, None, []
         self._low, self._polygons, self._reading, self._making = 0.0, "", None, None
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setTracking(True)
@@ -113,14 +113,19 @@ class RatePanel(QGroupBox):
             return found, styles.score_range(path)[0]
 
         def done(error, found=None):
+            self._tasks.remove(task)
             if self._reading is task:
                 self._reading = None
                 self._read(error, found)
 
         task = QgsTask.fromFunction("hadgeo: reading scores", work, on_finished=done)
-        # QGIS does not keep what Python has made.
-        self._reading = task
+        self._reading = self._keep(task)
         QgsApplication.taskManager().addTask(task)
+
+    def _keep(self, task):
+        """Keep a task to its end, also one that is stopped: QGIS does not keep what Python has made."""
+        self._tasks.append(task)
+        return task
 
     def release(self) -> None:
         """Give the score map its own style back, and stop what is under way."""
@@ -219,6 +224,7 @@ class RatePanel(QGroupBox):
         name = f"{self._layer.name()}, anomalies at {rate:.3g}"
 
         def done(successful, results):
+            self._tasks.remove(task)
             if self._making is not task:
                 return
             self._making = None
@@ -230,8 +236,9 @@ class RatePanel(QGroupBox):
 
         task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
         task.executed.connect(done)
-        # The task does not keep them.
-        self._making, self._kept = task, (algorithm, context, feedback)
+        # Nor does the task keep these.
+        task.kept = (algorithm, context, feedback)
+        self._making = self._keep(task)
         QgsApplication.taskManager().addTask(task)
 
     def _load(self, path: str, name: str) -> None:
