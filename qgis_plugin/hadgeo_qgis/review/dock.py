@@ -16,7 +16,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..algorithms.base import absolute
-from . import suggest, true_colour
+from . import facts, suggest, true_colour
 from .anomaly_layer import AnomalyLayer, ReviewError, holds_anomalies, text_of
 from .highlight import Highlight
 from .layer_choice import LayerChoice
@@ -24,20 +24,6 @@ from .queue import ACCEPTED, FILTERS, NOT_SEEN, REJECTED, UNSURE, Queue
 from .rate_panel import RatePanel
 from .spectrum_panel import SpectrumPanel
 from .verdict_panel import VerdictPanel
-
-#: What is told of an anomaly: a field, how it is called, and how its numbers are written.
-_FACTS = (
-    ("p_value", "p", "{:.2g}"),
-    ("expected_false_alarms", "expected false alarms", "{:.2g}"),
-    ("max_score", "highest score", "{:.5g}"),
-    ("pixels", "px", "{:.0f}"),
-    ("area_m2", "m²", "{:.0f}"),
-    ("bands", "stands out at", "{}"),
-    ("parts", "parts", "{}"),
-)
-
-#: Those whose number stands first.
-_COUNTED = ("expected_false_alarms", "pixels", "area_m2")
 
 
 class ReviewDock(QDockWidget):
@@ -184,9 +170,8 @@ class ReviewDock(QDockWidget):
         self._show_spectrum()
 
     def _reload(self) -> None:
-        shown = self.queue.shown
         self.queue = Queue(self.anomalies.verdicts() if self.anomalies is not None else {})
-        self.queue.shown = shown
+        self.queue.shown = FILTERS[self.filter.currentIndex()][1]
         if self.current not in self.queue.verdicts:
             self.current = None
         self._tell()
@@ -289,9 +274,8 @@ class ReviewDock(QDockWidget):
         else:
             feature = self.anomalies.layer.getFeature(self.current)
             place = list(self.queue.verdicts).index(self.current) + 1
-            told = [_fact(feature, *fact) for fact in _FACTS]
             title = f"<b>Anomaly {text_of(feature['id'])}</b> ({place} of {len(self.queue.verdicts)})"
-            self.facts.setText(f"{title}: " + "; ".join(filter(None, told)))
+            self.facts.setText(f"{title}: {facts.told(feature)}")
             note = text_of(feature["note"]) if self.anomalies.has_fields() else ""
             self.verdict.show_verdict(self.queue.verdicts[self.current], note)
         self._enable()
@@ -347,11 +331,3 @@ class _Body(QWidget):
         """Take a key."""
         if not self._dock.take_key(event):
             super().keyPressEvent(event)
-
-
-def _fact(feature, name: str, title: str, pattern: str) -> str:
-    text = text_of(feature[name]) if feature.fields().indexOf(name) >= 0 else ""
-    if not text:
-        return ""
-    written = pattern.format(feature[name])
-    return f"{written} {title}" if name in _COUNTED else f"{title} {written}"

@@ -54,7 +54,7 @@ class RatePanel(QGroupBox):
     def __init__(self, parent=None) -> None:
         super().__init__("False-alarm rate", parent)
         self._layer, self.rates, self._style, self._tasks = None, None, None, []
-        self._low, self._polygons, self._reading, self._making = 0.0, "", None, None
+        self._low, self._identity, self._reading, self._making = 0.0, "", None, None
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setTracking(True)
         self.slider.setToolTip("From one pixel of background in a million to one in a hundred")
@@ -90,7 +90,7 @@ class RatePanel(QGroupBox):
             polygons: The file of the polygons under review, or an empty text.
         """
         self.release()
-        self._layer, self._polygons = layer, polygons
+        self._layer = layer
         if layer is None:
             self._say("Choose a score map to see what other rates would find.")
             return
