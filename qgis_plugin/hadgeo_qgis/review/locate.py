@@ -51,6 +51,8 @@ class Locator:
             SceneError: The outline has no place in the scene's coordinate system.
         """
         moved = QgsGeometry(geometry)
+        if moved.isEmpty():
+            return []
         if self._to_scene is not None:
             try:
                 moved.transform(self._to_scene)

@@ -10,6 +10,7 @@ from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, Q
 
 from ..algorithms.base import absolute
 from . import bands, evidence, true_colour
+from .anomaly_layer import text_of
 from .locate import Locator
 from .plot import SpectrumPlot
 from .scene import CHIP_SIDE, SceneError
@@ -143,7 +144,8 @@ class SpectrumPanel(QWidget):
         try:
             look = self.locator.look_at(feature)
             self._rings = self.locator.rings(feature.geometry())
-            self.look = self.evidence.improve(look, int(feature["id"])) if self.evidence else look
+            number = text_of(feature["id"])
+            self.look = self.evidence.improve(look, int(number)) if self.evidence and number else look
             corners = np.concatenate(self._rings)
             middle = np.floor((corners.min(axis=0) + corners.max(axis=0)) / 2).astype(int)
             self._show_chip(int(middle[1]), int(middle[0]))
