@@ -1,12 +1,14 @@
 """The slider's numbers: those of `hadgeo threshold`."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import worker
+from conftest import BACKEND, worker
 from hadgeo_qgis.review import rates
 from hadgeo_qgis.review.threshold_style import ThresholdStyle
 from osgeo import gdal
@@ -15,8 +17,30 @@ from qgis.core import QgsRasterLayer, QgsSingleBandGrayRenderer
 gdal.UseExceptions()
 
 
-def facts_of(scores):
-    return worker("threshold", scores=str(scores), pfa=1e-2)["tail"]
+#: What `hadgeo threshold` prints, for one rate after the other: a process for each takes its time.
+_PROGRAM = """
+import json, sys
+from hadgeo.decisions.decision import Rule, decide
+scores, *rates = sys.argv[1:]
+print(json.dumps([decide(scores, Rule(pfa=float(rate))).facts() for rate in rates]))
+"""
+
+
+def decided(scores, *rates):
+    """What the backend says of a map at some rates."""
+    env = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "PYTHONPATH")}
+    command = [BACKEND, "-I", "-c", _PROGRAM, str(scores), *map(repr, rates)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def check(read, rate, told):
+    threshold = read.threshold(rate)
+    assert threshold == pytest.approx(told["threshold"], rel=1e-6)
+    assert read.count == told["valid_pixels"]
+    assert (read.pixels(threshold), read.objects(threshold)) == (told["pixels"], told["groups"])
+    assert read.expected_false_alarms(threshold) == pytest.approx(told["expected_false_alarms"], rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +52,18 @@ def larger(tmp_path_factory):
     return folder / "x_anomaly.tif"
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2.4e-3, 1e-2])
-def test_every_rate_has_the_numbers_of_the_backend(larger, rate):
-    facts = facts_of(larger)
-    assert facts["further"]
-    read = rates.read_rates(str(larger), lambda _: facts)
-    told = worker("threshold", scores=str(larger), pfa=rate)
-    threshold = read.threshold(rate)
-    assert threshold == pytest.approx(told["threshold"], rel=1e-6)
-    assert read.count == told["valid_pixels"]
-    assert read.pixels(threshold) == told["pixels"]
-    assert read.objects(threshold) == told["groups"]
-    assert read.expected_false_alarms(threshold) == pytest.approx(told["expected_false_alarms"], rel=1e-5)
+@pytest.fixture(scope="module")
+def tail(larger):
+    """The facts of its tail."""
+    return decided(larger, 1e-2)[0]["tail"]
+
+
+def test_every_rate_has_the_numbers_of_the_backend(larger, tail):
+    assert tail["further"]
+    read = rates.read_rates(str(larger), lambda _: tail)
+    chosen = [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2.4e-3, 1e-2]
+    for rate, told in zip(chosen, decided(larger, *chosen)):
+        check(read, rate, told)
 
 
 @pytest.mark.parametrize("kind", ["ties", "plain", "holes"])
@@ -55,22 +79,20 @@ def test_maps_that_are_no_textbook_have_them_too(tmp_path, kind):
     dataset = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "x.tif"), 100, 120, 1, gdal.GDT_Float32)
     dataset.GetRasterBand(1).WriteArray(scores)
     dataset = None
-    facts = facts_of(tmp_path / "x.tif")
-    read = rates.read_rates(str(tmp_path / "x.tif"), lambda _: facts)
-    for rate in (read.lowest_rate() if facts is None else 1e-4, 5e-3, 1e-2):
-        told = worker("threshold", scores=str(tmp_path / "x.tif"), pfa=rate)
-        threshold = read.threshold(rate)
-        assert threshold == pytest.approx(told["threshold"], rel=1e-6)
-        assert (read.pixels(threshold), read.objects(threshold)) == (told["pixels"], told["groups"])
-        assert read.expected_false_alarms(threshold) == pytest.approx(told["expected_false_alarms"], rel=1e-5)
+    chosen = [1e-3, 5e-3, 1e-2]
+    answers = decided(tmp_path / "x.tif", *chosen)
+    assert (answers[0]["tail"] is None) == (kind == "plain")
+    read = rates.read_rates(str(tmp_path / "x.tif"), lambda _: answers[0]["tail"])
+    for rate, told in zip(chosen, answers):
+        check(read, rate, told)
 
 
-def test_a_tail_comes_from_the_manifest_of_that_very_map(larger, tmp_path):
+def test_a_tail_comes_from_the_manifest_of_that_very_map(larger, tail, tmp_path):
     written = str(tmp_path / "x.gpkg")
     worker("threshold", scores=str(larger), pfa=1e-3, polygons=written)
     scores = Path(larger)
     facts = rates.tail_in_manifest(tmp_path / "x.json", scores)
-    assert facts["start"] == facts_of(larger)["start"]
+    assert facts == tail
     largest = np.sort(gdal.Open(str(larger)).ReadAsArray().ravel())
     assert rates.belongs(facts, largest)
     # The same name, and other scores.
@@ -81,12 +103,11 @@ def test_a_tail_comes_from_the_manifest_of_that_very_map(larger, tmp_path):
     assert rates.tail_in_manifest(tmp_path / "list.json", scores) is None
 
 
-def test_only_rates_that_the_kept_scores_tell_are_offered(larger, monkeypatch):
-    facts = facts_of(larger)
-    whole = rates.read_rates(str(larger), lambda _: facts)
+def test_only_rates_that_the_kept_scores_tell_are_offered(larger, tail, monkeypatch):
+    whole = rates.read_rates(str(larger), lambda _: tail)
     assert (whole.lowest_rate(), whole.highest_rate()) == (1e-6, 1e-2)
     monkeypatch.setattr(rates, "KEPT", 100)
-    part = rates.read_rates(str(larger), lambda _: facts)
+    part = rates.read_rates(str(larger), lambda _: tail)
     assert part.highest_rate() == pytest.approx(99 / 30000)
     assert part.objects(part.threshold(1e-3)) is None
     for rate in (1e-5, 1e-3, 3e-3):
