@@ -73,7 +73,7 @@ def test_maps_that_are_no_textbook_have_them_too(tmp_path, kind):
     if kind == "ties":
         scores = np.round(scores, 1)
     elif kind == "plain":
-        scores = (scores > 4).astype(np.float32)
+        scores = np.digitize(scores, [2, 4]).astype(np.float32)
     else:
         scores[:40] = np.nan
     dataset = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "x.tif"), 100, 120, 1, gdal.GDT_Float32)
