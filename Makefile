@@ -8,13 +8,16 @@ DEMO   := demo
 # Waiting threads sleep instead of spinning, which matters on machines that do other work as well.
 export OMP_WAIT_POLICY ?= passive
 
+# The oldest versions that hadgeo supports (constraints-oldest.txt).
+OLDEST_VENV := .venv-oldest
+
 # QGIS brings PyQt and GDAL for the system's own Python alone.
 QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV   := .venv-qgis
 HAS_QGIS    := $(shell { command -v qgis_process.bin || command -v qgis_process; } >/dev/null 2>&1 && \
                  $(QGIS_PYTHON) -c 'import qgis' 2>/dev/null && echo yes)
 
-.PHONY: demo test test-all test-qgis lint plugin bench clean
+.PHONY: demo test test-all test-oldest test-qgis lint plugin docs gallery stamp release-check bench clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -59,6 +62,23 @@ lint: $(VENV)/installed-dev
 plugin: $(VENV)/installed
 	$(BIN)/python qgis_plugin/build.py dist
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation: $(CURDIR)/site/index.html"
+
+# The version from hadgeo/_version.py, authors and addresses from pyproject.toml, bounds from pyproject.toml: to where else they stand.
+stamp: $(VENV)/installed-dev
+	$(BIN)/python .ci/stamp.py
+	$(BIN)/python .ci/oldest.py
+
+release-check: $(VENV)/installed-docs
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	$(BIN)/python .ci/release_check.py
+
+# Warnings of old versions are no errors: nobody can change those.
+test-oldest: $(OLDEST_VENV)/installed
+	$(OLDEST_VENV)/bin/pytest --numprocesses auto --dist worksteal -m "not slow" -W default
+
 bench: $(VENV)/installed-dev
 	@mkdir -p benchmarks/out
 	$(BIN)/python benchmarks/reading.py --dir benchmarks/out
@@ -74,10 +94,19 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+$(OLDEST_VENV)/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[dev]'
+	@touch $@
+
 $(QGIS_VENV)/installed: tests/qgis/requirements.txt
 	$(QGIS_PYTHON) -m venv --system-site-packages $(QGIS_VENV)
 	$(QGIS_VENV)/bin/python -m pip install --quiet --requirement tests/qgis/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(QGIS_VENV) tests/qgis/.qgis-settings $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST_VENV) $(QGIS_VENV) tests/qgis/.qgis-settings $(DEMO) build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
