@@ -66,6 +66,10 @@ docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documentation: $(CURDIR)/site/index.html"
 
+# Pictures of docs/gallery.md; of real scenes too, for yourself, where HADGEO_DATA names their folder.
+gallery: $(VENV)/installed-dev
+	$(BIN)/python docs/gallery_pictures.py docs/images/gallery
+
 # The version from hadgeo/_version.py, authors and addresses from pyproject.toml, bounds from pyproject.toml: to where else they stand.
 stamp: $(VENV)/installed-dev
 	$(BIN)/python .ci/stamp.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Fill in what is made from the code, and turn links out of docs/."""
-    for mark, made in {"<!-- detectors -->": detector_tables, "<!-- commands -->": command_tables}.items():
+    for mark, made in MADE.items():
         if mark in markdown:
             markdown = markdown.replace(mark, "\n".join(made()))
     folder = posixpath.dirname(page.file.src_uri)
@@ -88,15 +89,12 @@ def command_table(context: click.Context) -> Iterator[str]:
     yield f"\n## {context.command_path}\n"
     yield f"```\n{' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```\n"
     for paragraph in (command.help or "").split("\n\n"):
-        literal = paragraph.lstrip().startswith("\b")
-        yield (
-            f"```\n{paragraph.strip().removeprefix(chr(8)).strip(chr(10))}\n```\n"
-            if literal
-            else f"{plain(paragraph)}\n"
-        )
+        # A paragraph that begins with click's mark keeps its lines.
+        before, mark, lines = paragraph.partition("\b\n")
+        yield f"```\n{textwrap.dedent(lines)}\n```\n" if mark else f"{plain(before)}\n"
     yield "| option | what it does |\n|---|---|"
     for option in command.get_params(context):
-        if record := option.get_help_record(context):
+        if (record := option.get_help_record(context)) and record[1]:
             names = " <br> ".join(f"`{part.strip()}`" for part in record[0].split(", -"))
             yield f"| {names.replace('<br> `', '<br> `-')} | {plain(record[1])} |"
 
@@ -110,3 +108,17 @@ def plain(text: str) -> str:
     """Text of which only code in backticks is marked up, and that can stand in a cell of a table."""
     parts = CODE.split(" ".join(text.split()))
     return "".join(cell(p.strip("`")) if CODE.fullmatch(p) else SPECIAL.sub(r"\\\g<0>", p) for p in parts)
+
+
+def real_scenes() -> Iterator[str]:
+    """Pictures of real scenes that were drawn on this machine; git has none of them."""
+    for picture in sorted((ROOT / "docs" / "images" / "gallery" / "real").glob("*.png")):
+        yield f"![{picture.stem}](images/gallery/real/{picture.name})\n\n*{plain(picture.stem)}*\n"
+
+
+#: What stands in a page for something made from the code.
+MADE = {
+    "<!-- detectors -->": detector_tables,
+    "<!-- commands -->": command_tables,
+    "<!-- real scenes -->": real_scenes,
+}

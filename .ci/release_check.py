@@ -47,10 +47,9 @@ def versions() -> Iterator[str]:
 def placeholders() -> Iterator[str]:
     """People and addresses are real."""
     for name in NAMING:
-        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-        marked = [line.strip() for line in lines if re.search(r"[/@]\S*\.example\b", line)]
-        for line in marked:
-            yield f"placeholder in {name}: {line}"
+        marked = re.findall(r"[^\s\"=]*[/@]\S*\.example\b[^\s\"]*", (ROOT / name).read_text(encoding="utf-8"))
+        if marked:
+            yield f"{name} has placeholders: {', '.join(marked)}"
 
 
 def changelog() -> Iterator[str]:
@@ -112,8 +111,7 @@ def plugin() -> Iterator[str]:
 
 def recipe() -> Iterator[str]:
     """The recipe for conda renders."""
-    from rattler_build import Stage0Recipe
-    from rattler_build.rattler_build import RattlerBuildError
+    from rattler_build import RattlerBuildError, Stage0Recipe
 
     try:
         (variant,) = Stage0Recipe.from_file(ROOT / "packaging" / "conda" / "recipe.yaml").render()

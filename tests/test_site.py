@@ -42,7 +42,8 @@ def _anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.stem)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(_page(page))):
+    text = _without_code(_page(page))
+    for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'src="([^"]+)"', text)]:
         if re.match(r"https?:", target):
             continue
         name, _, anchor = target.partition("#")
