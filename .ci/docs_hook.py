@@ -112,7 +112,7 @@ def plain(text: str) -> str:
 
 def real_scenes() -> Iterator[str]:
     """Pictures of real scenes that were drawn on this machine; git has none of them."""
-    for picture in sorted((ROOT / "docs" / "images" / "gallery" / "real").glob("*.png")):
+    for picture in sorted((ROOT / "docs" / "images" / "gallery" / "real").glob("*.webp")):
         yield f"![{picture.stem}](images/gallery/real/{picture.name})\n\n*{plain(picture.stem)}*\n"
 
 

@@ -33,19 +33,19 @@ REAL = (
     "enmap_potsdam_mosaic_160x192.tif",
 )
 
-#: Pixels along the longer side, and colours, so that a picture takes less than 100 kB.
-SIZE, COLOURS = 700, 96
+#: Pixels along the longer side, and quality, so that a picture takes less than 100 kB.
+SIZE, QUALITY = 700, 80
 
 
 def draw(scene: Path, out: Path, work: Path, **shown: Any) -> None:
     """Detect with defaults, and draw scene, scores and anomalies into one small picture."""
     scores, polygons = work / "scores.tif", work / "found.gpkg"
     hadgeo.detect(scene, parameters={"preset": "fast"}, out=scores, overwrite=True)
-    hadgeo.decide(scores, hadgeo.Rule(pfa=1e-3), hadgeo.Outputs(polygons=polygons), overwrite=True)
+    hadgeo.decide(scores, hadgeo.Rule(pfa=1e-4), hadgeo.Outputs(polygons=polygons), overwrite=True)
     full = hadgeo.quicklook(
         scene, scores, polygons=polygons, out=work / "full.png", overwrite=True, **({"size": SIZE} | shown)
     )
-    Image.open(full.path).convert("RGB").quantize(COLOURS).save(out, optimize=True)
+    Image.open(full.path).convert("RGB").save(out, quality=QUALITY)
     print(f"{out}: {out.stat().st_size / 1000:.0f} kB")
 
 
@@ -57,7 +57,7 @@ def spectrum(scene: Path, out: Path, work: Path) -> None:
     found = hadgeo.find_anomalies(scores, calibration.threshold(hadgeo.Rule(pfa=1e-4)), calibration)
     evidence = hadgeo.gather_evidence(scene, done.detector, found.groups, bands=done.bands.indices)
     first, *_ = spectra_plots(evidence.isel(anomaly=[0]), work / "spectra")
-    Image.open(first).convert("RGB").quantize(COLOURS).save(out, optimize=True)
+    Image.open(first).convert("RGB").save(out, quality=QUALITY)
 
 
 def main(out: Path) -> None:
@@ -67,10 +67,10 @@ def main(out: Path) -> None:
         work = Path(folder)
         for name, (made, shown) in SIMULATED.items():
             hadgeo.simulate(work / f"{name}.tif", **made)
-            draw(work / f"{name}.tif", out / f"{name}.png", work, **shown)
-        spectrum(work / "rotated.tif", out / "spectrum.png", work)
+            draw(work / f"{name}.tif", out / f"{name}.webp", work, **shown)
+        spectrum(work / "rotated.tif", out / "spectrum.webp", work)
         for name in REAL if "HADGEO_DATA" in os.environ else ():
-            draw(Path(os.environ["HADGEO_DATA"]) / "geo" / name, out / "real" / f"{Path(name).stem}.png", work)
+            draw(Path(os.environ["HADGEO_DATA"]) / "geo" / name, out / "real" / f"{Path(name).stem}.webp", work)
 
 
 if __name__ == "__main__":
