@@ -22,9 +22,6 @@ TARGET = ROOT / "constraints-oldest.txt"
 #: Extras that nobody needs to use hadgeo.
 TOOLS = {"dev", "docs", "release"}
 
-#: What dependencies of that age need of their own dependencies, and do not say themselves.
-INDIRECT = {}
-
 HEADING = """\
 # The oldest versions that hadgeo supports: the lower bounds of pyproject.toml, written by .ci/oldest.py.
 # `make test-oldest` runs the tests with them.
@@ -47,9 +44,7 @@ def lower_bounds() -> dict[str, Version]:
 
 def text() -> str:
     """The file."""
-    pins = [f"{name}=={version}\n" for name, version in sorted(lower_bounds().items())]
-    besides = [f"\n# {reason}\n{requirement}\n" for requirement, reason in INDIRECT.items()]
-    return HEADING + "".join(pins + besides)
+    return HEADING + "".join(f"{name}=={version}\n" for name, version in sorted(lower_bounds().items()))
 
 
 def main() -> int:
