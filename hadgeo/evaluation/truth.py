@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
 from hadgeo.errors import CubeWarning, TruthError
 from hadgeo.files import RASTERIO_ERRORS
+from hadgeo.formats.gdal import open_dataset
 from hadgeo.formats.overlay import NO, UNKNOWN, YES, Classes, Purpose, read_overlay
 from hadgeo.maps.reader import ScoreMap
 
@@ -61,8 +61,7 @@ def open_truth(path: str | os.PathLike[str], scores: ScoreMap) -> Truth:
 def _check_belongs(path: Path, scores: ScoreMap) -> None:
     """Refuse scores for a truth, and say where a truth names another scene than the map does."""
     try:
-        with warnings.catch_warnings(), rasterio.open(path) as dataset:
-            warnings.simplefilter("ignore")
+        with open_dataset(str(path)) as dataset:
             tags = dataset.tags()
     except RASTERIO_ERRORS:
         # Polygons, a MATLAB file, or what `read_overlay` has words for.

@@ -133,7 +133,6 @@ BAD_USAGE = [
     Bad("compare scene.tif --truth truth.tif -d steps=3", ("'steps=3' is not of the form NAME",)),
     Bad("compare scene.tif --truth truth.tif -d rx:stps=3", ("no parameter 'stps'", "hadgeo detectors rx")),
     Bad("compare scene.tif --truth truth.tif -d rx,rx", ("rx is given twice", "omit one")),
-    Bad("compare scene.tif --truth truth.tif -d rx -o nowhere", ("nowhere", "does not exist; create it first")),
     Bad("compare scene.tif --truth truth.tif -d rx --device gpu", ("--device gpu", "write auto, cpu")),
 ]
 

@@ -35,5 +35,6 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path, monkeypatch: pytest.M
         tracemalloc.stop()
         assert decision.pixels == 100
         assert decision.valid == values.size
-    assert peaks[2] < 1.2 * peaks[1]
+    # Eight times the pixels: what held them all would take megabytes more.
+    assert peaks[2] < 1.5 * peaks[1]
     assert peaks[2] < 4000 * 500 * 4

@@ -155,7 +155,7 @@ def test_the_page_shows_every_line_and_its_picture(mission: list[Path], folder: 
         shutil.copy(mission[0].with_suffix(suffix), strange.with_suffix(suffix))
     detect_all([strange, tmp_path / "gone.img"], folder)
     page = Links(folder / "summary.html")
-    assert page.links == {"line <b>& 50%#_anomaly.tif", "thumbnails/line <b>& 50%#_anomaly.png"}
+    assert page.links == {"line <b>& 50%#_anomaly.tif", "thumbnails/line <b>& 50%#_anomaly.png", "overview.png"}
     assert all((folder / link).is_file() for link in page.links)
     assert str(strange) in page.text
     assert "gone.img: no such file" in page.text

@@ -202,7 +202,7 @@ def test_without_resume_hours_of_work_are_not_lost_by_accident(
     ("other", "told"),
     [
         ({"window": 13}, "window was 12 x 12 and is 13 x 13"),
-        ({"bands": "1-9"}, "bands was 1-5,7-8,10-11 and is 1-9"),
+        ({"bands": "1-9!"}, "bands was 1-5,7-8,10-11 and is 1-9"),
         ({"parameters": {"shrinkage": 0.5}}, "'shrinkage': 0.5"),
         ({"detector": "scoread"}, "detector was rx and is scoread"),
     ],
