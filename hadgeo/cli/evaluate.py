@@ -116,8 +116,7 @@ def _review(scores: str, truths: tuple[str, ...], verdicts: str | None, *, other
     from hadgeo.maps.reader import open_scores
 
     open_scores(scores)
-    review = Review.read(verdicts)
-    review.check_map(scores)
+    review = Review.read(verdicts).of_map(scores)
     review.check_decided()
     return review
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -195,6 +195,30 @@ class Review:
                 f"{self._told}: a review of another map than {path}, or of an earlier state of it; give the map that "
                 "the polygons were made from"
             )
+
+    def of_map(self, path: str | os.PathLike[str]) -> Review:
+        """The verdicts on the anomalies of one map, of the layer of a mission those that are in it.
+
+        Args:
+            path: The score map.
+
+        Raises:
+            ReviewError: They belong to other ones; what does not say where it belongs is taken.
+        """
+        if len(self.maps) < 2 or self._layer is None:
+            self.check_map(path)
+            return self
+        mine = self._layer.table[MAP_FIELD] == sha256_of(Path(path))
+        if not mine.any():
+            raise ReviewError(
+                f"{self._told}: a review of {len(self.maps)} other maps than {path}, or of an earlier state of it; "
+                "give one of theirs"
+            )
+        table = {name: column[mine] for name, column in self._layer.table.items()}
+        outlines = None if self._layer.outlines is None else self._layer.outlines[mine]
+        ids = table["id"].tolist()
+        said = {number: verdict for number, verdict in self.verdicts.items() if number in set(ids)}
+        return Review(said, tuple(ids), replace(self._layer, table=table, outlines=outlines), self._path)
 
     def apply_to(self, polygons: str | os.PathLike[str]) -> Path:
         """Write the verdicts into the fields of a polygon layer.

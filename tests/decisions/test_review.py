@@ -13,11 +13,15 @@ import pyogrio.raw
 import pytest
 import shapely
 
+import hadgeo
 from hadgeo import Review, Verdict
 from hadgeo.decisions.calibration import calibrate
 from hadgeo.decisions.polygons import find_anomalies, write_polygons
 from hadgeo.errors import HadgeoError, OutputError, ParameterError, ReviewError, ReviewNotFoundError
 from hadgeo.files import sha256_of
+from hadgeo.mission.anomalies import MissionAnomalies
+from hadgeo.mission.batch import run_batch
+from hadgeo.mission.flight_lines import flight_lines
 from tests.maps.made import GRID, write_map
 
 SAID = {
@@ -208,6 +212,29 @@ def test_a_review_of_another_map_is_refused(kind: str, tmp_path: Path) -> None:
     review.check_map(tmp_path / "map0.tif")
     with pytest.raises(ReviewError, match="a review of another map than"):
         review.check_map(tmp_path / "map1.tif")
+
+
+@pytest.mark.parametrize("kind", [".csv", ".geojson"])
+def test_a_review_of_a_mission_is_one_of_each_of_its_maps(kind: str, tmp_path: Path) -> None:
+    scenes = []
+    for number in (0, 1):
+        scenes.append(tmp_path / f"line{number}.img")
+        origin = (500000.0 + 1000 * number, 5200000.0)
+        hadgeo.simulate(scenes[-1], rows=40, cols=30, bands=20, targets=4, seed=number, origin=origin)
+    anomalies = MissionAnomalies(tmp_path / "m.gpkg", rule=hadgeo.Rule(top=10))
+    run_batch(flight_lines(scenes, tmp_path / "maps"), tmp_path / "maps", detector="rx", anomalies=anomalies)
+    whole = Review.read(tmp_path / "m.gpkg")
+    Review({number: Verdict("accepted" if number % 2 else "rejected") for number in whole.ids}).apply_to(
+        tmp_path / "m.gpkg"
+    )
+    whole = Review.read(Review.read(tmp_path / "m.gpkg").write(tmp_path / f"z{kind}"))
+    parts = [whole.of_map(tmp_path / "maps" / f"line{number}_anomaly.tif") for number in (0, 1)]
+    assert sorted(parts[0].ids + parts[1].ids) == list(whole.ids)
+    assert all(part.verdicts.items() <= whole.verdicts.items() and part.ids for part in parts)
+    assert parts[0].threshold(0.01)[0] > 0
+    polygons(tmp_path / "x.gpkg")
+    with pytest.raises(ReviewError, match="a review of 2 other maps than"):
+        whole.of_map(tmp_path / "map0.tif")
 
 
 @pytest.mark.parametrize("kind", [".csv", ".geojson"])

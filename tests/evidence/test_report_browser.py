@@ -100,6 +100,10 @@ def saved(page: Any, button: str, out: Path) -> Path:
     return out
 
 
+def _copy(folder: Path, home: Path) -> Path:
+    return Path(shutil.copy(folder / "found.gpkg", home / "found.gpkg"))
+
+
 def count_of(folder: Path) -> int:
     return len(hadgeo.Review.read(folder / "found.gpkg").ids)
 
@@ -198,8 +202,9 @@ def test_what_is_saved_is_a_review_and_comes_in_again(
     assert {verdict.reviewer for verdict in review.verdicts.values()} == {"Ünal, B."}
     assert len(review.ids) == count_of(folder)
     review.check_map(folder / "map.tif")
-    layer = shutil.copy(folder / "found.gpkg", tmp_path / "found.gpkg")
-    assert hadgeo.Review.read(review.apply_to(layer)).verdicts == review.verdicts
+    # Scores are there, from which a threshold follows.
+    assert review.threshold(0.5) == hadgeo.Review.read(review.apply_to(_copy(folder, tmp_path))).threshold(0.5)
+    assert hadgeo.Review.read(review.apply_to(_copy(folder, tmp_path))).verdicts == review.verdicts
 
     fresh = opened(folder / "page.html")
     assert verdict_of(fresh, 1) == ""

@@ -99,9 +99,9 @@ const csvCell = (value) => {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-/** The verdicts alone, one row for each anomaly; map and peak tell which anomaly it is. */
+/** The verdicts alone, one row for each anomaly; map and peak tell which anomaly it is, and thresholds need its score. */
 function asCSV() {
-  const names = [...(SEVERAL ? ["line"] : []), "id", ...REVIEW_FIELDS, "map_sha256", "peak_row", "peak_col"];
+  const names = [...(SEVERAL ? ["line"] : []), "id", ...REVIEW_FIELDS, "map_sha256", "peak_row", "peak_col", "max_score"];
   const rows = ANOMALIES.map((anomaly) => {
     const own = { ...anomaly.properties, ...Review.of(anomaly), line: anomaly.line.name, map_sha256: anomaly.line.mapSha256 };
     return names.map((name) => own[name]);
