@@ -72,6 +72,18 @@ def write(
     return manifest
 
 
+def input_sizes(output: Path) -> frozenset[int]:
+    """Bytes of the files that an output was made from; none where no manifest beside it tells."""
+    from hadgeo.run.manifest import manifest_path, read_manifest
+
+    try:
+        manifest = read_manifest(manifest_path(output))
+    except CubeError:
+        return frozenset()
+    wrote_it = any(Path(record.path).name == output.name for record in manifest.outputs)
+    return frozenset(record.bytes for record in manifest.inputs if wrote_it)
+
+
 def is_finished(context: click.Context, beside: Path, **resolved: Any) -> bool:
     """Whether an earlier run with these options came to its end, and all that it read and wrote is as it was then.
 

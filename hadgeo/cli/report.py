@@ -80,8 +80,14 @@ def command(
         loaded = None if model is None else load_model(model)
         inputs = [Path(name) for name in (scene, scores, polygons, model, given["mask"]) if name is not None]
         check_report(target, [*inputs, *opened.files], overwrite=overwrite, option="-o")
-        glt = geometry_options.table_of(opened, given) if open_scores(scores).orthorectified else None
+        map_of = open_scores(scores)
+        glt = geometry_options.table_of(opened, given) if map_of.orthorectified else None
         beside = sensor_path(Path(scores))
+        measured = open_scores(beside) if glt is not None and beside.is_file() else None
+        if glt is None or measured is not None:
+            opened = scene_options.scene_of(measured or map_of, opened)
+        if loaded is not None:
+            scene_options.check_model(map_of, loaded.detector, str(model))
         made = _run_of(Path(polygons), Path(scores))
         line = line_of_files(
             opened,
@@ -89,7 +95,7 @@ def command(
             polygons,
             partial(gather_evidence, opened, loaded, glt=glt, device=device, progress=report),
             glt=glt,
-            measured=beside if glt is not None and beside.is_file() else None,
+            measured=None if measured is None else measured.path,
             run=None if made is None else made.model_dump(mode="json"),
             repeat="" if made is None else manifests.as_command(made),
             progress=report,

@@ -10,7 +10,9 @@ import click
 from hadgeo.formats.reading import QUALITY, Reading
 
 if TYPE_CHECKING:
+    from hadgeo.detectors.base import Detector
     from hadgeo.formats.source import Source
+    from hadgeo.maps.reader import ScoreMap
     from hadgeo.progress import Progress
 
 
@@ -120,3 +122,41 @@ def open_scene(name: str, given: Mapping[str, Any], report: Progress | None = No
     if report is not None:
         report.message(str(left))
     return left
+
+
+def scene_of(scores: ScoreMap, source: Source) -> Source:
+    """The scene of a map, or the part of it that the map is of; see `hadgeo.maps.belonging.scene_of_map`.
+
+    Args:
+        scores: The map, or one that was turned from it.
+        source: The scene that was given.
+
+    Raises:
+        CubeError: They do not belong together.
+    """
+    from hadgeo.cli import manifests
+    from hadgeo.maps.belonging import scene_of_map
+    from hadgeo.maps.reader import on_scene_grid
+
+    return scene_of_map(on_scene_grid(scores), source, sizes=manifests.input_sizes(scores.path))
+
+
+def check_model(scores: ScoreMap, used: Detector[Any], told: str) -> None:
+    """Refuse a model that did not score a map; see `hadgeo.maps.belonging.check_detector`.
+
+    Args:
+        scores: The map.
+        used: The detector that the model holds.
+        told: The file that holds it.
+
+    Raises:
+        ModelError: Detector or parameters differ.
+    """
+    from hadgeo.detectors.matchers import background_of
+    from hadgeo.detectors.registry import MATCHERS
+    from hadgeo.maps.belonging import check_detector
+    from hadgeo.run.model_file import model_hash
+
+    # The background of a match may come from a model of another detector.
+    if scores.detector not in MATCHERS or background_of(used) is None:
+        check_detector(scores, used.name, used.params.model_dump(mode="json"), model_hash(used), told)

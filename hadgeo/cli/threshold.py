@@ -93,7 +93,7 @@ def command(
     if wish is not None:
         given["value"] = wish.threshold
     request = decision_options.request(given, overwrite=overwrite)
-    opened = None if scene is None else scene_options.open_scene(scene, given)
+    opened = None if scene is None else _scene(scores, scene, given)
     inputs = [Path(name) for name in (scores, scene, model, given["mask"], verdicts) if name is not None]
     for name, path in list(request.wanted.items())[:1]:
         manifests.check(context, path, f"--{name.replace('_', '-')}")
@@ -165,8 +165,7 @@ def _wish(scores: str, verdicts: str | None, precision: float | None, given: Map
     if rules:
         raise ParameterError(f"--precision and {rules[0]}: both say where the threshold is; omit one of them")
     open_scores(scores)
-    review = Review.read(verdicts)
-    review.check_map(scores)
+    review = Review.read(verdicts).of_map(scores)
     return _Wish(review, *review.threshold(precision))
 
 
@@ -182,31 +181,30 @@ def _refuse_without_scene(**given: str | None) -> None:
             raise ParameterError(f"--{name} {told}; add --scene, or omit --{name}")
 
 
-def _explain(
-    scores: str, scene: Source, model: str | None, device: str, progress: Progress, *, resample: bool
-) -> Explain:
-    """Compare anomalies with the background of a scene, once it is clear that map, scene and model belong together."""
-    from hadgeo.decisions.decision import explained_by
-    from hadgeo.detectors.matchers import background_of
-    from hadgeo.detectors.registry import MATCHERS
-    from hadgeo.maps.belonging import check_detector, check_scene
-    from hadgeo.maps.reader import on_scene_grid, open_scores, sensor_path
-    from hadgeo.run.model_file import load_model, model_hash
+def _scene(scores: str, scene: str, given: Mapping[str, Any]) -> Source:
+    """The scene of a map, or the part of it that the map is of."""
+    from hadgeo.maps.reader import open_scores, sensor_path
 
     opened = open_scores(scores)
     if opened.orthorectified:
         beside = sensor_path(opened.path)
         raise CubeError(f"{scores}: orthorectified, and spectra are those of measured pixels; give {beside} instead")
-    opened = on_scene_grid(opened)
-    check_scene(opened, scene)
+    return scene_options.scene_of(opened, scene_options.open_scene(scene, given))
+
+
+def _explain(
+    scores: str, scene: Source, model: str | None, device: str, progress: Progress, *, resample: bool
+) -> Explain:
+    """Compare anomalies with the background of a scene, once it is clear that map and model belong together."""
+    from hadgeo.decisions.decision import explained_by
+    from hadgeo.maps.reader import open_scores
+    from hadgeo.run.model_file import load_model
+
     loaded = None if model is None else load_model(model)
     if loaded is None:
         progress.message(
             "the expected background is the median of the surroundings; --model gives that of the detector"
         )
-    if loaded is not None:
-        used = loaded.detector
-        # The background of a match may come from a model of another detector.
-        if opened.detector not in MATCHERS or background_of(used) is None:
-            check_detector(opened, used.name, used.params.model_dump(mode="json"), model_hash(used), str(model))
+    else:
+        scene_options.check_model(open_scores(scores), loaded.detector, str(model))
     return explained_by(scene, loaded, resample_bands=resample, device=device, progress=progress)

@@ -4,47 +4,80 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hadgeo.errors import CubeError, CubeWarning, ModelError
+from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
 
 #: Polygons of a file that are looked at; those of another map differ in the first ones already.
 _LOOKED_AT = 20
 
+#: Pixels that are less than so much of one apart are the same.
+_SAME_PIXELS = 0.05
+
 
 #: A field that a layer of the objects of many maps has.
 _OF_MANY = "line_count"
 
 
-def check_scene(scores: ScoreMap, source: Source, *, same_product: bool = True) -> None:
-    """Refuse the map of another scene; warn where nothing tells.
+def scene_of_map(scores: ScoreMap, source: Source, *, sizes: Collection[int] = ()) -> Source:
+    """A scene, or the part of it that a map is of, once nothing says that the map is another scene's.
+
+    Args:
+        scores: The map; one that was made with an extent is of a part of a scene.
+        source: The scene that it shall belong to.
+        sizes: Bytes of the files that the map was made from, where its manifest tells them.
+
+    Raises:
+        CubeError: Grid, bands or size differ; or the name does, and nothing tells that the place is the same.
+
+    Warns:
+        CubeWarning: Neither place nor name is known, or the name alone is another one.
+    """
+    bands = max((int(number) for number in re.findall(r"\d+", scores.tags.get("HADGEO_BANDS", ""))), default=0)
+    if bands > source.shape[0]:
+        raise CubeError(
+            f"{scores.path} was made from {bands} bands or more, but {source.path} has {source.shape[0]}; give the "
+            "scene of this map"
+        )
+    if sizes and not _same_name(scores, source) and not any(_bytes(path) in sizes for path in source.files):
+        raise CubeError(
+            f"{_other_name(scores, source)}, and no file of it is as large as those of that run; give the scene of "
+            "this map"
+        )
+    part = part_of(scores, source)
+    check_scene(scores, part)
+    return part
+
+
+def check_scene(scores: ScoreMap, source: Source) -> None:
+    """Refuse the map of another place; warn where nothing tells, or where the name is another one.
 
     Args:
         scores: The map.
-        source: The scene that it shall belong to.
-        same_product: Whether another file of the same ground will not do.
+        source: The scene that it shall belong to, or another file of the same ground.
 
     Raises:
-        CubeError: Grid or name differ.
+        CubeError: The grid differs; or the name does, and the place is not known.
 
     Warns:
-        CubeWarning: Neither place nor name is known, or the file is another one of the same ground.
+        CubeWarning: Neither place nor name is known, or the name alone is another one.
     """
     _check_grid(scores, source)
     placed = source.metadata.grid.georeferenced and scores.grid.georeferenced
-    made_from, name = scores.tags.get("HADGEO_SOURCE", ""), Path(source.path).name
-    if made_from and name:
-        if Path(made_from).stem == Path(name).stem:
+    if scores.tags.get("HADGEO_SOURCE") and Path(source.path).name:
+        if _same_name(scores, source):
             return
-        told = f"{scores.path} was made from {made_from}, not from {source.path}"
-        if same_product or not placed:
+        told = _other_name(scores, source)
+        if not placed:
             raise CubeError(f"{told}; give the scene of this map, under the name that it had then")
         warnings.warn(f"{told}, which lies on the same grid", CubeWarning, stacklevel=3)
     elif not placed:
@@ -53,6 +86,41 @@ def check_scene(scores: ScoreMap, source: Source, *, same_product: bool = True) 
             CubeWarning,
             stacklevel=3,
         )
+
+
+def _same_name(scores: ScoreMap, source: Source) -> bool:
+    return Path(scores.tags.get("HADGEO_SOURCE", "")).stem == Path(source.path).stem
+
+
+def _other_name(scores: ScoreMap, source: Source) -> str:
+    return f"{scores.path} was made from {scores.tags.get('HADGEO_SOURCE', 'elsewhere')}, not from {source.path}"
+
+
+def _bytes(path: str | os.PathLike[str]) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return -1
+
+
+def part_of(scores: ScoreMap, source: Source) -> Source:
+    """The part of a scene on whose pixels its map lies that was made with an extent; otherwise the scene.
+
+    Args:
+        scores: The map.
+        source: The scene.
+    """
+    ours, theirs = source.metadata.grid, scores.grid
+    placed = ours.georeferenced and theirs.georeferenced and ours.crs == theirs.crs
+    if not placed or ours.shape == theirs.shape or not _same_name(scores, source):
+        return source
+    cols, rows = ours.to_pixels(*theirs.to_map(np.zeros(1), np.zeros(1)))
+    row, col = round(float(rows[0])), round(float(cols[0]))
+    inside = 0 <= row <= ours.shape[0] - theirs.shape[0] and 0 <= col <= ours.shape[1] - theirs.shape[1]
+    if not inside:
+        return source
+    part = (slice(row, row + theirs.shape[0]), slice(col, col + theirs.shape[1]))
+    return Cropped(source, *part) if ours.window(*part).apart(theirs) < _SAME_PIXELS else source
 
 
 def _check_grid(scores: ScoreMap, source: Source) -> None:

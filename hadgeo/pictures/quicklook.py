@@ -12,8 +12,7 @@ import numpy as np
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.errors import OutputError, ParameterError
 from hadgeo.files import check_output
-from hadgeo.formats.source import Source
-from hadgeo.maps.belonging import check_polygons, check_scene
+from hadgeo.maps.belonging import check_polygons, check_scene, part_of
 from hadgeo.maps.reader import ScoreMap, on_scene_grid, open_scores
 from hadgeo.pictures.cartography import ground_of
 from hadgeo.pictures.composite import colour_bands, read_colours, stretched
@@ -103,10 +102,13 @@ def quicklook(
     target = Path(out)
     inputs = [*source.files, *(Path(path) for path in (scores, polygons) if path is not None)]
     kind = _check_out(target, inputs, overwrite=overwrite)
+    score_map = None if scores is None else on_scene_grid(open_scores(scores))
+    if score_map is not None:
+        source = part_of(score_map, source)
+        check_scene(score_map, source)
     metadata = source.metadata
     colours = colour_bands(metadata, source.shape[0], rgb)
     shape = source.shape[1:]
-    score_map = None if scores is None else _scores_of(source, scores)
     outlines = None if polygons is None else read_outlines(polygons, metadata).within(shape)
     if scores is not None and score_map is not None and polygons is not None:
         check_polygons(polygons, open_scores(scores), score_map)
@@ -181,17 +183,6 @@ def _check_out(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> str:
     if kind is None:
         raise OutputError(f"{target}: the name of a picture must end in {', '.join(FORMATS)}")
     return kind
-
-
-def _scores_of(source: Source, path: str | os.PathLike[str]) -> ScoreMap:
-    """Open a map and make sure that it is this scene's.
-
-    Raises:
-        CubeError: It is of another shape or grid, or of another scene.
-    """
-    scores = on_scene_grid(open_scores(path))
-    check_scene(scores, source, same_product=False)
-    return scores
 
 
 def _about(colours: str, layout: Layout, scores: ScoreMap | None, outlines: Outlines | None) -> str:

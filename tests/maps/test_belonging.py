@@ -48,7 +48,10 @@ def refused(*words: str | Path) -> str:
 
 def test_a_map_of_another_line_is_no_map_of_a_scene(made: Path, tmp_path: Path) -> None:
     words = ("threshold", made / "line_anomaly.tif", "--evidence", tmp_path / "x.nc", "--scene")
-    assert "made from line.img, not from" in refused(*words, made / "other.img")
+    told = run(*words, made / "other.img").stderr
+    assert "warning" in told
+    assert "made from line.img, not from" in told
+    assert "which lies on the same grid" in told
     shutil.copy(made / "line.img", tmp_path / "line.img")
     moved = (
         (made / "line.hdr").read_text().replace("map info = {UTM, 1, 1, 500000.0", "map info = {UTM, 1, 1, 510000.0")
@@ -57,6 +60,56 @@ def test_a_map_of_another_line_is_no_map_of_a_scene(made: Path, tmp_path: Path) 
     assert "not the grid of" in refused(*words, tmp_path / "line.img")
     with pytest.warns(CubeWarning, match=r"made from line.img, not from .*other.img, which lies on the same grid"):
         hadgeo.quicklook(made / "other.img", made / "line_anomaly.tif", out=tmp_path / "x.png", size=200)
+
+
+def test_a_scene_of_the_same_place_can_still_be_another_one(made: Path, tmp_path: Path) -> None:
+    words = ("detect", made / "line.img", "-d", "rx", "-o", tmp_path / "map.tif", "--top", "9")
+    run(*words, "--polygons", tmp_path / "found.gpkg")
+    for name, bands, dtype in (("short.img", 12, "int16"), ("wide.img", 20, "float32")):
+        hadgeo.simulate(tmp_path / name, rows=60, cols=50, bands=bands, rotation=20, targets=5, dtype=dtype)
+    words = ("threshold", tmp_path / "map.tif", "--evidence", tmp_path / "x.nc", "--scene")
+    assert "bands or more, but" in refused(*words, tmp_path / "short.img")
+    # What the manifest knows of the scene.
+    assert "no file of it is as large as those of that run" in refused(*words, tmp_path / "wide.img")
+    for suffix in (".img", ".hdr"):
+        shutil.copy(made / f"line{suffix}", tmp_path / f"renamed{suffix}")
+    told = run(*words, tmp_path / "renamed.img").stderr
+    assert told.count("warning") == 1
+
+
+def test_a_page_is_of_one_scene_its_map_and_its_model(made: Path, tmp_path: Path) -> None:
+    files = (made / "line_anomaly.tif", made / "found.gpkg", "-o", tmp_path / "page.html")
+    hadgeo.simulate(tmp_path / "line.img", rows=60, cols=50, bands=20)
+    assert "not the grid of" in refused("report", tmp_path / "line.img", *files)
+    hadgeo.train([made / "line.img"], "cluster_rx", out=tmp_path / "c.hadgeo")
+    told = refused("report", made / "line.img", *files, "--model", tmp_path / "c.hadgeo")
+    assert "a model of cluster_rx, not of rx" in told
+    assert "polygons of another map" in refused(
+        "report", made / "line.img", files[0], made / "others.gpkg", "-o", tmp_path / "page.html"
+    )
+    assert not (tmp_path / "page.html").exists()
+    run("report", made / "line.img", *files)
+
+
+@pytest.mark.parametrize("rotation", [0, 20])
+def test_the_map_of_an_extent_goes_with_the_whole_scene(rotation: int, tmp_path: Path) -> None:
+    scene, scores = tmp_path / "line.img", tmp_path / "part.tif"
+    hadgeo.simulate(scene, rows=60, cols=50, bands=20, rotation=rotation, targets=5)
+    x, y = _middle(scene)
+    words = ("detect", scene, "-d", "rx", "-o", scores, "--extent", x - 20, y - 30, x + 20, y + 30, "--top", "6")
+    run(*words, "--polygons", tmp_path / "a.gpkg", "--evidence", tmp_path / "a.nc")
+    words = ("threshold", scores, "--scene", scene, "--top", "6", "--polygons", tmp_path / "b.gpkg")
+    run(*words, "--evidence", tmp_path / "b.nc")
+    with xr.open_dataset(tmp_path / "a.nc") as ours, xr.open_dataset(tmp_path / "b.nc") as theirs:
+        assert ours.spectrum.sizes["anomaly"] > 0
+        np.testing.assert_array_equal(ours.spectrum.values, theirs.spectrum.sel(band=ours.band).values)
+    run("report", scene, scores, tmp_path / "b.gpkg", "-o", tmp_path / "page.html")
+    run("quicklook", scene, scores, "--polygons", tmp_path / "b.gpkg", "-o", tmp_path / "x.png", "--size", "200")
+
+
+def _middle(scene: Path) -> tuple[float, float]:
+    with rasterio.open(scene) as dataset:
+        return dataset.xy(dataset.height // 2, dataset.width // 2)
 
 
 def test_a_map_from_elsewhere_is_compared_by_its_grid(made: Path, tmp_path: Path) -> None:
