@@ -119,7 +119,7 @@ class Products:
         ]
         write_csv(rows, self._folder / CSV)
         if self._pictures:
-            write_html(rows, self._folder / HTML, layer=batch.layer, overview=batch.overview)
+            write_html(rows, self._folder / HTML, layer=batch.layer, overview=batch.overview, report=batch.report)
 
     def _mosaic(self, outcomes: Sequence[Outcome], path: Path) -> Mosaic:
         maps = [one.line.map for one in outcomes if one.state != "failed"]

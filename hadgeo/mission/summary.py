@@ -58,7 +58,12 @@ def write_csv(rows: Sequence[Row], out: Path) -> None:
 
 
 def write_html(
-    rows: Sequence[Row], out: Path, *, layer: MissionLayer | None = None, overview: Path | None = None
+    rows: Sequence[Row],
+    out: Path,
+    *,
+    layer: MissionLayer | None = None,
+    overview: Path | None = None,
+    report: Path | None = None,
 ) -> None:
     """Write the page, which refers to maps and pictures by relative links.
 
@@ -67,6 +72,7 @@ def write_html(
         out: The page.
         layer: The anomalies of all lines.
         overview: The picture of all lines.
+        report: The page for the review of the anomalies.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -80,7 +86,7 @@ def write_html(
     environment.filters["link"] = lambda path: _link(path, out.parent)
     counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "failed")}
     text = environment.get_template("summary.html").render(
-        rows=rows, counts=counts, layer=layer, overview=overview, version=__version__
+        rows=rows, counts=counts, layer=layer, overview=overview, report=report, version=__version__
     )
     write_whole(out, text.encode("utf-8", _ODD_NAMES))
 

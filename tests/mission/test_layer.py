@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -304,6 +305,8 @@ def test_a_mission_has_one_page_for_the_objects_of_all_lines(mission: list[Path]
         return run_batch(flight_lines(mission, folder), folder, detector="rx", anomalies=request)
 
     assert again().report == page
+    link = os.path.relpath(page, folder)
+    assert f'href="{link}"' in (folder / "summary.html").read_text("utf-8")
     (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text("utf-8"), flags=re.DOTALL)
     lines = json.loads(data)["lines"]
     shown = {feature["properties"]["id"]: line["name"] for line in lines for feature in line["features"]}
