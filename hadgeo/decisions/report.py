@@ -17,7 +17,7 @@ from hadgeo.evidence.report.line import Explain, ReportLine, ScoreFigures
 from hadgeo.files import sha256_of
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
-from hadgeo.maps.polygon_fields import MAP_FIELD
+from hadgeo.maps.polygon_fields import MAP_FIELD, check_outlines
 from hadgeo.maps.reader import ScoreMap, on_scene_grid, open_scores
 from hadgeo.progress import SILENT, Progress
 
@@ -150,6 +150,7 @@ def _found_on(scores: ScoreMap) -> ScoreMap:
 def _read(polygons: Path) -> Layer:
     if not polygons.exists():
         raise CubeNotFoundError(f"{polygons}: no such file; check the path")
+    check_outlines(polygons)
     try:
         from hadgeo.decisions.layers import read_layer
     except ImportError as error:

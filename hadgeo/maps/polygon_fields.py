@@ -24,6 +24,19 @@ FIELDS = ("verdict", "note", "reviewer", "reviewed_at")
 MAP_FIELD = "map_sha256"
 
 
+def check_outlines(path: Path) -> None:
+    """Refuse a table of verdicts where polygons are needed.
+
+    Raises:
+        ReviewError: It is one.
+    """
+    if path.suffix.lower() == ".csv":
+        raise ReviewError(
+            f"{path}: a table has no outlines; give the polygons with the verdicts in them, such as the GeoJSON that "
+            "the page of a review saves"
+        )
+
+
 def verdicts_in(path: Path) -> list[str]:
     """The verdict on each polygon of a layer, in its order, and an empty text where there is none.
 
@@ -52,6 +65,16 @@ def ids_by_verdict(path: Path, verdict: str) -> list[int]:
     if ids is None or len(ids) != len(said):
         return []
     return sorted(int(number) for number, text in zip(ids.tolist(), said, strict=True) if text == verdict)
+
+
+def maps_by_id(path: Path) -> dict[int, str]:
+    """The hash of the map of each polygon, by its id; nothing where the layer says nothing of either.
+
+    Raises:
+        MissingExtraError: Polygons need pyogrio.
+    """
+    maps, ids = texts_of(path, MAP_FIELD), _column(path, "id")
+    return {} if ids is None or len(ids) != len(maps) else dict(zip(map(int, ids.tolist()), maps, strict=True))
 
 
 def texts_of(path: Path, field: str) -> list[str]:

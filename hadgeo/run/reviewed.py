@@ -9,7 +9,7 @@ from hadgeo.errors import RegionError
 from hadgeo.formats.overlay import VECTOR_SUFFIXES
 from hadgeo.formats.source import Source
 from hadgeo.formats.spectral_angle import SpectralAngles
-from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, verdicts_in
+from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, check_outlines, verdicts_in
 
 
 class Unwanted(Protocol):
@@ -38,9 +38,10 @@ def excluded_only(region: Path) -> tuple[str, str] | None:
 
     Raises:
         RegionError: None was accepted.
-        ReviewError: A verdict is unknown.
+        ReviewError: A verdict is unknown, or it is a table without polygons.
         MissingExtraError: Polygons need pyogrio.
     """
+    check_outlines(region)
     said = verdicts_in(region) if region.suffix.lower() in VECTOR_SUFFIXES else []
     if not any(said):
         return None

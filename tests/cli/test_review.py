@@ -342,3 +342,17 @@ def test_spectra_that_cannot_be_suppressed_are_refused(folder: Path, found: Path
     assert "no such polygons" in run(*words, "--suppress-like", tmp_path / "none.gpkg", code=2).stderr
     angle = ("--suppress-like", found, "--suppress-angle", 3)
     assert "above 0 and below 1.57" in run(*words, *angle, code=2).stderr
+
+
+def test_a_table_of_verdicts_is_refused_where_outlines_are_needed(folder: Path, found: Path, tmp_path: Path) -> None:
+    Review({1: Verdict("accepted"), 2: Verdict("rejected")}).apply_to(found)
+    table, scene = Review.read(found).write(tmp_path / "review.csv"), folder / "line.tif"
+    detect = ("detect", scene, "-d", "rx", "-o", tmp_path / "x.tif")
+    for words in (
+        (*detect, "--exclude", table),
+        (*detect, "--suppress-like", table),
+        ("match", scene, "-o", tmp_path / "x.tif", "--like", table),
+        ("report", scene, folder / "map.tif", table, "-o", tmp_path / "x.html"),
+    ):
+        assert "review.csv: a table has no outlines; give the polygons" in run(*words, code=2).stderr
+    assert not (tmp_path / "x.tif").exists()

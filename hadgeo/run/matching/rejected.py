@@ -15,7 +15,7 @@ from hadgeo.errors import ParameterError, ReviewError, TargetError, TargetNotFou
 from hadgeo.formats.source import Source
 from hadgeo.formats.spectral_angle import SpectralAngles
 from hadgeo.formats.surfaces import KINDS, LIKE
-from hadgeo.maps.polygon_fields import ACCEPTED, REJECTED, ids_by_verdict
+from hadgeo.maps.polygon_fields import ACCEPTED, REJECTED, check_outlines, ids_by_verdict
 from hadgeo.run.matching.anomaly_spectrum import read_anomalies
 from hadgeo.run.matching.resampling import at_bands
 from hadgeo.run.matching.target import Target, Values
@@ -100,7 +100,7 @@ def read_rejected(path: str | os.PathLike[str], angle: float = ANGLE) -> Rejecte
     Raises:
         ParameterError: The angle is out of bounds.
         TargetNotFoundError: There is no such file.
-        ReviewError: No anomaly in it was rejected, or a verdict is unknown.
+        ReviewError: No anomaly in it was rejected, a verdict is unknown, or it is a table without polygons.
         TargetError: Nothing is known of the spectra; the message says what to do.
         MissingExtraError: Polygons need pyogrio and shapely.
     """
@@ -109,6 +109,7 @@ def read_rejected(path: str | os.PathLike[str], angle: float = ANGLE) -> Rejecte
     file = Path(path)
     if not file.exists():
         raise TargetNotFoundError(f"{file}: no such polygons; give those of an earlier run, with verdicts")
+    check_outlines(file)
     rejected, accepted = (ids_by_verdict(file, verdict) for verdict in (REJECTED, ACCEPTED))
     if not rejected:
         raise ReviewError(f"{file}: no anomaly was rejected in it, so there is nothing to suppress; omit it")
