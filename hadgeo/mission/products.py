@@ -19,13 +19,15 @@ from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic
 from hadgeo.mission.anomalies import MissionAnomalies
 from hadgeo.mission.batch_record import BatchRecord
 from hadgeo.mission.flight_lines import FlightLine, line_names
-from hadgeo.mission.folder import CSV, HTML, OVERVIEW, THUMBNAILS
+from hadgeo.mission.folder import CSV, HTML, OVERVIEW, RECORD, THUMBNAILS
+from hadgeo.mission.layer_manifest import check_layer_manifest, write_layer_manifest
 from hadgeo.mission.outcomes import Batch, MissionLayer, Outcome, Watch
 from hadgeo.mission.settings import Settings
 from hadgeo.mission.summary import Row, write_csv, write_html
 from hadgeo.pictures.overview import LineToDraw, overview
 from hadgeo.pictures.quicklook import quicklook
 from hadgeo.progress import Progress
+from hadgeo.run.manifest import manifest_path
 
 if TYPE_CHECKING:
     from hadgeo.mission.layer import LayerWriter
@@ -76,8 +78,9 @@ class Products:
         scenes = [Path(line.scene) for line in lines]
         if self._mosaic_path is not None:
             check_mosaic(self._mosaic_path, scenes, overwrite=self._settings.overwrite)
-        if self._layer is not None:
+        if self._layer is not None and self._request is not None:
             self._layer.check([*scenes, *(line.map for line in lines)])
+            check_layer_manifest(self._request.out, self._folder / RECORD)
         if self._request is not None and self._request.report is not None:
             page = self._request.report
             ours = bool(self._record.product(self._relative(page)))
@@ -140,6 +143,8 @@ class Products:
         maps = {name: line.map for name, line in lines.items()}
         made_with = {name: self._record.settings(self._relative(line.map)) for name, line in lines.items()}
         layer = writer.write(maps, made_with, explain, progress)
+        if not layer.kept or not manifest_path(layer.path).exists():
+            write_layer_manifest(layer.path, lines, self._settings.reading)
         for name, reason in layer.left_out.items():
             self._watch.message(f"{name} was left out of {layer.path}: {reason}")
         return layer

@@ -25,6 +25,9 @@ from hadgeo.formats.gdal import exists
 
 FORMAT: Final = 1
 
+#: The fact that says of which scene each of several maps is, by the hash of the map.
+SCENES_OF_MAPS: Final = "scenes_of_maps"
+
 #: Whose versions can change a result.
 _LIBRARIES = ("torch", "numpy", "scipy", "rasterio")
 

@@ -27,6 +27,7 @@ from hadgeo.mission.batch import run_batch
 from hadgeo.mission.flight_lines import FlightLine, flight_lines
 from hadgeo.mission.outcomes import Batch, Unwatched
 from hadgeo.progress import Progress
+from hadgeo.run.matching.anomaly_spectrum import read_anomaly
 from tests.support import Recorder
 
 RULE = hadgeo.Rule(pfa=0.01)
@@ -325,3 +326,30 @@ def test_a_mission_has_one_page_for_the_objects_of_all_lines(mission: list[Path]
     assert page.stat().st_mtime_ns == before
     again(limit=2)
     assert page.stat().st_mtime_ns != before
+
+
+def test_verdicts_on_a_mission_lead_to_the_spectra_of_its_lines(
+    mission: list[Path], folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mission.gpkg"
+    batch_of(mission, folder, out)
+    _, _, wkb, columns = pyogrio.raw.read(out, columns=["id", "line"])
+    lines = dict(zip(columns[0].tolist(), columns[1].tolist(), strict=True))
+    assert len(set(lines.values())) > 1
+    # Each has the spectrum of its own pixels, in the scene of its own line.
+    for number, name in list(lines.items())[:6]:
+        target = read_anomaly(f"{out}#{number}")
+        assert target.name == f"anomaly {number} of {name}.tif"
+    hadgeo.Review({number: hadgeo.Verdict("rejected") for number in lines}).apply_to(out)
+    saved = hadgeo.Review.read(out).write(tmp_path / "mission_review.geojson")
+    for layer in (out, saved):
+        assert len(hadgeo.read_rejected(layer).spectra) == len(lines) == len(wkb)
+
+
+def test_the_manifest_of_a_layer_takes_no_other_files_place(mission: list[Path], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputExistsError, match="is what the batch remembers"):
+        batch_of(mission, folder, folder / "batch.gpkg")
+    (tmp_path / "mission.json").write_text("[1]")
+    with pytest.raises(OutputExistsError, match="is not a hadgeo manifest"):
+        batch_of(mission, folder)
+    assert (tmp_path / "mission.json").read_text() == "[1]"

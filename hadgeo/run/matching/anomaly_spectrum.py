@@ -25,8 +25,8 @@ from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
 from hadgeo.grid import Grid
-from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, ids_by_verdict, texts_of
-from hadgeo.run.manifest import Manifest, read_manifest
+from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
+from hadgeo.run.manifest import SCENES_OF_MAPS, Manifest, read_manifest
 from hadgeo.run.matching.target import Target, Values, make_target, split_choice
 from hadgeo.sampling import survey
 
@@ -50,6 +50,7 @@ def read_anomaly(name: str | os.PathLike[str]) -> Target:
     Raises:
         TargetNotFoundError: There is no such file.
         TargetError: It contains no such anomaly, or nothing is known of its spectrum; the message says what to do.
+        ReviewError: It is a table of verdicts without polygons, or a verdict is unknown.
         MissingExtraError: Polygons need pyogrio and shapely.
     """
     path, chosen = split_choice(name)
@@ -60,6 +61,7 @@ def read_anomaly(name: str | os.PathLike[str]) -> Target:
         raise TargetError(f"{path}: cannot be read ({error.strerror or error})") from None
     if evidence:
         return _of_evidence(path, chosen, path)
+    check_outlines(path)
     if path.suffix.lower() not in _POLYGONS:
         raise TargetError(
             f"{path}: neither polygons ({', '.join(_POLYGONS)}) nor evidence (.nc) of an earlier run; for a spectrum "
@@ -209,17 +211,17 @@ def _wrote(manifest: Manifest, path: Path) -> bool:
 
 
 def _map_of(path: Path) -> Manifest | None:
-    """The run that wrote the map that polygons say they are of, where they were saved under another name.
+    """The run that wrote the maps that polygons say they are of, where they were saved under another name.
 
-    Its scene is theirs, but its evidence may be of other anomalies.
+    Its scenes are theirs, but its evidence may be of other anomalies.
     """
     maps = set(texts_of(path, MAP_FIELD))
-    for candidate in sorted(path.parent.glob("*.json")) if len(maps) == 1 else ():
+    for candidate in sorted(path.parent.glob("*.json")) if maps else ():
         try:
             manifest = read_manifest(candidate) if candidate.stat().st_size < _MOST_BYTES else None
         except (CubeError, OSError):
             continue
-        if manifest is not None and maps & {record.sha256 for record in manifest.outputs}:
+        if manifest is not None and maps <= {record.sha256 for record in manifest.outputs}:
             return manifest
     return None
 
@@ -241,17 +243,29 @@ def _of_scene(path: Path, numbers: Sequence[int], run: Manifest | None) -> list[
         raise TargetError(f"{path}: nothing tells the spectra of its anomalies, and no manifest their scene; {how}")
     if run.facts.get("sensor_map"):
         raise TargetError(f"{path}: its map is orthorectified and its run wrote no spectra; {how}")
-    name = next(iter(run.options.get("scenes") or [run.options.get("scene")]), None)
-    if not name:
+    names = _scenes_of(path, numbers, run)
+    if not all(names):
         raise TargetError(f"{path}: its run wrote no spectra, and its manifest names no scene; {how}")
-    try:
-        source = as_source(str(name), reading=_reading(run.options))
-        level = survey(source, list(range(source.shape[0]))).level
-    except MissingExtraError:
-        raise
-    except HadgeoError as error:
-        raise TargetError(f"{path}: its scene cannot be read ({error}); {how}") from None
-    return [_in_scene(path, number, source, level, how) for number in numbers]
+    opened = {}
+    for name in dict.fromkeys(names):
+        try:
+            source = as_source(str(name), reading=_reading(run.options))
+            opened[name] = source, survey(source, list(range(source.shape[0]))).level
+        except MissingExtraError:
+            raise
+        except HadgeoError as error:
+            raise TargetError(f"{path}: its scene cannot be read ({error}); {how}") from None
+    return [_in_scene(path, number, *opened[name], how) for number, name in zip(numbers, names, strict=True)]
+
+
+def _scenes_of(path: Path, numbers: Sequence[int], run: Manifest) -> list[str | None]:
+    """The scene of each polygon: that of its map, where a layer is of several."""
+    scenes = run.facts.get(SCENES_OF_MAPS)
+    if scenes is None:
+        return [next(iter(run.options.get("scenes") or [run.options.get("scene")]), None)] * len(numbers)
+    maps = maps_by_id(path)
+    # One that is not there is refused by its number.
+    return [scenes.get(maps[number]) if number in maps else next(iter(scenes.values()), None) for number in numbers]
 
 
 def _in_scene(path: Path, number: int, source: Source, level: float, how: str) -> Target:
