@@ -356,3 +356,18 @@ def test_a_table_of_verdicts_is_refused_where_outlines_are_needed(folder: Path, 
     ):
         assert "review.csv: a table has no outlines; give the polygons" in run(*words, code=2).stderr
     assert not (tmp_path / "x.tif").exists()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("kind", [".gpkg", ".geojson"])
+@pytest.mark.filterwarnings("ignore::hadgeo.errors.CubeWarning")
+def test_verdicts_lead_to_spectra_in_a_scene_without_a_place(kind: str, tmp_path: Path) -> None:
+    scene, layer = tmp_path / "flat.tif", tmp_path / f"found{kind}"
+    with rasterio.open(scene, "w", driver="GTiff", width=30, height=40, count=8, dtype="float32") as dataset:
+        values = np.random.default_rng(1).normal(1, 0.01, (8, 40, 30)).astype(np.float32)
+        values[:, 31, 22] = values[:, 5, 9] = np.arange(1, 9)
+        dataset.write(values)
+    run("detect", scene, "-d", "rx", "-o", tmp_path / "map.tif", "--top", 2, "--grow-pfa", 0, "--polygons", layer)
+    Review({1: Verdict("accepted"), 2: Verdict("rejected")}).apply_to(layer)
+    for spectrum in hadgeo.read_rejected(layer).spectra:
+        np.testing.assert_allclose(spectrum.values, np.arange(1, 9))

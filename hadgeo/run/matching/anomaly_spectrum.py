@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from affine import Affine
 from rasterio.features import rasterize
 
 from hadgeo.cube import as_source
@@ -348,7 +349,9 @@ def _mean(source: Source, outlines: npt.NDArray[Any]) -> Values:
             raise TargetError(f"it lies outside of {source.path}")
         limits.append(slice(max(0, int(np.floor(at.min()))), min(length, int(np.ceil(at.max())))))
     part = grid.window(*limits)
-    inside = rasterize(((outline, 1) for outline in outlines), out_shape=part.shape, transform=part.affine) == 1
+    # Not the part's own, which begins at 0 where a scene has no transform.
+    place = grid.affine * Affine.translation(limits[1].start, limits[0].start)
+    inside = rasterize(((outline, 1) for outline in outlines), out_shape=part.shape, transform=place) == 1
     block = source.read(*limits)[:, inside].astype(np.float64)
     finite = np.isfinite(block)
     counted = finite.sum(axis=1)
