@@ -24,6 +24,7 @@ from hadgeo.decisions.verdicts import Verdict
 from hadgeo.errors import MissingExtraError, OutputError, ParameterError, ReviewError, ReviewNotFoundError
 from hadgeo.files import sha256_of, write_whole
 from hadgeo.maps.polygon_fields import ACCEPTED, FIELDS, MAP_FIELD, REJECTED, UNSURE
+from hadgeo.maps.reader import sensor_path
 
 if TYPE_CHECKING:
     from hadgeo.decisions.layers import Layer
@@ -190,7 +191,7 @@ class Review:
         Raises:
             ReviewError: They belong to another one; what does not say where it belongs is taken.
         """
-        if self.maps and self.maps != {sha256_of(Path(path))}:
+        if not self.maps <= _hashes_of(Path(path)):
             raise ReviewError(
                 f"{self._told}: a review of another map than {path}, or of an earlier state of it; give the map that "
                 "the polygons were made from"
@@ -208,7 +209,7 @@ class Review:
         if len(self.maps) < 2 or self._layer is None:
             self.check_map(path)
             return self
-        mine = self._layer.table[MAP_FIELD] == sha256_of(Path(path))
+        mine = np.isin(self._layer.table[MAP_FIELD].astype(str), list(_hashes_of(Path(path))))
         if not mine.any():
             raise ReviewError(
                 f"{self._told}: a review of {len(self.maps)} other maps than {path}, or of an earlier state of it; "
@@ -317,6 +318,11 @@ class Review:
         known = np.isfinite(rows) & np.isfinite(cols)
         columns = (self._layer.table["id"][known], rows[known], cols[known])
         return {number: (row, col) for number, row, col in zip(*(c.tolist() for c in columns), strict=True)}
+
+
+def _hashes_of(scores: Path) -> set[str]:
+    """The hash of a map, and of the one beside it that is on the scene's own grid, on which anomalies are found."""
+    return {sha256_of(path) for path in (scores, sensor_path(scores)) if path.is_file()}
 
 
 def _layers() -> ModuleType:

@@ -371,3 +371,11 @@ def test_verdicts_lead_to_spectra_in_a_scene_without_a_place(kind: str, tmp_path
     Review({1: Verdict("accepted"), 2: Verdict("rejected")}).apply_to(layer)
     for spectrum in hadgeo.read_rejected(layer).spectra:
         np.testing.assert_allclose(spectrum.values, np.arange(1, 9))
+
+
+def test_verdicts_go_with_a_map_that_was_turned_north(tmp_path: Path) -> None:
+    scene, scores, layer = (tmp_path / name for name in ("line.tif", "map.tif", "found.gpkg"))
+    hadgeo.simulate(scene, rows=40, cols=30, bands=12, rotation=20, targets=4)
+    run("detect", scene, "-d", "rx", "--north-up", "-o", scores, "--top", 12, "--polygons", layer)
+    Review({1: Verdict("accepted")}).apply_to(layer)
+    assert "precision: 1 (1 of 1" in run("evaluate", scores, "--verdicts", layer).output
