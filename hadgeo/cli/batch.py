@@ -147,6 +147,10 @@ def command(
         JsonLines().emit("result", **_result(batch))
     elif not quiet:
         tell(_last_line(batch))
+    else:
+        for outcome in batch.outcomes:
+            if outcome.state == "failed":
+                click.echo(f"{Path(outcome.line.scene).name}: failed: {outcome.error}", err=True)
     context.exit(1 if batch.failed else 0)
 
 

@@ -70,6 +70,8 @@ def test_a_batch_says_what_became_of_each_line_and_fails_if_one_did(lines: list[
         assert mosaic.shape == (60, 30)
     again = run(*lines, "-o", maps, "--mosaic", maps / "mosaic.vrt", "--quiet")
     assert (again.exit_code, again.output) == (0, "")
+    quiet = run(lines[0], tmp_path / "gone.img", "-o", tmp_path / "quiet", "--quiet")
+    assert (quiet.exit_code, quiet.output) == (1, f"{told[3]}\n")
 
 
 def test_json_lines_name_the_line(lines: list[Path], tmp_path: Path) -> None:
