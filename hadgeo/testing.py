@@ -70,7 +70,7 @@ def fitted(detector: Detector[Any], scene: Cube, progress: Progress = SILENT) ->
 
 def scored_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int]) -> Cube:
     """The scores (y, x) of a scene, computed in windows of some rows and columns as a run does."""
-    return _scored(detector, scene, list(tile(scene.shape[1:], size, detector.halo)))
+    return _scored(detector, scene, list(tile(scene.shape[1:], size, detector.halo, detector.grid)))
 
 
 def _scored(detector: Detector[Any], scene: Cube, windows: Sequence[Window]) -> Cube:
@@ -93,7 +93,7 @@ def explained_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, 
         assert explained.shape == block.shape
         return explained
 
-    return _in_windows(explain, scene, list(tile(scene.shape[1:], size, detector.halo)))
+    return _in_windows(explain, scene, list(tile(scene.shape[1:], size, detector.halo, detector.grid)))
 
 
 def _in_windows(compute: Callable[[Tensor], Tensor], scene: Cube, windows: Sequence[Window]) -> Cube:
@@ -177,7 +177,7 @@ class DetectorContract:
         whole = scored_in_windows(detector, scene, scene.shape[1:])
         assert np.isfinite(whole).any()
         for size in [(1, 1), (2, 3), (7, 7), (16, 1000), (1000, 11)]:
-            windows = _spread(list(tile(scene.shape[1:], size, detector.halo)))
+            windows = _spread(list(tile(scene.shape[1:], size, detector.halo, detector.grid)))
             windowed = _scored(detector, scene, windows)
             for window in windows:
                 here = window.rows, window.cols
@@ -275,6 +275,8 @@ class DetectorContract:
         for role in (detector.seed_parameter, detector.steps_parameter):
             assert role is None or role in fields
         assert detector.halo >= 0
+        assert detector.grid >= 1
+        assert detector.halo % detector.grid == 0
         assert detector.relative_cost is None or detector.relative_cost > 0
         scene = SCENES["odd size"]
         explained = fitted(detector.shortened(SHORT), scene).explain(torch.from_numpy(scene))

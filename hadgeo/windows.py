@@ -74,13 +74,15 @@ class Window:
         return (self.top + self.height + self.bottom, self.left + self.width + self.right)
 
 
-def pad(window: Window, halo: int, shape: tuple[int, int]) -> Window:
+def pad(window: Window, halo: int, shape: tuple[int, int], grid: int = 1) -> Window:
     """Give a window the halo that the scene has around it.
 
     Args:
         window: A window inside the scene.
         halo: Pixels of true neighbours wanted on each side, at least 0.
         shape: The scene's rows and columns.
+        grid: Side of the blocks, counted from the scene's first row and column, that are to be read whole; the halo is
+            a multiple of it, and counted from the border of a block.
 
     Returns:
         The same rectangle with as much of the halo as lies inside the scene.
@@ -91,20 +93,21 @@ def pad(window: Window, halo: int, shape: tuple[int, int]) -> Window:
         window.col,
         window.height,
         window.width,
-        top=min(halo, window.row),
-        bottom=min(halo, rows - window.row - window.height),
-        left=min(halo, window.col),
-        right=min(halo, cols - window.col - window.width),
+        top=min(window.row % grid + halo, window.row),
+        bottom=min(-window.rows.stop % grid + halo, rows - window.rows.stop),
+        left=min(window.col % grid + halo, window.col),
+        right=min(-window.cols.stop % grid + halo, cols - window.cols.stop),
     )
 
 
-def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0) -> Iterator[Window]:
+def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0, grid: int = 1) -> Iterator[Window]:
     """Partition a scene into windows of one size, row by row; the last ones are smaller.
 
     Args:
         shape: The scene's rows and columns, each at least 1.
         size: A window's rows and columns, each at least 1.
         halo: Pixels of true neighbours wanted on each side.
+        grid: As for `pad`; windows may begin anywhere.
 
     Yields:
         Windows that cover each pixel of the scene exactly once.
@@ -114,7 +117,7 @@ def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0) -> Iterat
     for row in range(0, rows, height):
         for col in range(0, cols, width):
             bare = Window(row, col, min(height, rows - row), min(width, cols - col))
-            yield pad(bare, halo, shape)
+            yield pad(bare, halo, shape, grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ def window_size(
     halo: int,
     max_pixels: int,
     block: tuple[int, int] | None = None,
+    grid: int = 1,
 ) -> tuple[int, int]:
     """Choose the largest windows that fit a budget and suit the way in which a file is stored.
 
@@ -152,27 +156,35 @@ def window_size(
     low that squares pay less. Files stored in blocks are read in whole blocks, as near to a square as they allow, since
     a block that is cut is decoded twice.
     A budget too small for one strip row or one block gets the largest rectangle that fits, and never less than
-    one pixel.
+    one pixel, or one block of the grid.
 
     Args:
         shape: The scene's rows and columns.
         halo: Pixels of true neighbours that a score needs on each side.
         max_pixels: Pixels that may be in memory for one window, its halo's among them.
         block: Rows and columns of the file's blocks, or None for a raw file.
+        grid: As for `pad`; the windows are multiples of it.
 
     Returns:
         Rows and columns of a window, without its halo.
     """
     rows, cols = shape
-    side = max(1, math.isqrt(max_pixels) - 2 * halo)
+    side = max(grid, (math.isqrt(max_pixels) - 2 * halo) // grid * grid)
     if block is None or block[1] >= cols:
         height = max_pixels // cols - 2 * halo
-        if height >= rows or (height >= 1 and _outer_share(height, halo) <= max(1.3, _outer_share(side, halo) ** 2)):
-            step = block[0] if block is not None else 1
-            return min(rows, max(height // step * step, min(height, step))), cols
+        if height >= rows:
+            return rows, cols
+        if height >= grid and _outer_share(height, halo) <= max(1.3, _outer_share(side, halo) ** 2):
+            return min(rows, _whole(height, block[0] if block is not None else 1, grid)), cols
     if block is None or block[0] > side or block[1] > side:
         return min(rows, side), min(cols, side)
-    return min(rows, side // block[0] * block[0]), min(cols, side // block[1] * block[1])
+    return min(rows, _whole(side, block[0], grid)), min(cols, _whole(side, block[1], grid))
+
+
+def _whole(length: int, step: int, grid: int) -> int:
+    """The largest multiple of a step and a grid that is no longer than a length; of the grid alone if there is none."""
+    both = math.lcm(step, grid)
+    return length // both * both or length // grid * grid
 
 
 def _outer_share(length: int, halo: int) -> float:
@@ -180,18 +192,20 @@ def _outer_share(length: int, halo: int) -> float:
     return (length + 2 * halo) / length
 
 
-def halves(window: Window, halo: int) -> tuple[Window, Window]:
+def halves(window: Window, halo: int, grid: int = 1) -> tuple[Window, Window]:
     """Cut a window into its upper and lower half, in the frame of what was read for it.
 
     Args:
         window: A window of at least two rows, with its halo.
         halo: Pixels of true neighbours that a score needs on each side.
+        grid: As for `pad`; what was read begins at a block of it.
 
     Returns:
         Two windows whose row 0 and column 0 are the first row and column that `window` reads.
     """
     upper = window.height // 2
+    lower = Window(window.top + upper, window.left, window.height - upper, window.width)
     return (
-        pad(Window(window.top, window.left, upper, window.width), halo, window.outer_shape),
-        pad(Window(window.top + upper, window.left, window.height - upper, window.width), halo, window.outer_shape),
+        pad(Window(window.top, window.left, upper, window.width), halo, window.outer_shape, grid),
+        pad(lower, halo, window.outer_shape, grid),
     )

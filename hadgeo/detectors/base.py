@@ -95,6 +95,15 @@ class Detector(ABC, Generic[ParamsT]):
         """Pixels of true neighbours on each side that a score needs."""
 
     @property
+    def grid(self) -> int:
+        """Side in pixels of the blocks of a scene that share something in their scores; 1 where there are none.
+
+        Blocks are counted from the first row and column of the scene. What the engine hands to `score` and `explain`
+        begins and ends at the border of a block, or of the scene; `halo` is a multiple of it, counted from there.
+        """
+        return 1
+
+    @property
     def training_steps(self) -> int:
         """Training steps of a fit, which it counts in `Stage.FIT`; 0 for a fit in closed form.
 

@@ -11,10 +11,9 @@ from hadgeo.detectors.registry import make_detector
 
 #: Compositions by name. How they were chosen stands in docs/benchmarks.md.
 COMPOSITIONS = {
-    "fast": "kmeans(cfar_window=15) + local_rx(ridge=0.01, cfar_window=15) "
-    "+ ring_predictor(residual_ridge=0.01) | rx@3",
-    "standard": "1.5*bs3lnet + kmeans(cfar_window=15) + 1.5*ring_predictor(residual_ridge=0.01) | rx@3",
-    "thorough": "bs3lnet + scoread + kmeans(cfar_window=15) + 1.5*ring_predictor(residual_ridge=0.01) | rx@3",
+    "fast": "kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
+    "standard": "1.5*bs3lnet + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
+    "thorough": "bs3lnet + scoread + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
 }
 
 _TERM = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Self, TypeVar
 
@@ -66,7 +67,8 @@ class ContrastDetector(Detector[ContrastParamsT]):
     @property
     def halo(self) -> int:
         """Reach of the statistic, and of the local median; see `Detector.halo`."""
-        return self.reach + self.contrast_window // 2
+        # The median may need a single pixel of a block, and that pixel all of what its block does.
+        return self.reach + math.ceil(self.contrast_window // 2 / self.grid) * self.grid
 
     @abstractmethod
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor | None:

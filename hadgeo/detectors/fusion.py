@@ -9,6 +9,7 @@ section 21.1). Parts that look for the same thing at several sizes are alternati
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,7 +113,13 @@ class Fusion(Detector[FusionParams]):
     @property
     def halo(self) -> int:
         """What the farthest-seeing part needs; see `Detector.halo`."""
-        return max(d.halo + part.average // 2 for d, part in zip(self.detectors_, self.parts, strict=True))
+        farthest = max(d.halo + part.average // 2 for d, part in zip(self.detectors_, self.parts, strict=True))
+        return math.ceil(farthest / self.grid) * self.grid
+
+    @property
+    def grid(self) -> int:
+        """The smallest whose blocks hold whole blocks of all parts; see `Detector.grid`."""
+        return math.lcm(*(detector.grid for detector in self.detectors_))
 
     @property
     def training_steps(self) -> int:

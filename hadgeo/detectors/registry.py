@@ -22,6 +22,7 @@ DEFAULT_DETECTOR = "fusion"
 
 #: hadgeo's own.
 BUILT_IN = {
+    "block_rx": "hadgeo.detectors.block_rx:BlockRX",
     "bs3lnet": "hadgeo.detectors.bs3lnet:BS3LNet",
     "cluster_rx": "hadgeo.detectors.cluster_rx:ClusterRX",
     "crd": "hadgeo.detectors.crd:CRD",

@@ -220,8 +220,9 @@ class _Looker:
         self._rows, self._cols = rows[order], cols[order]
 
     def look(self, anomaly: Anomaly) -> _Look:
-        halo = 0 if self._detector is None else self._detector.halo
-        window = pad(_surroundings(anomaly, self._source.shape[1:]), halo, self._source.shape[1:])
+        halo, grid = (0, 1) if self._detector is None else (self._detector.halo, self._detector.grid)
+        shape = self._source.shape[1:]
+        window = pad(_surroundings(anomaly, shape), halo, shape, grid)
         block = self._source.read(window.outer_rows, window.outer_cols, self._bands)
         measured = block[(slice(None), *window.inner)].astype(np.float64)
         valid = np.isfinite(measured).all(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -80,7 +81,7 @@ def memory_budget(
         ParameterError: The user asked for less than a run takes.
         DeviceError: There is less than a run takes.
     """
-    smallest = window_bytes(source, detector, selection) * (2 * detector.halo + 1) ** 2
+    smallest = window_bytes(source, detector, selection) * (2 * detector.halo + detector.grid) ** 2
     with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
     alone = fixed_bytes(source) + smallest
     least = with_fit if fit else alone
@@ -111,7 +112,7 @@ def _check_granted(source: Source, detector: Detector[Any], least: int, granted:
 def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """Bytes with which no window cuts a block of its file."""
     height, width = source.block or (1, 1)
-    high, wide = height + 2 * detector.halo, width + 2 * detector.halo
+    high, wide = (math.lcm(side, detector.grid) + 2 * detector.halo for side in (height, width))
     # As `window_size` has it: strips of the scene's width, else squares.
     pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
     return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
@@ -178,7 +179,7 @@ def _seconds(
         seconds += clock.seconds(Stage.CROPS) * min(rows * cols, POOL_PIXELS) / trial.pixels
         seconds += clock.step_seconds() * steps
     scorer = WindowScorer(source, selection.indices, detector, device)
-    window = pad(trial, detector.halo, (rows, cols))
+    window = pad(trial, detector.halo, (rows, cols), detector.grid)
     scorer(window)
     start = time.perf_counter()
     scorer(window)

@@ -48,8 +48,8 @@ def plan_windows(
         size = (window, window)
     else:
         budget = max(1, (memory - fixed_bytes(source)) // pixel_bytes)
-        size = window_size(shape, halo=detector.halo, max_pixels=budget, block=source.block)
-    return tuple(tile(shape, size, detector.halo))
+        size = window_size(shape, halo=detector.halo, max_pixels=budget, block=source.block, grid=detector.grid)
+    return tuple(tile(shape, size, detector.halo, detector.grid))
 
 
 def fixed_bytes(source: Source) -> int:
@@ -153,6 +153,5 @@ def score_window(detector: Detector[Any], block: Tensor, window: Window, device:
                 "free some memory, use a smaller --window, or --device cpu"
             ) from error
     free_memory(device)
-    return torch.cat(
-        [score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in halves(window, detector.halo)]
-    )
+    parts = halves(window, detector.halo, detector.grid)
+    return torch.cat([score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in parts])

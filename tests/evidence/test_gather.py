@@ -93,6 +93,18 @@ def test_the_implanted_bands_stand_out_most(name: str | None, readers: Executor)
     assert second.startswith("680 nm (-")
 
 
+@pytest.mark.parametrize("corner", [(30, 20), (27, 23), (0, 0), (55, 44)])
+def test_shares_are_those_of_the_map_wherever_an_anomaly_lies(corner: tuple[int, int], readers: Executor) -> None:
+    scene = scene_with_target()
+    fusion = fitted("fusion", scene, readers, parts="block_rx + rx@3")
+    where = Anomaly(1, corner[0] + np.array([0, 0, 1, 1]), corner[1] + np.array([0, 1, 0, 1]))
+    parts = fusion.contributions(torch.from_numpy(scene))[:, where.rows, where.cols].sum(dim=1)
+    found = gather_evidence(as_cube(scene), fusion, [where], bands=range(BANDS))
+    np.testing.assert_allclose(found.share[0], parts / parts.sum(), rtol=1e-6)
+    explained = fusion.explain(torch.from_numpy(scene))[:, where.rows, where.cols].mean(dim=1)
+    np.testing.assert_allclose(found.expected[0], explained, rtol=1e-5)
+
+
 def test_places_are_those_of_the_rotated_grid() -> None:
     evidence = gather_evidence(as_cube(scene_with_target()), None, [TARGET], bands=range(BANDS)).isel(anomaly=0)
     x, y = rasterio.transform.xy(TRANSFORM, [30.5], [21.0])

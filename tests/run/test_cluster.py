@@ -135,7 +135,7 @@ def test_workers_give_the_bytes_of_threads_whatever_becomes_of_them(
     here = hadgeo.detect(line, "bs3lnet", out=tmp_path / "bs3lnet.tif", **learned)
     there = hadgeo.detect(line, "bs3lnet", out=tmp_path / "bs3lnet2.tif", cluster=cluster, **learned)
     assert there.path.read_bytes() == here.path.read_bytes()
-    learned["parameters"] = {"parts": "bs3lnet(steps=2, crop=16) + rx | rx@3"}
+    learned["parameters"] = {"parts": "bs3lnet(steps=2, crop=16) + block_rx | rx@3"}
     here = hadgeo.detect(line, "fusion", out=tmp_path / "fusion.tif", **learned)
     there = hadgeo.detect(line, "fusion", out=tmp_path / "fusion2.tif", cluster=cluster, **learned)
     assert there.path.read_bytes() == here.path.read_bytes()

@@ -199,12 +199,12 @@ class _NarrowDevice(Detector[Params]):
     name = "narrow"
     title = "RX on a small device"
     Params = Params
-    halo = 0
+    halo, grid = 0, 1
 
     def __init__(self, inner: Detector[Any], pixels: int) -> None:
         super().__init__()
         self.inner, self.pixels, self.calls = inner, pixels, 0
-        self.halo = inner.halo
+        self.halo, self.grid = inner.halo, inner.grid
 
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         self.inner.fit(sample, device=device, progress=progress)
@@ -227,11 +227,11 @@ class _NarrowDevice(Detector[Params]):
         return self
 
 
-@pytest.mark.parametrize("name", ["rx", "bs3lnet"])
+@pytest.mark.parametrize("name", ["rx", "bs3lnet", "block_rx"])
 def test_a_window_too_large_for_the_device_is_scored_in_halves(line: Path, tmp_path: Path, name: str) -> None:
     parameters = QUICK if name == "bs3lnet" else {}
     expected = hadgeo.detect(line, name, parameters=parameters, out=tmp_path / "a.tif", bands="1-30")
-    narrow = _NarrowDevice(make_detector(name, parameters), pixels=2500)
+    narrow = _NarrowDevice(make_detector(name, parameters), pixels=3500)
     found = hadgeo.detect(line, narrow, out=tmp_path / "b.tif", bands="1-30")
     assert narrow.calls > 1
     np.testing.assert_allclose(read(found.path), read(expected.path), rtol=1e-6)
