@@ -34,6 +34,7 @@ from hadgeo.sampling import Sample, Scene
 
 #: Candidates, beside the presets: parts alone, and sums with other weights and parts.
 _SIZES = "ring_predictor(residual_ridge=0.01) | rx@3"
+_BLOCKS = "block_rx | rx@3"
 _K = "kmeans(cfar_window=15)"
 CANDIDATES = {
     "rx": "rx",
@@ -44,6 +45,10 @@ CANDIDATES = {
     "bs3lnet + scoread + sizes": f"bs3lnet + scoread + {_SIZES}",
     "bs3lnet + scoread + 1.5 sizes": f"bs3lnet + scoread + 1.5*{_SIZES}",
     "bs3lnet + kmeans + 1.5 sizes": f"bs3lnet + {_K} + 1.5*{_SIZES}",
+    "1.5 bs3lnet + kmeans + 1.5 sizes": f"1.5*bs3lnet + {_K} + 1.5*{_SIZES}",
+    "bs3lnet + kmeans + 1.5 blocks": f"bs3lnet + {_K} + 1.5*{_BLOCKS}",
+    "kmeans + local_rx + sizes": f"{_K} + local_rx(ridge=0.01, cfar_window=15) + {_SIZES}",
+    "kmeans + local_rx + blocks": f"{_K} + local_rx(ridge=0.01, cfar_window=15) + {_BLOCKS}",
     **COMPOSITIONS,
 }
 

@@ -36,7 +36,7 @@ from hadgeo.windows import Window, tile
 _RING = DualWindowParams(inner_window=3, outer_window=21)
 
 #: Side in pixels of what one core works on, and bytes that its matrices may take, which makes it narrower.
-_TILE_SIDE, _MATRIX_BYTES = 64, 2**25
+_TILE_SIDE, _MATRIX_BYTES = 64, 2**24
 
 
 class BlockRXParams(ContrastParams):
@@ -216,7 +216,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         means = means.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)[:, :rows, :cols]
         return torch.where(valid, means.to(block), torch.nan)
 
-    def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - spectra are copied some blocks at a time
+    def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - matrices are those of a few blocks on each core
         """The distance and its local contrast; see `Detector.bytes_per_pixel`."""
         return 32
 

@@ -87,7 +87,7 @@ class Fusion(Detector[FusionParams]):
     window_tolerance = 1e-5
     best_at = "targets of any kind in scenes that nobody has looked at yet"
     explained_by = "the background that its first part expects"
-    relative_cost = 34.0
+    relative_cost = 37.0
 
     detectors_: list[Detector[Any]]
     tables_: list[TailTable]
