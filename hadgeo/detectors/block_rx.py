@@ -23,9 +23,11 @@ from torch import Tensor
 from hadgeo.compute.boxes import box_sum
 from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
+from hadgeo.compute.executors import READERS
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import regularised
 from hadgeo.detectors.dual_window import DualWindowParams, difference_statistics, whitened
+from hadgeo.detectors.rings import SQUARE
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -219,6 +221,11 @@ class BlockRX(ContrastDetector[BlockRXParams]):
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - matrices are those of a few blocks on each core
         """The distance and its local contrast; see `Detector.bytes_per_pixel`."""
         return 32
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What is usual, and copies of a square with its ring in each reading thread; see `Detector.fit_bytes`."""
+        square = min(pixels, (SQUARE + _RING.outer_window - 1) ** 2)
+        return super().fit_bytes(bands, pixels) + READERS * 8 * bands * (2 * bands + 10 * square)
 
     def state(self) -> dict[str, Tensor]:
         """Mean, whitening and ridge; see `Detector.state`."""
