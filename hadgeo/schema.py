@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.cli import cli
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import BUILT_IN, DEFAULT_DETECTOR, detector_class, parameter_fields, usable_detectors

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import click
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
 from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError

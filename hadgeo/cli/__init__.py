@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.cli.streams import give_up_stdout, prepare_streams
 from hadgeo.errors import CubeWarning, ExtensionWarning, HadgeoError
 

@@ -171,7 +171,7 @@ class Request:
     def check(self, inputs: list[Path]) -> None:
         """Refuse early what could not be written late; see `hadgeo.decisions.decision.check_outputs`."""
         from hadgeo.decisions.decision import check_outputs
-        from hadgeo.evidence.report.page import check_report
+        from hadgeo.decisions.report import check_report
 
         page = self.report is not None
         check_outputs(self.outputs, self.grouping, inputs, explained=True, find=page, overwrite=self.overwrite)
@@ -219,9 +219,7 @@ class Request:
         if self.report is None:
             return
         from hadgeo.cli.manifests import as_command
-        from hadgeo.decisions.report import line_of_decision
-        from hadgeo.evidence.report.content import content_of
-        from hadgeo.evidence.report.page import write_page
+        from hadgeo.decisions.report import line_of_decision, write_report
 
         line = line_of_decision(
             decision,
@@ -232,7 +230,7 @@ class Request:
             run=made.model_dump(mode="json"),
             repeat=as_command(made),
         )
-        write_page([content_of(line, limit=self.report_limit, progress=progress)], self.report)
+        write_report([line], self.report, limit=self.report_limit, progress=progress)
 
 
 def request(given: dict[str, Any], *, overwrite: bool) -> Request:

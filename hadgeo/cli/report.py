@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +63,8 @@ def command(
       hadgeo report line.img line_anomaly.tif anomalies.gpkg -o review.html
       hadgeo report line.img line_anomaly.tif anomalies.gpkg --model mission.hadgeo --limit 100
     """
-    from hadgeo.decisions.report import line_of_files
-    from hadgeo.evidence.gather import gather_evidence
-    from hadgeo.evidence.report.content import content_of
-    from hadgeo.evidence.report.page import check_report, write_page
+    from hadgeo.decisions.decision import explained_by
+    from hadgeo.decisions.report import check_report, line_of_files, write_report
     from hadgeo.maps.reader import open_scores, sensor_path
     from hadgeo.run.model_file import load_model
 
@@ -93,16 +90,15 @@ def command(
             opened,
             scores,
             polygons,
-            partial(gather_evidence, opened, loaded, glt=glt, device=device, progress=report),
+            explained_by(opened, loaded, glt=glt, device=device, progress=report),
             glt=glt,
             measured=None if measured is None else measured.path,
             run=None if made is None else made.model_dump(mode="json"),
             repeat="" if made is None else manifests.as_command(made),
             progress=report,
         )
-        content = content_of(line, limit=limit, progress=report)
-        write_page([content], target, title=title, option="-o")
-        facts = {"page": str(target), "anomalies": len(line.layer), "charted": len(content["chips"]["frames"])}
+        charted = write_report([line], target, title=title, limit=limit, option="-o", progress=report)
+        facts = {"page": str(target), "anomalies": len(line.layer), "charted": charted}
         if isinstance(report, JsonLines):
             report.emit("result", **facts)
         elif not quiet:

@@ -31,7 +31,7 @@ def _versions() -> dict[str, Any]:
     import rasterio
     import torch
 
-    from hadgeo._version import __version__
+    from hadgeo import __version__
     from hadgeo.compute.device import describe_device, resolve_device
     from hadgeo.detectors.registry import list_detectors
 

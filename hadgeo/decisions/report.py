@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,10 @@ from hadgeo.decisions.calibration import Calibration, Rule, calibrate
 from hadgeo.decisions.decision import Decision, reasons
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
+from hadgeo.evidence.report.content import DEFAULT_LIMIT, contents_of
 from hadgeo.evidence.report.line import Explain, ReportLine, ScoreFigures
+from hadgeo.evidence.report.page import check_report as check_report  # what follows is written there
+from hadgeo.evidence.report.page import write_page
 from hadgeo.files import sha256_of
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
@@ -31,6 +34,38 @@ _BINS = 160
 
 #: Scores that are spread over more than this ratio get bins of equal ratio.
 _WIDE = 50.0
+
+
+def write_report(
+    lines: Sequence[ReportLine],
+    out: Path,
+    *,
+    title: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    option: str = "--report",
+    progress: Progress = SILENT,
+) -> int:
+    """Write the page of one scene, or one page for several.
+
+    Args:
+        lines: The scenes and their anomalies.
+        out: The page; what is there is replaced.
+        title: Title; the names of the scenes by default.
+        limit: How many anomalies of all of them, the rarest, get pictures and a spectrum.
+        option: What names the page on the command line.
+        progress: Follows the reading and may cancel it.
+
+    Returns:
+        How many have got them.
+
+    Raises:
+        OutputError: It cannot be written.
+        ReadError: A scene or a map is damaged.
+        Cancelled: `progress` asked for it.
+    """
+    contents = contents_of(lines, limit=limit, progress=progress)
+    write_page(contents, out, title=title, option=option)
+    return sum(len(content["chips"]["frames"]) for content in contents)
 
 
 def line_of_decision(

@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from scipy.ndimage import binary_dilation
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector

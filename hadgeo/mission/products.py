@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hadgeo.decisions.decision import Explain, explained_by
+from hadgeo.decisions.report import check_report
 from hadgeo.errors import HadgeoError, MissingExtraError, OutputError
-from hadgeo.evidence.report.page import check_report
 from hadgeo.files import sha256_of
 from hadgeo.formats.source import Source
 from hadgeo.maps.mosaic import Mosaic, check_mosaic, make_mosaic

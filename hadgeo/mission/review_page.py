@@ -9,9 +9,7 @@ from typing import Any
 
 from hadgeo.decisions.decision import Explain
 from hadgeo.decisions.layers import Layer, read_layer
-from hadgeo.decisions.report import line_of_files
-from hadgeo.evidence.report.content import contents_of
-from hadgeo.evidence.report.page import write_page
+from hadgeo.decisions.report import line_of_files, write_report
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import sensor_path
@@ -83,8 +81,8 @@ def write_review_page(
                 progress=progress,
             )
         )
-    contents = contents_of(lines, limit=request.report_limit, progress=progress)
-    return write_page(contents, request.report, title=title)
+    write_report(lines, request.report, title=title, limit=request.report_limit, progress=progress)
+    return request.report
 
 
 def _of_line(layer: Layer, name: str) -> Layer:

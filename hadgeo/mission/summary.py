@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.errors import MissingExtraError
 from hadgeo.files import write_whole, written_beside
 from hadgeo.mission.outcomes import MissionLayer

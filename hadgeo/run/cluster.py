@@ -21,7 +21,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.compute.device import resolve_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.compute.memory import machine_memory

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
 from hadgeo.compute.executors import READERS, map_ahead, reading_threads

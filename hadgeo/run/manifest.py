@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputExistsError
 from hadgeo.files import check_name, sha256_of, write_whole
 from hadgeo.formats.gdal import exists

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import HadgeoError, ModelError

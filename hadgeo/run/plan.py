@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.detectors.base import Detector
 from hadgeo.formats.glt import Glt

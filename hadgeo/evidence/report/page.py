@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hadgeo._version import __version__
+from hadgeo import __version__
 from hadgeo.errors import MissingExtraError
 from hadgeo.files import check_output, write_whole
 

@@ -25,7 +25,6 @@ from hadgeo.cube import as_source
 from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
-from hadgeo.grid import Grid
 from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
 from hadgeo.run.manifest import SCENES_OF_MAPS, Manifest, read_manifest
 from hadgeo.run.matching.target import Target, Values, make_target, split_choice
@@ -272,7 +271,7 @@ def _scenes_of(path: Path, numbers: Sequence[int], run: Manifest) -> list[str | 
 def _in_scene(path: Path, number: int, source: Source, level: float, how: str) -> Target:
     """The mean spectrum of a polygon's pixels."""
     try:
-        spectrum = _mean(source, _outlines(path, number, source.metadata.grid))
+        spectrum = _mean(source, _outlines(path, number, source))
     except MissingExtraError:
         raise
     except TargetError as error:
@@ -300,8 +299,9 @@ def _reading(options: dict[str, Any]) -> Reading:
     return Reading(**{**given, "quality": tuple(given.get("quality", ()))})
 
 
-def _outlines(path: Path, number: int, grid: Grid) -> npt.NDArray[Any]:
-    """The polygons of an anomaly, in the coordinates of a grid."""
+def _outlines(path: Path, number: int, source: Source) -> npt.NDArray[Any]:
+    """The polygons of an anomaly, in the coordinates of a scene."""
+    grid = source.metadata.grid
     meta, shapes = _shapes(path, number)
     crs = meta["crs"]
     if crs is None or grid.crs is None:
