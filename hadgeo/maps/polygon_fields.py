@@ -24,8 +24,12 @@ FIELDS = ("verdict", "note", "reviewer", "reviewed_at")
 MAP_FIELD = "map_sha256"
 
 
-def check_outlines(path: Path) -> None:
+def check_outlines(path: Path, otherwise: str = "") -> None:
     """Refuse a table of verdicts where polygons are needed.
+
+    Args:
+        path: The file.
+        otherwise: What to do with another kind of table.
 
     Raises:
         ReviewError: It is one.
@@ -33,7 +37,7 @@ def check_outlines(path: Path) -> None:
     if path.suffix.lower() == ".csv":
         raise ReviewError(
             f"{path}: a table has no outlines; give the polygons with the verdicts in them, such as the GeoJSON that "
-            "the page of a review saves"
+            f"the page of a review saves{otherwise}"
         )
 
 

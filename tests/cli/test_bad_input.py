@@ -190,7 +190,7 @@ BAD_SCENES = [
 
 BAD_PARAMETERS = [
     Bad("-d xr", ("'xr'", "did you mean 'rx'?")),
-    Bad("-d nothinglikeit", ("'nothinglikeit'", "available: bs3lnet, cluster_rx, ")),
+    Bad("-d nothinglikeit", ("'nothinglikeit'", "available: block_rx, bs3lnet, cluster_rx, ")),
     Bad("-d bs3lnet -p stps=3", ("'stps'", "did you mean 'steps'?", "hadgeo detectors bs3lnet")),
     Bad("-d bs3lnet -p steps=abc", ("steps must be a whole number, at least 1 and at most 1000000", "not 'abc'")),
     Bad("-d bs3lnet -p steps=0", ("steps must be a whole number, at least 1", "not '0'")),

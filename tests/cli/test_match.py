@@ -205,7 +205,7 @@ def test_json_lines_tell_the_result(here: Path) -> None:
         ("blind.nc --spectrum tarp.csv", ("blind.nc: the scene has no wavelengths", "add them to its header")),
         ("gone.img --spectrum tarp.csv", ("gone.img: no such file",)),
         ("line1.img --like gone.gpkg#3", ("gone.gpkg: no such file",)),
-        ("line1.img --like tarp.csv#1", ("tarp.csv: neither polygons", "use --spectrum")),
+        ("line1.img --like tarp.csv#1", ("tarp.csv: a table has no outlines", "use --spectrum")),
         ("line1.img --spectrum tarp.csv --method osp", ("'osp' is not one of",)),
         ("line1.img --spectrum tarp.csv --target-scale 0", ("must be above 0",)),
         ("line1.img --spectrum tarp.csv -p shrinkage=1", ("no parameter 'shrinkage'",)),

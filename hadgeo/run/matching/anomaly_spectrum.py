@@ -61,7 +61,7 @@ def read_anomaly(name: str | os.PathLike[str]) -> Target:
         raise TargetError(f"{path}: cannot be read ({error.strerror or error})") from None
     if evidence:
         return _of_evidence(path, chosen, path)
-    check_outlines(path)
+    check_outlines(path, "; for a spectrum from a file, use --spectrum")
     if path.suffix.lower() not in _POLYGONS:
         raise TargetError(
             f"{path}: neither polygons ({', '.join(_POLYGONS)}) nor evidence (.nc) of an earlier run; for a spectrum "
