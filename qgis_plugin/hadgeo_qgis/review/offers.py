@@ -61,7 +61,8 @@ class Offers:
             if chosen is not None:
                 action(chosen)
 
-        button.clicked.connect(act)
+        # Later, as the button goes with its message, and what it has called must not still be at work then.
+        button.clicked.connect(lambda: QTimer.singleShot(0, act))
         message.layout().addWidget(button)
         bar.pushWidget(message, Qgis.MessageLevel.Info, 30)
 
