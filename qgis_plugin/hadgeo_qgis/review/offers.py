@@ -62,7 +62,11 @@ class Offers:
                 action(chosen)
 
         # Later, as the button goes with its message, and what it has called must not still be at work then.
-        button.clicked.connect(lambda: QTimer.singleShot(0, act))
+        timer = QTimer(utils.iface.mainWindow())
+        timer.setSingleShot(True)
+        timer.timeout.connect(act)
+        timer.timeout.connect(timer.deleteLater)
+        button.clicked.connect(timer.start)
         message.layout().addWidget(button)
         bar.pushWidget(message, Qgis.MessageLevel.Info, 30)
 
