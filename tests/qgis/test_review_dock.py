@@ -372,9 +372,10 @@ def test_what_is_loaded_is_offered_and_what_a_project_brings_is_not(plugin, proj
     project.addMapLayers([scene, layer])
     wait(lambda: len(offered) == 2)
     offered["True colour"].click()
-    assert scene.renderer().type() == "multibandcolor"
+    wait(lambda: scene.renderer().type() == "multibandcolor")
     assert plugin.dock is None
     offered["Review anomalies"].click()
+    wait(lambda: plugin.dock is not None)
     assert plugin.dock.isVisible()
     assert plugin.dock.layers.layer() is layer
     scene.setRenderer(QgsSingleBandGrayRenderer(scene.dataProvider(), 1))
