@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
-from hadgeo.decisions.groups import MAX_PIXELS
+from hadgeo.decisions.groups import MAX_PIXELS, Group
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
@@ -362,19 +362,22 @@ def reasons(evidence: xr.Dataset | None) -> dict[str, dict[int, str | None]]:
     return {name: dict(zip(ids, (text or None for text in texts), strict=True)) for name, texts in told.items()}
 
 
+def words_of(evidence: xr.Dataset | None) -> dict[str, Callable[[Group], str | None]]:
+    """`reasons` as `hadgeo.write_polygons` takes them."""
+
+    def said(told: dict[int, str | None], group: Group) -> str | None:
+        return told.get(group.id)
+
+    return {name: partial(said, told) for name, told in reasons(evidence).items()}
+
+
 def _write_anomalies(found: Anomalies, outputs: Outputs, evidence: xr.Dataset | None, *, overwrite: bool) -> None:
     if evidence is not None and outputs.evidence is not None:
         write_evidence(evidence, outputs.evidence, overwrite=overwrite)
     if evidence is not None and outputs.spectra is not None:
         _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)
     if outputs.polygons is not None:
-        told = reasons(evidence)
-        _polygons().write_polygons(
-            found,
-            outputs.polygons,
-            bands=lambda group: told["bands"].get(group.id),
-            parts=lambda group: told["parts"].get(group.id),
-        )
+        _polygons().write_polygons(found, outputs.polygons, **words_of(evidence))
 
 
 def _rarity(found: Anomalies) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate
-from hadgeo.decisions.decision import Decision, reasons
+from hadgeo.decisions.decision import Decision, words_of
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
 from hadgeo.evidence.report.content import DEFAULT_LIMIT, contents_of
@@ -96,12 +96,7 @@ def line_of_decision(
     assert decision.calibration is not None
     scores = _found_on(open_scores(decision.scores))
     name = decision.outputs.polygons.name if decision.outputs.polygons else f"{scores.path.stem}_polygons.gpkg"
-    told = reasons(decision.evidence)
-    table = described(
-        decision.anomalies,
-        bands=lambda group: told["bands"].get(group.id),
-        parts=lambda group: told["parts"].get(group.id),
-    )
+    table = described(decision.anomalies, **words_of(decision.evidence))
     return ReportLine(
         source,
         scores,

@@ -24,12 +24,11 @@ from hadgeo.compute.boxes import box_sum
 from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
-from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
+from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.dual_window import DualWindowParams, difference_statistics, whitened
+from hadgeo.detectors.dual_window import DualWindowParams, check_differences, difference_statistics, whitened
 from hadgeo.detectors.rings import SQUARE
 from hadgeo.detectors.whitening import whitening
-from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
 from hadgeo.windows import Window, tile
@@ -41,7 +40,7 @@ _RING = DualWindowParams(inner_window=3, outer_window=21)
 _TILE_SIDE, _MATRIX_BYTES = 64, 2**24
 
 
-class BlockRXParams(ContrastParams):
+class BlockRXParams(ContrastByDefaultParams):
     """Hyper-parameters of block RX."""
 
     basic = ("block", "margin", "ridge")
@@ -67,14 +66,6 @@ class BlockRXParams(ContrastParams):
         "it keeps directions that hold hardly anything but noise from outweighing all others.",
         ge=1e-6,
         le=1000,
-    )
-    cfar_window: int | None = Field(
-        default=15,
-        title="CFAR window",
-        description="Divide each score by the median score of a window of this many pixels a side; odd, and such that "
-        "a target fills less than half of it. Empty: leave scores as they are.",
-        ge=3,
-        le=101,
     )
 
     @model_validator(mode="after")
@@ -129,11 +120,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         device = double_device(device)
         mean = sample.statistics(covariance=False).mean
         covariance = difference_statistics(sample, _RING, mean).covariance
-        if not covariance.diagonal().max() > 0:
-            raise FitError(
-                f"{self.name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
-                "and --bands"
-            )
+        check_differences(covariance, self.name)
         self.mean_ = mean.to(device)
         self.ridge_ = (self.params.ridge * covariance.diagonal().mean()).to(device)
         self.whitening_ = whitening(regularised(covariance, self.params.ridge)).to(device)

@@ -39,6 +39,19 @@ class ContrastParams(Params):
         return value
 
 
+class ContrastByDefaultParams(ContrastParams):
+    """The same, where scores are divided by it unless somebody says otherwise."""
+
+    cfar_window: int | None = Field(
+        default=15,
+        title="CFAR window",
+        description="Divide each score by the median score of a window of this many pixels a side; odd, and such that "
+        "a target fills less than half of it. Empty: leave scores as they are.",
+        ge=3,
+        le=101,
+    )
+
+
 ContrastParamsT = TypeVar("ContrastParamsT", bound=Params)
 
 

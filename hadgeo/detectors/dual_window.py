@@ -17,6 +17,7 @@ from torch import Tensor
 from hadgeo.compute.cores import map_cores
 from hadgeo.detectors.base import Params
 from hadgeo.detectors.rings import ring_means, squares
+from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics, valid_pixels
 from hadgeo.windows import Window
 
@@ -120,6 +121,23 @@ def expected_by_ring(block: Tensor, sides: tuple[int, int], mean: Tensor) -> Ten
         (band, y, x), NaN where invalid.
     """
     return torch.where(valid_pixels(block), ring_means(block, sides, mean)[0].to(block), torch.nan)
+
+
+def check_differences(covariance: Tensor, name: str) -> None:
+    """Refuse a scene in which no pixel differs from its ring.
+
+    Args:
+        covariance: That of the differences (band, band).
+        name: The detector, for the message.
+
+    Raises:
+        FitError: There is nothing to detect.
+    """
+    if not covariance.diagonal().max() > 0:
+        raise FitError(
+            f"{name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
+            "and --bands"
+        )
 
 
 def difference_statistics(

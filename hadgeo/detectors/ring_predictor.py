@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
-from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
+from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
 from hadgeo.detectors.rings import SQUARE, ring_means, squares
 from hadgeo.detectors.whitening import mahalanobis, whitening
@@ -28,7 +28,7 @@ from hadgeo.sampling import Sample, Statistics, spectra_of, valid_pixels
 from hadgeo.windows import Window
 
 
-class RingPredictorParams(ContrastParams):
+class RingPredictorParams(ContrastByDefaultParams):
     """Hyper-parameters of the ring predictor."""
 
     basic = ("guard_window", "middle_window", "outer_window")
@@ -77,14 +77,6 @@ class RingPredictorParams(ContrastParams):
         title="Sampled pixels",
         description="Learn from about this many pixels, evenly spread; from all of them where there are fewer.",
         ge=2,
-    )
-    cfar_window: int | None = Field(
-        default=15,
-        title="CFAR window",
-        description="Divide each score by the median score of a window of this many pixels a side; odd, and such that "
-        "a target fills less than half of it. Empty: leave scores as they are.",
-        ge=3,
-        le=101,
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import TRIM_CROP, TRIM_PIXELS, TRIMS, CovarianceParams, regularised
 from hadgeo.detectors.dual_window import (
     DualWindowParams,
+    check_differences,
     difference_statistics,
     expected_by_ring,
     ring_differences,
@@ -68,11 +69,7 @@ class RingDetector(ContrastDetector[RingParamsT]):
         mean = sample.statistics(covariance=False).mean
         statistics = self._trimmed(sample, mean)
         covariance = statistics.covariance
-        if not covariance.diagonal().max() > 0:
-            raise FitError(
-                f"{self.name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
-                "and --bands"
-            )
+        check_differences(covariance, self.name)
         if not params.ridge and statistics.count <= sample.bands:
             weight = rao_blackwell_ledoit_wolf(statistics)
             progress.message(
