@@ -1,8 +1,9 @@
 """How files are written: refused before the work where they could not be written after it, and whole or not at all.
 
-A file grows beside its place under a random name that is created exclusively, so that nobody's file of that name is
-lost and no link is followed. It is flushed to the disk, and takes its place by a rename: at every moment what stands
-there is the old file or the new one.
+A file grows beside its place in a folder of a random name that is created exclusively, so that nobody's file of that
+name is lost and no link is followed. It is flushed to the disk, and takes its place by a rename: at every moment what
+stands there is the old file or the new one. A process keeps such a folder locked as long as it lives; what one that was
+killed has left behind is known by that, and removed by the next that writes there.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from filelock import FileLock, Timeout
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 
@@ -24,6 +27,16 @@ from hadgeo.errors import HadgeoError, OutputError, OutputExistsError
 
 #: Every error of rasterio's. Where GDAL or PROJ gives up inside some of its calls, theirs comes through unwrapped.
 RASTERIO_ERRORS: tuple[type[Exception], ...] = (RasterioError, CRSError, CPLE_BaseError)
+
+#: What a process keeps locked in a folder where a file of its own grows. The folder of a map, which outlives a kill so
+#: that it may go on, may be called the same, but holds another lock.
+_LOCK = "growing.lock"
+
+#: What a folder is called in which a file grows, behind the file's own name.
+_GROWS = re.compile(r".+\.[0-9a-f]{8}\.part", re.DOTALL)
+
+#: Folders that this process has rid of what others left there.
+_swept: set[Path] = set()
 
 #: With less than this left, a failure to write needs no other explanation.
 _DISK_FULL_BYTES = 65536
@@ -69,7 +82,7 @@ def check_name(out: Path, option: str = "-o") -> None:
         # GDAL takes UTF-8 alone.
         str(out).encode()
         # Neither a folder nor a root has a name.
-        (_name_beside(out) if out.name else out).lstat()
+        (_grown(out, _name_beside(out)) if out.name else out).lstat()
     except ValueError as error:
         raise OutputError(f"{out} is not a valid file name ({error}); use {option} to write elsewhere") from None
     except OSError as error:
@@ -133,16 +146,12 @@ def written_beside(out: Path, option: str = "-o") -> Iterator[Path]:
     Raises:
         OutputError: The disk is full, or fails.
     """
-    with writing(out, option):
-        part = _made_beside(out)
-        try:
-            yield part
-            _flush(part)
-            part.replace(out)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
+    with writing(out, option), _folder_beside(out) as folder:
+        part = _grown(out, folder)
+        part.touch(exist_ok=False)
+        yield part
+        _flush(part)
+        part.replace(out)
 
 
 @contextmanager
@@ -159,11 +168,7 @@ def written_together(outs: Sequence[Path], option: str = "-o") -> Iterator[Path]
         OutputError: The disk is full, or fails; then no file is left of those that had not taken their places.
     """
     first = outs[0]
-    with (
-        writing(first, option),
-        TemporaryDirectory(prefix=f"{first.name}.", suffix=".part", dir=first.parent) as name,
-    ):
-        folder = Path(name)
+    with writing(first, option), _folder_beside(first) as folder:
         yield folder
         for out in outs:
             _flush(folder / out.name)
@@ -216,15 +221,93 @@ def _name_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.{secrets.token_hex(4)}.part")
 
 
-def _made_beside(out: Path) -> Path:
-    """A new, empty file beside another one, with the permissions that any new file gets."""
+def _grown(out: Path, folder: Path) -> Path:
+    """What a file is called while it grows: its kind is seen, and no name is longer than that of the folder."""
+    return folder / f"new{out.suffix}"
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A new folder beside a file, which no other process removes, and of which nothing is left at the end."""
+    if (home := out.parent.absolute()) not in _swept:
+        _swept.add(home)
+        remove_leftovers(home)
+    folder, lock = _made_beside(out)
+    try:
+        yield folder
+    finally:
+        _discard(folder, lock)
+
+
+def _made_beside(out: Path) -> tuple[Path, FileLock]:
     while True:
-        part = _name_beside(out)
+        folder = _name_beside(out)
+        lock = FileLock(folder / _LOCK, thread_local=False)
         try:
-            part.touch(exist_ok=False)
+            folder.mkdir(mode=0o700)
         except FileExistsError:
             continue
-        return part
+        # It may pass for a leftover, and be gone, until it is locked.
+        with suppress(Timeout, FileNotFoundError):
+            lock.acquire(timeout=0)
+            return folder, lock
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what runs that were killed have left in a folder while their files grew; nothing of one that goes on.
+
+    Args:
+        folder: Where to look; not within its folders.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _GROWS.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                _remove_leftover(Path(entry.path))
+
+
+def _remove_leftover(folder: Path) -> None:
+    with suppress(OSError, Timeout):
+        if not any(folder.iterdir()):
+            # Its process was killed before it could lock it, or is about to and will take another.
+            folder.rmdir()
+        elif is_own_file(folder / _LOCK):
+            lock = FileLock(folder / _LOCK, thread_local=False)
+            lock.acquire(timeout=0)
+            _discard(folder, lock)
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether a name is of a plain file that has no other name: writing into it changes nothing elsewhere."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _discard(folder: Path, lock: FileLock) -> None:
+    """Remove a folder and all files in it, and let go of it."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
+    release_and_remove(lock, folder)
+
+
+def release_and_remove(lock: FileLock, folder: Path) -> None:
+    """Let go of a folder and remove it, if nothing is in it but its lock."""
+    name = Path(lock.lock_file)
+    if os.name == "nt":
+        lock.release()
+        with suppress(OSError):
+            name.unlink()
+    else:
+        # In this order, so that whoever opened the file in between sees that it guards nothing any more.
+        with suppress(OSError):
+            name.unlink()
+        lock.release()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _flush(path: Path) -> None:

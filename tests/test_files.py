@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +20,22 @@ from click.testing import CliRunner, Result
 import hadgeo
 from hadgeo.cli import cli
 from hadgeo.errors import OutputError, OutputExistsError
-from hadgeo.files import check_name, check_output, same_file, write_whole, writing, written_beside, written_together
+from hadgeo.files import (
+    check_name,
+    check_output,
+    remove_leftovers,
+    same_file,
+    write_whole,
+    writing,
+    written_beside,
+    written_together,
+)
+from hadgeo.maps.part_folder import PartFolder
 from tests.cli.test_bad_input import assert_one_line, leave, listing, small_disk
 
 __all__ = ["small_disk"]
+
+ROOT = Path(__file__).parents[1]
 
 #: As long as names may be on the usual file systems, but for what is added to it.
 LONG = "x" * 246
@@ -54,7 +70,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     out.write_text("old")
     with written_beside(out) as part:
         part.write_text("new")
-        assert (part.parent, out.read_text()) == (tmp_path, "old")
+        assert (part.parent.parent, part.suffix, out.read_text()) == (tmp_path, ".json", "old")
     assert listing(tmp_path) == {str(out): b"new"}
 
 
@@ -117,6 +133,58 @@ def test_writers_of_one_name_do_not_meet(tmp_path: Path) -> None:
         thread.join()
     assert len(set(out.read_text())) == 1
     assert list(tmp_path.iterdir()) == [out]
+
+
+#: Writes a file, and is killed when half of it stands there.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hadgeo.files import written_beside, written_together
+out = Path(sys.argv[1])
+with written_together([out, out.with_suffix(".hdr")]) if sys.argv[2] == "together" else written_beside(out) as part:
+    (part / out.name if sys.argv[2] == "together" else part).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(out: Path, how: str = "beside") -> None:
+    """Leave behind what a kill leaves behind."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out), how], env=env, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_kills_leave_behind_goes_with_the_next_run_that_writes_there(tmp_path: Path) -> None:
+    killed(tmp_path / "x.json")
+    killed(tmp_path / "y.img", "together")
+    # The second has removed what was left of the first.
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["y"]
+    (tmp_path / "z.tif.0123abcd.part").mkdir()
+    write_whole(tmp_path / "other.json", b"whole")
+    assert listing(tmp_path) == {str(tmp_path / "other.json"): b"whole"}
+
+
+def test_what_others_write_at_that_time_stays(tmp_path: Path) -> None:
+    with written_beside(tmp_path / "x.json") as part:
+        part.write_text("of another run")
+        remove_leftovers(tmp_path)
+    assert listing(tmp_path) == {str(tmp_path / "x.json"): b"of another run"}
+
+
+def test_nothing_is_taken_for_a_leftover_but_what_kills_leave_behind(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"years of work")
+    (tmp_path / "a.1234abcd.part").write_bytes(b"somebody's own")
+    (tmp_path / "b.1234abcd.part").mkdir()
+    (tmp_path / "b.1234abcd.part" / "thesis").write_bytes(b"somebody's own")
+    (tmp_path / "c.1234abcd.part").symlink_to(tmp_path / "b.1234abcd.part")
+    (tmp_path / "d.1234abcd.part").mkdir()
+    os.link(precious, tmp_path / "d.1234abcd.part" / "growing.lock")
+    # The folder of a map that is called after a day, of a run that may go on.
+    PartFolder(tmp_path / "map.20261126").release()
+    before = listing(tmp_path)
+    remove_leftovers(tmp_path)
+    assert listing(tmp_path) == before
 
 
 #: Commands that each write small products, and those.
@@ -297,8 +365,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 
     def lose() -> None:
         with written_beside(folder / "x") as part:
-            part.unlink()
-            folder.rmdir()
+            shutil.rmtree(folder)
             part.write_bytes(b"")
 
     with pytest.raises(

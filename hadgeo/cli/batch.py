@@ -44,6 +44,9 @@ _RESOLVED = (
 @click.option(
     "--table", metavar="FILE", help="Flight lines as CSV: scene, and any of output, detector, bands, glt, igm, p.NAME."
 )
+@click.option(
+    "--outputs-outside", is_flag=True, help="Let the --table put maps outside of DIR, which it may not do otherwise."
+)
 @click.option("--manifest", metavar="FILE", hidden=True, help="Former name of --table.")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Folder for the maps and the summary.")
 @click.option("--model", metavar="FILE", help="Apply a model from `hadgeo train` instead of fitting a detector.")
@@ -82,6 +85,7 @@ def command(
     /,
     scenes: tuple[str, ...],
     table: str | None,
+    outputs_outside: bool,
     manifest: str | None,
     output: str,
     model: str | None,
@@ -127,7 +131,11 @@ def command(
     if manifest is not None:
         click.echo("--manifest is now called --table; the old name will be removed", err=True)
         table = table or manifest
-    lines = _with_geometry(_lines(scenes, table, Path(output), detector, parameters, kind), settings)
+    if outputs_outside and table is None:
+        raise ParameterError("--outputs-outside is of the outputs in a --table; add one, or omit it")
+    lines = _with_geometry(
+        _lines(scenes, table, Path(output), detector, parameters, kind, outside=outputs_outside), settings
+    )
     with watching(progress, lines, quiet=quiet) as watch, cluster_options.connected(cluster) as workers:
         batch = run_batch(
             lines,
@@ -187,7 +195,14 @@ def _search(context: click.Context, parameters: dict[str, str], model: str | Non
 
 
 def _lines(
-    scenes: Sequence[str], table: str | None, folder: Path, detector: str, parameters: dict[str, str], kind: str
+    scenes: Sequence[str],
+    table: str | None,
+    folder: Path,
+    detector: str,
+    parameters: dict[str, str],
+    kind: str,
+    *,
+    outside: bool,
 ) -> list[FlightLine]:
     from hadgeo.mission.flight_lines import flight_lines, read_flight_lines
 
@@ -197,7 +212,7 @@ def _lines(
         raise ParameterError(
             f"{scenes[0]} and --table {table}: name the flight lines either as arguments or in the table, not both"
         )
-    return read_flight_lines(table, folder, detector=detector, parameters=parameters, kind=kind)
+    return read_flight_lines(table, folder, detector=detector, parameters=parameters, kind=kind, outside=outside)
 
 
 def _with_geometry(lines: list[FlightLine], given: dict[str, Any]) -> list[FlightLine]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hadgeo.errors import CubeError
+from hadgeo.errors import CubeError, OutputError
 
 if TYPE_CHECKING:
     from hadgeo.progress import Progress
@@ -23,6 +23,9 @@ _MANNERS = {"overwrite", "resume", "quiet", "progress", "as_json", "repeats", "c
 #: Options that name files, which are written down in full.
 _FILES = {"output", "model", "scene", "scores", "polygons", "p_values", "evidence", "spectra", "mask", "glt", "igm"}
 _FILES |= {"background", "exclude", "suppressed_mask", "spectrum", "like", "verdicts", "suppress_like", "report"}
+
+#: Options that name what a run writes.
+_OUTPUTS = ("output", "polygons", "p_values", "evidence", "spectra", "suppressed_mask", "report")
 
 
 def check(context: click.Context, output: Path, option: str = "-o") -> None:
@@ -118,8 +121,12 @@ def _options(context: click.Context, resolved: Mapping[str, Any]) -> dict[str, A
 def restore(context: click.Context, path: str) -> Manifest:
     """Give a command the options of an earlier run, where the user gave none.
 
+    A file may come from anybody, so it decides neither that something may be replaced nor that something is written
+    elsewhere than beside it.
+
     Raises:
         CubeError: The file is no manifest, or of another command, or what was read then is no longer there.
+        OutputError: It names an output outside of its own folder.
     """
     from hadgeo.run.manifest import read_manifest
 
@@ -133,11 +140,33 @@ def restore(context: click.Context, path: str) -> Manifest:
         raise CubeError(
             f"{path}: {changed[0]} is missing or has changed since, so the run cannot be repeated; start a new run"
         )
+    named = _given(context, "scenes")
     for name, value in manifest.options.items():
-        if name in context.params and context.get_parameter_source(name) is ParameterSource.DEFAULT:
+        if name not in _MANNERS and name in context.params and not _given(context, name):
             context.params[name] = value
             context.set_parameter_source(name, ParameterSource.COMMANDLINE)
+            if name in _OUTPUTS:
+                _check_beside(value, path, f"--{name.replace('_', '-')}")
+    if not named and context.params["output"] is None:
+        # Its place is beside the scene then, which the manifest names.
+        for scene in _texts(context.params["scenes"]):
+            _check_beside(scene, path, "-o")
     return manifest
+
+
+def _given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+def _check_beside(output: Any, path: str, option: str) -> None:
+    """Refuse an output that a manifest puts elsewhere than into its own folder, or a folder in it."""
+    folder, place = Path(path).resolve().parent, Path(str(output)).absolute()
+    if output is not None and not place.parent.resolve().is_relative_to(folder):
+        option = "-o" if option == "--output" else option
+        raise OutputError(
+            f"{path}: names an output outside of its own folder, {output}, which is not taken from a file; say where "
+            f"to write with {option}"
+        )
 
 
 def as_command(manifest: Manifest) -> str:

@@ -87,7 +87,8 @@ repeats = click.option(
     "--from",
     "repeats",
     metavar="FILE",
-    help="Repeat a run from its .json manifest; options given here override those of the run.",
+    help="Repeat a run from its .json manifest; options given here override those of the run. Outputs outside of the "
+    "manifest's folder, and --overwrite, are not taken from it.",
 )
 bootstrap = click.option(
     "--bootstrap",

@@ -17,7 +17,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from hadgeo.errors import OutputError, OutputExistsError
-from hadgeo.files import writing
+from hadgeo.files import is_own_file, release_and_remove, remove_leftovers, writing
 
 #: The map's pixels, and the finished map.
 SCORES, FINISHED = "scores.tif", "cog.tif"
@@ -38,7 +38,7 @@ _NAMES = {SCORES, FINISHED, FRESH, WARPED, TOGETHER, MODEL, PRODUCTS, JOURNAL}
 
 #: Overviews, and what a kill can leave behind: files that GDAL puts beside a raster, and one that was not yet whole.
 _OTHER_NAMES = re.compile(
-    r"overview\d+\.tif|(scores|cog|new|north_up|overview\d+)\.tif(\.aux\.xml|(\.msk|\.ovr)*\.tmp)|products\.json\.\w{8}\.part"
+    r"overview\d+\.tif|(scores|cog|new|north_up|overview\d+)\.tif(\.aux\.xml|(\.msk|\.ovr)*\.tmp)"
 )
 
 
@@ -92,22 +92,42 @@ class PartFolder:
         self._out = out
         self._lock = FileLock(self.path / _LOCK)
         with writing(out):
+            made = False
             with suppress(FileExistsError):
                 self.path.mkdir()
-            self._check_ours()
+                made = True
+            self._check_ours(made=made)
             self._hold()
+            remove_leftovers(out.parent)
 
-    def _check_ours(self) -> None:
+    def _check_ours(self, *, made: bool) -> None:
         links = [path for path in (self.path, *self._content()) if path.is_symlink()]
         if links:
             raise OutputExistsError(
                 f"{links[0]} is a link, which a run does not follow when writing; move it away, or use -o to write "
                 "elsewhere"
             )
+        if not made and self.path.is_dir():
+            self._check_owner()
         if not (self.path / _LOCK).is_file() and (not self.path.is_dir() or self._content()):
             raise OutputExistsError(
                 f"{self.path} is in the way, and was not made by a run of hadgeo; move it away, or use -o to write "
                 "elsewhere"
+            )
+        for path in (self.path / _LOCK, *_ours(self.path)):
+            if os.path.lexists(path) and not is_own_file(path):
+                raise OutputExistsError(
+                    f"{path} has another name elsewhere, under which a run would write too; move it away, or use -o to "
+                    "write elsewhere"
+                )
+
+    def _check_owner(self) -> None:
+        """Refuse what another user may change while it is written into."""
+        owner = self.path.stat().st_uid
+        if os.name != "nt" and owner != os.geteuid():
+            raise OutputExistsError(
+                f"{self.path} belongs to another user ({_user(owner)}), whose run may go on; wait for it, or use -o to "
+                "write elsewhere"
             )
 
     def _content(self) -> list[Path]:
@@ -130,6 +150,7 @@ class PartFolder:
         with writing(self._out):
             for path in sorted(_ours(self.path), key=lambda path: path.name == JOURNAL):
                 path.unlink(missing_ok=True)
+            remove_leftovers(self.path)
 
     def discard(self) -> None:
         """Remove the folder and let go of it; what is none of ours stays, and the folder with it."""
@@ -138,18 +159,7 @@ class PartFolder:
         # The folder may be gone already, or be about to be used by another run.
         with suppress(OSError):
             self.clear()
-        name = self.path / _LOCK
-        if os.name == "nt":
-            self._lock.release()
-            with suppress(OSError):
-                name.unlink()
-        else:
-            # In this order, so that whoever opened the file in between sees that it guards nothing any more.
-            with suppress(OSError):
-                name.unlink()
-            self._lock.release()
-        with suppress(OSError):
-            self.path.rmdir()
+        release_and_remove(self._lock, self.path)
 
     def release(self) -> None:
         """Let go of the folder and leave what is in it."""
@@ -167,6 +177,16 @@ class PartFolder:
             self.release()
         else:
             self.discard()
+
+
+def _user(number: int) -> str:
+    """What a user is called, or the number where nobody knows."""
+    try:
+        from pwd import getpwuid
+
+        return getpwuid(number).pw_name
+    except (ImportError, KeyError):
+        return str(number)
 
 
 def _ours(folder: Path) -> list[Path]:

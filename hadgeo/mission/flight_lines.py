@@ -91,6 +91,7 @@ def read_flight_lines(
     detector: str = DEFAULT_DETECTOR,
     parameters: Mapping[str, str] | None = None,
     kind: str = "anomaly",
+    outside: bool = False,
 ) -> list[FlightLine]:
     """Read the table of a mission: CSV in UTF-8 with a row of headings and one row per flight line.
 
@@ -105,6 +106,7 @@ def read_flight_lines(
         detector: The detector of lines that name none.
         parameters: The parameters of all lines.
         kind: As for `flight_lines`.
+        outside: Whether the table may put maps outside of `folder`.
 
     Returns:
         One line for each row, in order.
@@ -117,6 +119,8 @@ def read_flight_lines(
     for number, row in _rows(table):
         origin = f"{table}: row {number}"
         lines.append(_line(row, origin, table.parent, folder, kind))
+        if not outside:
+            _check_inside(lines[-1].map, origin, folder)
         _check_detector(lines[-1], origin, detector, parameters or {})
         origins.append(origin)
     if not lines:
@@ -194,6 +198,15 @@ def _line(row: Mapping[str, str], origin: str, beside: Path, folder: Path, kind:
         },
         **{name: str(beside / row[name]) for name in ("glt", "igm") if row.get(name)},
     )
+
+
+def _check_inside(out: Path, origin: str, folder: Path) -> None:
+    """Refuse a map that a table puts elsewhere than the user has said, through links too."""
+    if not out.parent.resolve().is_relative_to(folder.resolve()):
+        raise ParameterError(
+            f"{origin}: the output {out} lies outside of -o {folder}; give a name within it, or allow that with "
+            "--outputs-outside"
+        )
 
 
 def _check_detector(line: FlightLine, origin: str, detector: str, parameters: Mapping[str, str]) -> None:

@@ -108,7 +108,9 @@ BAD = [
     Bad("--table bound.csv -o maps", ("bound.csv: row 2: detector bs3lnet: steps must be", "not '0'")),
     Bad("--table same.csv -o maps", ("same.csv: row 4 and same.csv: row 2 would have the same map",)),
     Bad("--table suffix.csv -o maps", ("suffix.csv: row 2", "summary.csv must end in .tif")),
-    Bad("--table itself.csv -o maps", ("itself.csv: row 2", "would replace the scene")),
+    Bad("--table itself.csv -o maps", ("itself.csv: row 2", "lies outside of -o maps", "--outputs-outside")),
+    Bad("a.tif -o maps --outputs-outside", ("--outputs-outside", "--table")),
+    Bad("--table itself.csv -o maps --outputs-outside", ("itself.csv: row 2", "would replace the scene")),
 ]
 
 

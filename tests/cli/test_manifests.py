@@ -179,3 +179,52 @@ def test_a_threshold_leaves_the_manifest_of_the_detection_alone(scene: Path) -> 
 def test_names_of_gdal_stay_as_they_are(scene: Path) -> None:
     assert in_full("s3://mission/line.tif") == "s3://mission/line.tif"
     assert in_full(scene) == str(scene.absolute())
+
+
+def hostile(**options: Any) -> None:
+    """A manifest in a folder of its own that says more than a run has written down."""
+    told = manifest("x.json")
+    Path("got").mkdir()
+    Path("got/x.json").write_text(json.dumps({**told, "options": {**told["options"], **options}}))
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "option"),
+    [
+        ({}, [], "-o"),
+        ({"output": "../precious.tif"}, [], "-o"),
+        ({"output": None}, [], "-o"),
+        ({"polygons": "precious.tif"}, ["-o", "y.tif"], "--polygons"),
+        ({"p_values": "got/../precious.tif"}, ["-o", "y.tif"], "--p-values"),
+        ({"spectra": "/somewhere/else"}, ["-o", "y.tif"], "--spectra"),
+        ({"report": "precious.tif"}, ["-o", "y.tif"], "--report"),
+    ],
+)
+def test_a_manifest_never_says_that_anything_outside_of_its_folder_is_written(
+    options: dict[str, Any], words: list[str], option: str, scene: Path
+) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    Path("precious.tif").write_bytes(b"years of work")
+    hostile(overwrite=True, resume=True, **options)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    result = run("detect", "--from", "got/x.json", *words, status=2)
+    assert "outside of its own folder" in result.stderr
+    assert result.stderr.strip().endswith(f"say where to write with {option}")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_manifest_never_says_that_anything_is_replaced(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    Path("got").mkdir()
+    hostile_options = {"overwrite": True, "output": str(Path("got/precious.tif").absolute())}
+    told = manifest("x.json")
+    Path("got/x.json").write_text(json.dumps({**told, "options": {**told["options"], **hostile_options}}))
+    Path("got/precious.tif").write_bytes(b"years of work")
+    assert "precious.tif exists; use --overwrite" in run("detect", "--from", "got/x.json", status=2).stderr
+    assert Path("got/precious.tif").read_bytes() == b"years of work"
+
+
+def test_what_the_user_names_is_written_anywhere(scene: Path) -> None:
+    run("detect", scene, "-d", "rx", "-o", "x.tif")
+    hostile()
+    assert "identical, byte for byte" in run("detect", "--from", "got/x.json", "-o", "y.tif").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -46,10 +47,33 @@ def test_links_inside_are_refused_too(name: str, tmp_path: Path) -> None:
     assert listing(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["hadgeo.lock", "scores.tif", "journal.jsonl"])
+def test_a_file_that_is_one_elsewhere_is_not_written_into(name: str, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"years of work")
+    part = tmp_path / "map.tif.part"
+    part.mkdir()
+    (part / "hadgeo.lock").write_bytes(b"")
+    (part / name).unlink(missing_ok=True)
+    os.link(precious, part / name)
+    before = listing(tmp_path)
+    with pytest.raises(OutputExistsError, match=f"{name} has another name elsewhere"):
+        PartFolder(tmp_path / "map.tif")
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives folders away")
+def test_the_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    PartFolder(tmp_path / "map.tif").release()
+    os.chown(tmp_path / "map.tif.part", 12345, -1)
+    with pytest.raises(OutputExistsError, match=r"map\.tif\.part belongs to another user \(12345\), .* use -o"):
+        PartFolder(tmp_path / "map.tif")
+
+
 def test_nothing_is_removed_but_what_a_run_puts_there(tmp_path: Path) -> None:
     part = tmp_path / "map.tif.part"
     ours = ["scores.tif", "new.tif", "north_up.tif", "overview1.tif", "overview12.tif", "cog.tif", "cog.tif.ovr.tmp"]
-    ours += ["map.vrt", "model.hadgeo", "products.json", "products.json.0a1b2c3d.part", "journal.jsonl", "hadgeo.lock"]
+    ours += ["map.vrt", "model.hadgeo", "products.json", "journal.jsonl", "hadgeo.lock"]
     theirs = ["thesis.txt", "scores.tif.bak", "overview.tif", "other.hadgeo", "my.scores.tif"]
     part.mkdir()
     for name in [*ours, *theirs]:

@@ -53,6 +53,21 @@ def test_a_table_names_scenes_beside_it_and_maps_in_their_folder(folder: Path) -
     ]
 
 
+@pytest.mark.parametrize("output", ["../x.tif", "lake/../../x.tif", "/tmp/x.tif", "link/x.tif"])
+def test_a_table_puts_no_map_outside_of_their_folder_unless_it_may(output: str, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "link").symlink_to(folder.parent)
+    with pytest.raises(ParameterError, match=r"row 2: the output .*x\.tif lies outside of .*maps.*--outputs-outside"):
+        read(folder, f"scene,output\none.img,{output}\n")
+    (line,) = read_flight_lines(folder.parent / "mission" / "lines.csv", folder, outside=True)
+    assert line.map == folder / output
+
+
+def test_a_table_puts_maps_into_folders_of_their_folder(folder: Path) -> None:
+    (line,) = read(folder, f"scene,output\none.img,{folder}/lake/x.tif\n")
+    assert line.map == folder / "lake" / "x.tif"
+
+
 @pytest.mark.parametrize("scene", ["s3://mission/one.tif", "/vsizip/mission.zip/one.img", "/absolute/one.img"])
 def test_a_scene_that_is_not_beside_the_table_stays_where_it_is(scene: str, folder: Path) -> None:
     (line,) = read(folder, f"scene\n{scene}\n")

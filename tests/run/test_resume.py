@@ -67,7 +67,8 @@ MOMENTS = {
     "after the copy": ("rasterio.shutil", "copy", "after", 2, WINDOWS),
     "before the rename": ("hadgeo.maps.writer", "ScoreWriter.place", "before", 1, WINDOWS),
     "after the rename": ("hadgeo.maps.writer", "ScoreWriter.place", "after", 1, WINDOWS),
-    "cleaning up": ("pathlib", "Path.unlink", "after", 4, WINDOWS),
+    "manifest written": ("pathlib", "Path.unlink", "after", 4, WINDOWS),
+    "cleaning up": ("pathlib", "Path.unlink", "after", 6, WINDOWS),
 }
 
 
