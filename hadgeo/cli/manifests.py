@@ -59,19 +59,23 @@ def write(
         pixels: Pixels that have a score.
         resolved: Options as they turned out, such as the name of the map.
     """
+    from hadgeo.files import writing
     from hadgeo.run.manifest import make_manifest, manifest_path, write_manifest
 
-    files = [part for path in outputs for part in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    manifest = make_manifest(
-        context.command.name or "",
-        options=_options(context, resolved),
-        inputs=inputs,
-        outputs=files,
-        facts=facts,
-        seconds=seconds,
-        valid=pixels,
-    )
-    write_manifest(manifest, manifest_path(beside))
+    path = manifest_path(beside)
+    # What it describes may be gone by now.
+    with writing(path):
+        files = [part for out in outputs for part in (sorted(out.iterdir()) if out.is_dir() else [out])]
+        manifest = make_manifest(
+            context.command.name or "",
+            options=_options(context, resolved),
+            inputs=inputs,
+            outputs=files,
+            facts=facts,
+            seconds=seconds,
+            valid=pixels,
+        )
+    write_manifest(manifest, path)
     return manifest
 
 

@@ -1,9 +1,9 @@
 """Which windows of a map an interrupted run has finished, and under which settings.
 
-A text file of JSON lines that only grows: the settings, one entry per window after its scores were written, and a last
-entry when the map is complete. Each entry carries a checksum of its scores, so a crash of the whole machine,
-which may lose pixels and keep the entry, costs a window and never the map. Nothing counts from the first truncated or
-foreign entry on.
+A text file of JSON lines that only grows: the settings, what the file of the map says besides its pixels, one entry per
+window after its scores were written, and a last entry when the map is complete. Each entry carries a checksum of its
+scores, so a crash of the whole machine, which may lose pixels and keep the entry, costs a window and never the map.
+Nothing counts from the first truncated or foreign entry on.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class Journal:
 
     Attributes:
         settings: What the map depends on, as given to `create`.
+        head: `RawTiff.head` of the file that the windows were written into; empty where there was none yet.
         complete: Whether the map was whole.
         valid: Pixels that have a score, once the map is whole.
+        finished: The SHA-256 of the file of the whole map, once there is one.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -38,8 +40,10 @@ class Journal:
         #: Bytes of the file that were read and count.
         self._sound = 0
         self.settings = dict(settings)
+        self.head = ""
         self.complete = False
         self.valid = 0
+        self.finished = ""
 
     @classmethod
     def create(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
@@ -77,8 +81,10 @@ class Journal:
                 self.settings = dict(told["settings"])
             elif "window" in told:
                 self._checksums[Window(*map(index, told["window"]))] = index(told["crc32"])
+            elif "head" in told:
+                self.head = str(told["head"])
             else:
-                self.valid, self.complete = index(told["valid"]), True
+                self.valid, self.finished, self.complete = index(told["valid"]), str(told["sha256"]), True
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
         return True
@@ -90,6 +96,15 @@ class Journal:
     def repair(self) -> None:
         """Cut off what does not count, so that what is added is read again."""
         os.truncate(self._path, self._sound)
+
+    def begin(self, head: str) -> None:
+        """Note into which file windows are written from now on.
+
+        Args:
+            head: Its `RawTiff.head`.
+        """
+        self.head = head
+        self._append({"head": head})
 
     def add(self, window: Window, scores: npt.NDArray[np.float32]) -> None:
         """Note that a window's scores (y, x) were written."""
@@ -105,14 +120,15 @@ class Journal:
         """Whether these are the scores (y, x) that were written."""
         return self._checksums[_bare(window)] == _checksum(scores)
 
-    def end(self, valid: int) -> None:
+    def end(self, valid: int, finished: str) -> None:
         """Note that the map is whole.
 
         Args:
             valid: Pixels that have a score.
+            finished: The SHA-256 of its file.
         """
-        self.complete, self.valid = True, valid
-        self._append({"valid": valid})
+        self.complete, self.valid, self.finished = True, valid, finished
+        self._append({"valid": valid, "sha256": finished})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:

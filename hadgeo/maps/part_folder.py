@@ -117,8 +117,8 @@ class PartFolder:
         for path in (self.path / _LOCK, *_ours(self.path)):
             if os.path.lexists(path) and not is_own_file(path):
                 raise OutputExistsError(
-                    f"{path} has another name elsewhere, under which a run would write too; move it away, or use -o to "
-                    "write elsewhere"
+                    f"{path} is no plain file, or has another name elsewhere; a run does not write into it: move it "
+                    "away, or use -o to write elsewhere"
                 )
 
     def _check_owner(self) -> None:
@@ -172,7 +172,7 @@ class PartFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None and self.keep:
-            if self.note:
+            if self.note and self.path.is_dir():
                 error.add_note(self.note)
             self.release()
         else:

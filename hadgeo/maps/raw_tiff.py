@@ -7,6 +7,7 @@ the file and fills it with nodata, so the disk is taken before hours are spent o
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ def create_rawtiff(
     """
     profile = {"driver": "GTiff", "height": shape[0], "width": shape[1], "count": 1, "dtype": "float32"}
     layout = {"nodata": np.nan, "blockysize": 1, "bigtiff": "if_safer"}
+    # GDAL would look into what stands there, and remove all that it names.
+    path.unlink(missing_ok=True)
     with rasterio.Env(), rasterio.open(path, "w", **profile, **layout, **place) as dataset:
         dataset.set_band_description(1, description)
         dataset.update_tags(**(tags or {}))
@@ -60,7 +63,7 @@ class RawTiff:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with rasterio.open(path) as dataset:
+        with rasterio.open(path, driver="GTiff") as dataset:
             self.shape: tuple[int, int] = dataset.shape
             first, last = (
                 int(dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) or 0)
@@ -93,6 +96,16 @@ class RawTiff:
             if self._file.readinto(samples.data.cast("B")) != samples.nbytes:
                 raise OSError(errno.EIO, "cut short", str(self.path))
         return values
+
+    def head(self) -> str:
+        """The SHA-256, as hexadecimal digits, of all that stands in the file besides pixels: their kind and place."""
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            digest.update(file.read(self._start))
+            file.seek(self._start + self.shape[0] * self.shape[1] * _ITEM_BYTES)
+            while more := file.read(STRIP_BYTES):
+                digest.update(more)
+        return digest.hexdigest()
 
     def _seek(self, row: int, col: int) -> None:
         self._file.seek(self._start + (row * self.shape[1] + col) * _ITEM_BYTES)

@@ -23,7 +23,7 @@ import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
-from hadgeo.files import check_output, writing
+from hadgeo.files import RASTERIO_ERRORS, check_output, writing
 from hadgeo.formats.gdal import streaming
 from hadgeo.grid import Grid
 from hadgeo.maps.north_up import warp_north_up
@@ -35,6 +35,9 @@ from hadgeo.windows import Window
 _COPIES = 2 * 4 / 3
 
 _ITEM_BYTES = 4
+
+#: What a map that was damaged is noticed by.
+_UNREADABLE: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, OSError, ValueError)
 
 #: Side of the blocks of a map; a raster of one block needs no overview.
 _BLOCK = 512
@@ -59,8 +62,14 @@ class ScoreWriter:
         overviews: Which of the pixels an overview keeps: "max", or "min" where small values matter, as p-values do.
         north_up: Whether the finished map is warped to a north-up grid; see `hadgeo.maps.north_up`. Windows are of the
             grid as it is. Needs a transform.
-        folder: Where the map grows, if the caller holds it; what stands in it is gone on with, and its fate is the
-            caller's business. By default the folder is made here, and removed whatever happens.
+        folder: Where the map grows, if the caller holds it, whose business its fate is. By default the folder is made
+            here, and removed whatever happens.
+        head: What was noted of the `head` of the map that an earlier run has begun in `folder`. That is gone on with if
+            it is still so; by default, and where its grid, tags or anything else besides pixels was damaged, the map is
+            made anew.
+
+    Attributes:
+        head: `RawTiff.head` of the map that is written into.
 
     Raises:
         OutputError: See `hadgeo.files.check_output` and `PartFolder`.
@@ -77,6 +86,7 @@ class ScoreWriter:
         overviews: Literal["max", "min"] = "max",
         north_up: bool = False,
         folder: PartFolder | None = None,
+        head: str = "",
     ) -> None:
         if folder is None:
             check_output(out, overwrite=overwrite, nbytes=disk_bytes(grid.pixels) - held_bytes(out))
@@ -92,14 +102,19 @@ class ScoreWriter:
                     # What a run that was killed has left here may be of another map.
                     self._folder.clear()
                 part = self._folder.path / SCORES
-                if not part.exists():
-                    fresh = part.with_name(FRESH)
-                    self._create(fresh, grid)
-                    fresh.replace(part)
-                self._part = RawTiff(part)
+                self._part = _kept(part, grid, head) or self._begun(part)
+                self.head = self._part.head()
         except BaseException:
             self._discard()
             raise
+
+    def _begun(self, part: Path) -> RawTiff:
+        """A map that holds nothing yet, in the place of a damaged one, whose disk it takes."""
+        part.unlink(missing_ok=True)
+        fresh = part.with_name(FRESH)
+        self._create(fresh, self._grid)
+        fresh.replace(part)
+        return RawTiff(part)
 
     def _create(self, path: Path, grid: Grid) -> None:
         place = {"crs": grid.crs} if grid.transform is None else {"crs": grid.crs, "transform": grid.transform}
@@ -142,9 +157,10 @@ class ScoreWriter:
                 os.fsync(file.fileno())
 
     @property
-    def completed(self) -> bool:
-        """Whether the finished map stands beside its place, checked and on the disk, if it was ever said to be."""
-        return (self._folder.path / FINISHED).exists()
+    def finished(self) -> Path:
+        """The finished map beside its place, checked and on the disk, if it was ever said to be; else its place."""
+        beside = self._folder.path / FINISHED
+        return beside if beside.exists() else self.out
 
     def place(self) -> Path:
         """Put the finished map in its place, which is one rename; nothing is done where that has happened before."""
@@ -196,6 +212,18 @@ class ScoreWriter:
         with suppress(OSError):
             self._part.close()
         self._discard()
+
+
+def _kept(part: Path, grid: Grid, head: str) -> RawTiff | None:
+    """The map that an earlier run has begun; None where it is gone, or is not as it was then."""
+    try:
+        raster = RawTiff(part)
+    except _UNREADABLE:
+        return None
+    if head and raster.shape == grid.shape and raster.head() == head:
+        return raster
+    raster.close()
+    return None
 
 
 def _with_overviews(raster: Path, overviews: Sequence[Path]) -> Path:

@@ -254,7 +254,9 @@ def detect(
         with clock.stage("fit") if task.model is None else nullcontext(), fitting([look] if look else []):
             fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
         journal = _journal(folder, target, earlier, plan, fitted)
-        with _writer(target, plan, fitted, folder) as writer:
+        with _writer(target, plan, fitted, folder, journal) as writer:
+            if len(journal) and journal.head != writer.head:
+                progress.message(f"{folder.path}: the unfinished map is damaged, and all of it is scored again")
             job = ScoreJob(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
             with clock.stage("score"):
                 scorer = WindowScorer(plan.source, plan.selection.indices, fitted, torch_device, holes)
@@ -407,7 +409,8 @@ def _unfitted(detector: str | Detector[Any] | Model, parameters: dict[str, Any] 
 def _kept_budget(earlier: Journal | None) -> int | None:
     """The memory for which an earlier run has planned its windows, on whatever machine that was."""
     budget = None if earlier is None else earlier.settings.get("budget")
-    return budget if isinstance(budget, int) else None
+    # A journal may be damaged, or another's.
+    return budget if type(budget) is int and budget > 0 else None
 
 
 def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Plan, fitted: Detector[Any]) -> Journal:
@@ -423,13 +426,14 @@ def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Pl
     return journal
 
 
-def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder) -> ScoreWriter:
+def _writer(target: Path, plan: Plan, fitted: Detector[Any], folder: PartFolder, journal: Journal) -> ScoreWriter:
     return ScoreWriter(
         sensor_path(target) if plan.task.moved else target,
         grid=plan.source.metadata.grid,
         description=f"{fitted.score_name} ({fitted.name})",
         tags=_tags(plan, fitted),
         folder=folder,
+        head=journal.head,
     )
 
 

@@ -6,6 +6,7 @@ Scores may come in any order and from anywhere; whoever has them hands them to `
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import torch
 from hadgeo.cube import ArraySource
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import ModelError, OutputError, OutputExistsError, ReadError
-from hadgeo.files import writing
+from hadgeo.files import sha256_of, writing
 from hadgeo.formats.source import Source
 from hadgeo.maps.journal import Journal, differences
-from hadgeo.maps.part_folder import MODEL, PartFolder, part_path
+from hadgeo.maps.part_folder import FINISHED, MODEL, PartFolder, part_path
+from hadgeo.maps.reader import sensor_path
 from hadgeo.maps.writer import ScoreWriter
 from hadgeo.run.model_file import Model, load_model, to_bytes
 from hadgeo.windows import Window
@@ -61,7 +63,10 @@ class ScoreJob:
         self.left: list[Window] = []
         self.kept: list[Window] = []
         self.valid = 0
-        self._whole = journal.complete and (writer.completed or writer.out.exists())
+        self._whole = _is_whole(journal, [writer.finished])
+        if journal.head != writer.head:
+            with writing(writer.out):
+                journal.begin(writer.head)
         for window in plan:
             (self.kept if self._was_finished(window) else self.left).append(window)
         if self._whole:
@@ -105,7 +110,7 @@ class ScoreJob:
         if not self._whole:
             self._writer.complete()
             with writing(self._writer.out):
-                self._journal.end(self.valid)
+                self._journal.end(self.valid, sha256_of(self._writer.finished))
         self._writer.place()
         if self._folder.keep:
             self._folder.note = f"{self._writer.out} is finished; complete the run with --resume"
@@ -171,9 +176,22 @@ def look_back(folder: PartFolder, *, resume: bool, overwrite: bool) -> Journal |
 
 
 def was_completed(out: Path) -> bool:
-    """Whether a run was stopped between the last window of a map and the end of its cleaning up."""
-    earlier = Journal.read(part_path(out))
-    return earlier is not None and earlier.complete
+    """Whether a run was stopped between the last window of a map and the end of its cleaning up.
+
+    That counts as long as its map is as it was: what somebody else has put into its place is not the run's to replace.
+    """
+    folder = part_path(out)
+    earlier = Journal.read(folder)
+    return earlier is not None and _is_whole(earlier, [folder / FINISHED, out, sensor_path(out)])
+
+
+def _is_whole(journal: Journal, places: Iterable[Path]) -> bool:
+    """Whether the map that was whole then is still so, in one of some places."""
+    if not journal.complete:
+        return False
+    with suppress(OSError):
+        return any(sha256_of(path) == journal.finished for path in places if path.is_file())
+    return False
 
 
 def check_same_run(earlier: Journal, settings: Mapping[str, Any], folder: PartFolder) -> None:

@@ -42,10 +42,12 @@ def test_what_was_noted_is_read_again(written: Journal, tmp_path: Path) -> None:
         assert again.holds(window)
         assert again.matches(window, scores_of(window))
     assert not again.holds(Window(2, 3, 1, 3))
-    written.end(valid=12)
+    written.begin("0a1b")
+    written.end(valid=12, finished="2c3d")
     finished = Journal.read(tmp_path)
     assert finished is not None
-    assert (finished.complete, finished.valid) == (True, 12)
+    assert (finished.head, len(finished)) == ("0a1b", 3)
+    assert (finished.complete, finished.valid, finished.finished) == (True, 12, "2c3d")
 
 
 def test_a_window_is_known_whatever_its_halo(written: Journal) -> None:
@@ -122,6 +124,7 @@ ODD = [
     b'{"window": [4, 0, 2, 4], "crc32": null}\n',
     b'{"valid": "all"}\n',
     b'{"valid": 1e999}\n',
+    b'{"valid": 24}\n',
     b"\xff\xfe\x00\n",
     b"[" * 100_000 + b"\n",
     bytes(4096),
@@ -129,7 +132,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:40]))
-@pytest.mark.parametrize("after", [b"", b'{"valid": 24}\n'])
+@pytest.mark.parametrize("after", [b"", b'{"valid": 24, "sha256": "2c3d"}\n'])
 def test_an_odd_line_ends_what_counts_and_is_written_over(
     odd: bytes, after: bytes, written: Journal, tmp_path: Path
 ) -> None:

@@ -57,7 +57,7 @@ def test_a_file_that_is_one_elsewhere_is_not_written_into(name: str, tmp_path: P
     (part / name).unlink(missing_ok=True)
     os.link(precious, part / name)
     before = listing(tmp_path)
-    with pytest.raises(OutputExistsError, match=f"{name} has another name elsewhere"):
+    with pytest.raises(OutputExistsError, match=f"{name} is no plain file, or has another name elsewhere"):
         PartFolder(tmp_path / "map.tif")
     assert listing(tmp_path) == before
 

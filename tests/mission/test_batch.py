@@ -15,6 +15,7 @@ import pytest
 
 import hadgeo
 from hadgeo.errors import Cancelled, HadgeoError, OutputError, OutputExistsError, ParameterError
+from hadgeo.files import sha256_of
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder
 from hadgeo.mission.batch import Batch, Outcome, Unwatched, run_batch
@@ -198,7 +199,7 @@ def test_an_interrupted_line_is_gone_on_with(
 def test_what_a_kill_over_the_cleaning_up_left_is_put_away(mission: list[Path], folder: Path) -> None:
     detect_all(mission, folder)
     left = PartFolder(folder / "line0_anomaly.tif")
-    Journal.create(left.path, {}).end(1)
+    Journal.create(left.path, {}).end(1, sha256_of(folder / "line0_anomaly.tif"))
     left.release()
     assert states(detect_all(mission, folder)) == ["kept"] * 3
     assert not list(folder.glob("*.part"))

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from rasterio.crs import CRS
 
 import hadgeo
 from hadgeo.compute.memory import LIBRARY_BYTES
 from hadgeo.errors import Cancelled, OutputError, OutputExistsError, ReadError
 from hadgeo.maps.journal import Journal
-from hadgeo.maps.raw_tiff import RawTiff
+from hadgeo.maps.raw_tiff import RawTiff, create_rawtiff
 from tests.support import Recorder, background
 
 ROOT = Path(__file__).parents[2]
@@ -261,6 +263,110 @@ def test_what_a_crash_of_the_machine_damaged_is_computed_again(
     done = hadgeo.detect(line, "rx", out=out, window=WINDOW, resume=True)
     assert done.windows_kept == before - lost
     assert out.read_bytes() == uninterrupted
+
+
+def _edit(**changes: Any) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with rasterio.open(folder / "scores.tif", "r+") as dataset:
+            for name, value in changes.items():
+                setattr(dataset, name, value)
+
+    return damage
+
+
+def _lose_tags(folder: Path) -> None:
+    with rasterio.open(folder / "scores.tif", "r+") as dataset:
+        dataset.update_tags(HADGEO_DETECTOR="", HADGEO_SOURCE="other.img")
+
+
+def _flip_bits_of_the_head(folder: Path) -> None:
+    scores = folder / "scores.tif"
+    data = bytearray(scores.read_bytes())
+    data[8:200] = bytes(byte ^ 4 for byte in data[8:200])
+    scores.write_bytes(data)
+
+
+def _swap_in_another_map(folder: Path) -> None:
+    (folder / "scores.tif").unlink()
+    create_rawtiff(folder / "scores.tif", (ROWS, COLS))
+
+
+#: What may happen to the file of an unfinished map besides its pixels.
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "tie point": _edit(transform=Affine(1.5, 0, 7, 0, -1.5, 9)),
+    "coordinate reference system": _edit(crs=CRS.from_epsg(32601)),
+    "nodata": _edit(nodata=0),
+    "tags": _lose_tags,
+    "bits": _flip_bits_of_the_head,
+    "cut short": lambda folder: os.truncate(folder / "scores.tif", 5000),
+    "empty": lambda folder: os.truncate(folder / "scores.tif", 0),
+    "gone": lambda folder: (folder / "scores.tif").unlink(),
+    "another map": _swap_in_another_map,
+    "a virtual raster": lambda folder: (folder / "scores.tif").write_text("<VRTDataset/>"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_unfinished_map_that_is_damaged_besides_its_pixels_is_made_anew(
+    damage: str, line: Path, uninterrupted: bytes, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "map.tif", Recorder()
+    interrupted(line, out)
+    DAMAGES[damage](tmp_path / "map.tif.part")
+    hadgeo.detect(line, "rx", out=out, window=WINDOW, resume=True, progress=log)
+    assert out.read_bytes() == uninterrupted
+    assert "the unfinished map is damaged, and all of it is scored again" in "".join(log.messages)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("moment", ["before the rename", "after the rename"])
+def test_a_finished_map_that_is_damaged_before_its_run_ends_is_made_anew_or_left_alone(
+    moment: str, line: Path, uninterrupted: bytes, tmp_path: Path
+) -> None:
+    module, name, when, nth, _ = MOMENTS[moment]
+    out = tmp_path / "map.tif"
+    run(line, "-d", "rx", "--window", WINDOW, "-o", out, driver=(module, name, when, str(nth)))
+    there = out if out.exists() else tmp_path / "map.tif.part" / "cog.tif"
+    there.write_bytes(b"something else")
+    if there == out:
+        with pytest.raises(OutputExistsError, match=r"map\.tif exists; use --overwrite"):
+            hadgeo.detect(line, "rx", window=WINDOW, out=out, resume=True)
+        assert out.read_bytes() == b"something else"
+    hadgeo.detect(line, "rx", window=WINDOW, out=out, resume=True, overwrite=True)
+    assert out.read_bytes() == uninterrupted
+
+
+#: What may happen to the first line of a journal, which holds the settings.
+SETTINGS_DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda line: line[:-20],
+    "others": lambda _: b'{"settings": {"window": 3}}\n',
+    "none": lambda _: b'{"settings": []}\n',
+    "odd memory": lambda line: (
+        json.dumps({"settings": {**json.loads(line)["settings"], "budget": -7}}).encode() + b"\n"
+    ),
+    "not text": lambda _: b"\xff\xfe\n",
+}
+
+
+@pytest.mark.parametrize("damage", SETTINGS_DAMAGES)
+def test_overwrite_gets_out_of_any_damaged_journal(
+    damage: str, line: Path, uninterrupted: bytes, tmp_path: Path
+) -> None:
+    out, journal = tmp_path / "map.tif", tmp_path / "map.tif.part" / "journal.jsonl"
+    for settings in ({"resume": True}, {"overwrite": True}):
+        out.unlink(missing_ok=True)
+        interrupted(line, out, overwrite=True)
+        first, *rest = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join([SETTINGS_DAMAGES[damage](first), *rest]))
+        told = ""
+        try:
+            hadgeo.detect(line, "rx", window=WINDOW, out=out, **settings)
+        except OutputError as error:
+            told = str(error)
+        if told:
+            assert ("resume" in settings, "start over with --overwrite alone" in told) == (True, True)
+        else:
+            assert out.read_bytes() == uninterrupted
 
 
 def test_a_scene_that_changes_while_it_is_read_is_an_error_and_no_map(tmp_path: Path) -> None:

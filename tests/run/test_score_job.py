@@ -14,6 +14,7 @@ import torch
 import hadgeo
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import OutputError, OutputExistsError, ReadError
+from hadgeo.files import sha256_of
 from hadgeo.formats import open_source
 from hadgeo.maps.journal import Journal
 from hadgeo.maps.part_folder import PartFolder
@@ -113,9 +114,16 @@ def test_an_empty_folder_has_nothing_to_go_on_with(folder: PartFolder) -> None:
 def test_a_map_was_completed_once_its_journal_has_an_end(folder: PartFolder, out: Path) -> None:
     assert not was_completed(out)
     journal = finished_windows(folder, 2)
+    out.write_bytes(b"the map")
     assert not was_completed(out)
-    journal.end(6)
+    journal.end(6, sha256_of(out))
     assert was_completed(out)
+    # Beside its place it counts as well, and not what somebody else has put there.
+    out.replace(folder.path / "cog.tif")
+    out.write_bytes(b"of yesterday")
+    assert was_completed(out)
+    (folder.path / "cog.tif").unlink()
+    assert not was_completed(out)
 
 
 def test_two_runs_are_not_mixed_in_one_map(folder: PartFolder) -> None:
