@@ -20,6 +20,7 @@ import pyproj
 import shapely
 
 from hadgeo.errors import MissingExtraError, ParameterError, ReviewError
+from hadgeo.formats.drivers import check_vector
 
 #: (object,) array of shapely geometries.
 Geometries = npt.NDArray[np.object_]
@@ -133,6 +134,7 @@ def read_layer(path: Path) -> Layer:
     """
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
+    check_vector(path)
     try:
         with warnings.catch_warnings():
             # Of a layer without a coordinate system.

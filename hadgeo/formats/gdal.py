@@ -20,6 +20,7 @@ from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
+from hadgeo.formats.drivers import open_allowed
 from hadgeo.grid import Grid
 
 
@@ -39,16 +40,17 @@ class Georeference:
 
 
 def open_dataset(name: str) -> DatasetReader:
-    """Open a file or a GDAL name for reading, as a handle of this thread alone.
+    """Open a file or a GDAL name for reading, as a handle of this thread alone; see `hadgeo.formats.drivers`.
 
     Args:
         name: A path, or anything else that GDAL opens (``/vsizip/...``, ``NETCDF:"file":variable``).
 
     Raises:
         rasterio.errors.RasterioIOError: GDAL cannot open it.
+        CubeError: It leads elsewhere, and the user has not asked for that.
     """
     with _no_georeference_warnings(), settings():
-        return rasterio.open(name, sharing=False)
+        return open_allowed(name)
 
 
 #: Where rasterio logs what GDAL warns of.

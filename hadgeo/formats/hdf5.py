@@ -10,6 +10,7 @@ from typing import Any
 from hadgeo.errors import CubeError, MissingExtraError
 from hadgeo.formats.arrays import DAMAGE, Boxes, StoredArray
 from hadgeo.formats.container import Container, Dimension, Variable, text
+from hadgeo.formats.drivers import asked_for, leads_elsewhere
 
 #: First bytes of an HDF5 file. They stand at 0, or behind a block of the user's at 512, 1024, 2048, ...
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -58,10 +59,49 @@ def open_hdf5(path: str, file: str) -> Any:
         MissingExtraError: h5py is not installed.
     """
     try:
-        return import_h5py(path).File(file, "r")
+        opened = import_h5py(path).File(file, "r")
     except OSError as error:
         reason = " ".join(str(error).split())
         raise CubeError(f"{path}: not a readable HDF5 file ({reason}); copy it again") from error
+    try:
+        check_own(path, opened)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def check_own(path: str, opened: Any) -> None:
+    """Refuse a file of which groups or samples lie in others, unless the user has asked for that.
+
+    Args:
+        path: The file as the user named it, for messages.
+        opened: An open ``h5py.File``.
+
+    Raises:
+        CubeError: Some do.
+    """
+    if asked_for():
+        return
+    h5py = import_h5py(path)
+
+    def linked(_name: str, link: Any) -> str | None:
+        return str(link.filename) if isinstance(link, h5py.ExternalLink) else None
+
+    def stored(_name: str, item: Any) -> str | None:
+        if not isinstance(item, h5py.Dataset):
+            return None
+        others = [str(name) for name, *_ in item.external or ()]
+        if item.is_virtual:
+            others += [source.file_name for source in item.virtual_sources() if source.file_name != "."]
+        return others[0] if others else None
+
+    try:
+        other = opened.visititems_links(linked) or opened.visititems(stored)
+    except DAMAGE as error:
+        raise CubeError(f"{path}: its contents cannot be listed ({error}); copy the file again") from error
+    if other is not None:
+        raise leads_elsewhere(path, f"it names {other[:200]} as a part of it", "all")
 
 
 @dataclass(frozen=True)

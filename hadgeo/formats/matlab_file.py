@@ -18,7 +18,7 @@ import scipy.io
 
 from hadgeo.errors import CubeError, ReadError
 from hadgeo.formats.arrays import DAMAGE, Boxes, StoredArray
-from hadgeo.formats.hdf5 import SIGNATURE, Hdf5Array, import_h5py
+from hadgeo.formats.hdf5 import SIGNATURE, Hdf5Array, check_own, import_h5py
 
 #: Places along each axis that tell how values differ along it.
 SAMPLE = 64
@@ -165,6 +165,7 @@ class MatlabFile:
                 found.append(MatlabArray(name.replace("/", "."), item.shape[::-1], item.dtype.kind in "biuf"))
 
         with h5py.File(self.file, "r") as file:
+            check_own(self.path, file)
             file.visititems(visit)
         return found
 

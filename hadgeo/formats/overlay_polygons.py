@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rasterio.crs import CRS
 
 from hadgeo.errors import HadgeoError, MissingExtraError
+from hadgeo.formats.drivers import check_vector
 from hadgeo.grid import Grid
 
 #: Points along each side of a grid by which its place is found, and pieces of a side that a straight line may span.
@@ -47,6 +48,7 @@ def read_geometries(
         MissingExtraError: pyogrio or shapely is not there.
     """
     pyogrio, shapely = _libraries(path)
+    check_vector(path)
     try:
         with warnings.catch_warnings():
             # Of a GeoJSON file without a CRS and the like, or of a ring that is open; what matters is checked below.

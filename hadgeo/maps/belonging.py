@@ -14,6 +14,7 @@ import numpy as np
 
 from hadgeo.errors import CubeError, CubeWarning, ModelError
 from hadgeo.formats.cropped import Cropped
+from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
 
@@ -193,6 +194,7 @@ def _peaks(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     except ImportError:
         # Whoever draws them says so.
         return none
+    check_vector(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import MissingExtraError, ReviewError
+from hadgeo.formats.drivers import check_vector
 
 #: What can be said of an anomaly: a real find, one that does not matter, and neither for certain.
 ACCEPTED: Final = "accepted"
@@ -95,6 +96,7 @@ def _column(path: Path, field: str) -> npt.NDArray[Any] | None:
         raise MissingExtraError(
             f'{path}: polygons need pyogrio; install it with pip install "hadgeo[vector]"'
         ) from error
+    check_vector(path)
     try:
         with warnings.catch_warnings():
             # Of a layer without a coordinate system, or beside one with styles: what matters is checked elsewhere.

@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterWindow
 
 from hadgeo.errors import CubeError, CubeNotFoundError, ReadError
 from hadgeo.files import RASTERIO_ERRORS
-from hadgeo.formats.gdal import streaming
+from hadgeo.formats.gdal import open_dataset, streaming
 from hadgeo.formats.matlab import read_scores
 from hadgeo.grid import Grid
 
@@ -235,7 +235,7 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         # A map of a scene without georeference is as good as any.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            dataset = rasterio.open(path)
+            dataset = open_dataset(str(path))
         except RASTERIO_ERRORS as error:
             reason = " ".join(str(error).split())
             raise CubeError(f"{path}: not a raster that GDAL can read ({reason}); give a score map") from None

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
+from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.source import Metadata
 from hadgeo.grid import Grid
 
@@ -119,6 +120,7 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
         ) from error
     if not Path(path).exists():
         raise CubeNotFoundError(f"{path}: no such file; check the path")
+    check_vector(path)
     try:
         layer = _layer_of(list_layers(path))
         meta, _, geometry, fields = read(path, layer=layer, columns=["id"], force_2d=True)

@@ -23,6 +23,7 @@ from rasterio.features import rasterize
 
 from hadgeo.cube import as_source
 from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
+from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
 from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
@@ -323,6 +324,7 @@ def _shapes(path: Path, number: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
         ) from error
     if path.suffix.lower() == ".parquet":
         raise TargetError("GeoParquet is not read")
+    check_vector(path)
     try:
         with warnings.catch_warnings():
             # Of polygons without a coordinate system.
