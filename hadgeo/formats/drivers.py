@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
 
 import rasterio
@@ -23,9 +23,20 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from hadgeo.errors import CubeError
-
-#: The environment variable that names further drivers, separated by commas, or says ``all``.
-VARIABLE = "HADGEO_GDAL_DRIVERS"
+from hadgeo.formats.leading import (
+    NETWORK,
+    START,
+    VECTORS,
+    VIRTUAL,
+    WOULD,
+    asked_for,
+    driver_marked,
+    is_virtual,
+    keeps_off_network,
+    leading_driver,
+    leads_elsewhere,
+)
+from hadgeo.formats.virtual import Named, named_in
 
 # fmt: off
 #: Drivers whose files hold their own samples.
@@ -41,79 +52,20 @@ _OWN = [
 ]
 # fmt: on
 
-#: What GDAL looks for anywhere in the beginning of a text that leads elsewhere, and its driver.
-_LEADING = {
-    b"<VRTDataset": "VRT",
-    b"<OGRVRTDataSource": "OGR_VRT",
-    b"<OGRWFSDataSource": "WFS",
-    b"<OGRCSWDataSource": "CSW",
-    b"gdal_streamed_alg": "GDALG",
-}
-
-#: The same for rasters alone.
-_LEADING_RASTER = {
-    b"<GDAL_WMS": "WMS",
-    b"<WMS_": "WMS",
-    b"<TileMapService": "WMS",
-    b"<TileMap ": "WMS",
-    b"<Services": "WMS",
-    b"<WMT_MS_Capabilities": "WMS",
-    b"<GDAL_WMTS": "WMTS",
-    b"<Capabilities": "WMTS",
-    b"<WCS_GDAL": "WCS",
-    b"<MRF_META": "MRF",
-    b"<GDALTileIndexDataset": "GTI",
-    b"stac_version": "STACIT",
-    b"tiled-assets": "STACTA",
-    b"<Dimap_Document": "DIMAP",
-    b"DatasetHeader Begin": "ERS",
-}
-
-#: How far into a file GDAL looks for them, generously.
-_START = 2**16
-
-#: Names that lead to the network, or to another system, or are themselves what a file would hold.
-_NETWORK = re.compile(
-    r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs|stdin|mem)|\A\s*<|\A[a-z0-9+.-]*(https?|ftps?|s3|gs|az|abfss?|oss)://|"
-    r"\A(WMS|WMTS|WCS|WFS|OAPIF|OGCAPI|STACIT|STACTA|EEDAI?|PLMOSAIC|DAAS|MEM|ECWP):",
-    re.IGNORECASE,
-)
-
 #: Keeps GDAL from all that it reads over the network as if it were a file; no file is called that.
 _OFFLINE = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
 
 #: Whether this process has been asked to read anything over the network.
 _networked = False
 
-#: Drivers of what a name that ends in .vrt says.
-_VIRTUAL = ("VRT", "OGR_VRT")
-
-_WOULD = "would open it, whose files lead to others or to the network"
-
-#: A larger virtual raster is none that a person or a program has written.
-_LARGEST_VRT = 2**28
-
 #: Files beside a raster that describe it, wherever some products keep them.
 _DESCRIBING = (".xml", ".txt", ".imd", ".rpb", ".rpc", ".pvl", ".met")
-
-#: Metadata by which GDAL finds other files.
-_FINDING = re.compile(r"OVERVIEW_FILE|\w+_DATASET|RPC_DEM|MASK_FILE", re.IGNORECASE)
 
 #: Vector formats by their first bytes, besides text.
 _VECTOR_MARKS = (b"SQLite format 3\0", b"fgb\x03", b"\0\0\x27\x0a", b"PAR1", b"ARROW1")
 
 #: The first element of XML that holds its own polygons.
 _VECTOR_ROOTS = re.compile(rb"<(\w+:)?(kml|FeatureCollection|gpx|GeoRSS|rss|feed)\b", re.IGNORECASE)
-
-
-def asked_for() -> tuple[str, ...]:
-    """The drivers that the user has named in `VARIABLE`."""
-    return tuple(name for name in re.split(r"[,\s]+", os.environ.get(VARIABLE, "")) if name)
-
-
-def keeps_off_network(name: str) -> bool:
-    """Whether nothing in a file may lead GDAL to the network: neither its name nor the user has asked for that."""
-    return not asked_for() and _NETWORK.search(name) is None
 
 
 def open_allowed(name: str) -> DatasetReader:
@@ -129,9 +81,9 @@ def open_allowed(name: str) -> DatasetReader:
     further = asked_for()
     if further:
         everything = "all" in map(str.lower, further)
-        return _open(name, None if everything else [*_OWN, *(["VRT"] if _is_virtual(name) else []), *further])
+        return _open(name, None if everything else [*_OWN, *(["VRT"] if is_virtual(name) else []), *further])
     _check_beside(name)
-    if _is_virtual(name):
+    if is_virtual(name):
         _check_virtual(name, {})
     try:
         with _offline(name):
@@ -140,11 +92,11 @@ def open_allowed(name: str) -> DatasetReader:
         driver = leading_driver(Path(name))
         if driver is None:
             raise
-        raise leads_elsewhere(name, f"GDAL's driver {driver} {_WOULD}", driver) from None
+        raise leads_elsewhere(name, f"GDAL's driver {driver} {WOULD}", driver) from None
 
 
 def _open_own(name: str) -> DatasetReader:
-    dataset = _open(name, [*_OWN, "VRT"] if _is_virtual(name) else _OWN)
+    dataset = _open(name, [*_OWN, "VRT"] if is_virtual(name) else _OWN)
     try:
         _check_own(dataset, name)
     except BaseException:
@@ -188,9 +140,9 @@ def check_vector(path: str | os.PathLike[str]) -> None:
         return
     starts = list(_starts(file))
     for start in starts:
-        driver = _leading(start, _LEADING)
+        driver = driver_marked(start, VECTORS)
         if driver is not None:
-            raise leads_elsewhere(str(path), f"GDAL's driver {driver} {_WOULD}", driver)
+            raise leads_elsewhere(str(path), f"GDAL's driver {driver} {WOULD}", driver)
     if not all(_holds_polygons(start) for start in starts):
         raise leads_elsewhere(str(path), "not a vector format that is known to hold its own polygons", "all")
 
@@ -212,7 +164,7 @@ def _starts(file: Path) -> Iterator[bytes]:
     """The first bytes of a file, or of all files in an archive."""
     try:
         with file.open("rb") as opened:
-            start = opened.read(_START)
+            start = opened.read(START)
         if not start.startswith(b"PK\x03\x04"):
             yield start
             return
@@ -220,9 +172,9 @@ def _starts(file: Path) -> Iterator[bytes]:
             for member in archive.infolist():
                 if not member.is_dir():
                     with archive.open(member) as opened:
-                        start = opened.read(_START)
+                        start = opened.read(START)
                     # Of a shapefile, one file in several holds the polygons.
-                    if _holds_polygons(start) or _leading(start, _LEADING):
+                    if _holds_polygons(start) or driver_marked(start, VECTORS):
                         yield start
     except (OSError, BadZipFile, NotImplementedError, RuntimeError):
         # Whoever reads it says why.
@@ -237,47 +189,13 @@ def _holds_polygons(start: bytes) -> bool:
     return not text.startswith(b"<") or _VECTOR_ROOTS.search(text) is not None
 
 
-def leading_driver(file: Path) -> str | None:
-    """The driver of GDAL's that would be led elsewhere by a file; None where none is known to."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(_START)
-    except (OSError, ValueError):
-        return None
-    return _leading(start, {**_LEADING, **_LEADING_RASTER})
-
-
-def _leading(start: bytes, marks: Mapping[bytes, str]) -> str | None:
-    """The driver whose mark stands in a text, which ends at a zero for GDAL; samples hold all kinds of bytes."""
-    lower = start.partition(b"\0")[0].lower()
-    return next((driver for mark, driver in marks.items() if mark.lower() in lower), None)
-
-
-def leads_elsewhere(name: str, why: str, driver: str) -> CubeError:
-    """The error of a file that is not followed to where it leads.
-
-    Args:
-        name: The file.
-        why: How it leads there.
-        driver: What of `VARIABLE` would have it followed.
-    """
-    hint = "a name that ends in .vrt or " if driver in _VIRTUAL and not _is_virtual(name) else ""
-    return CubeError(
-        f"{name}: {why}; if you trust it, have it followed by {hint}the environment variable {VARIABLE}={driver}"
-    )
-
-
-def _is_virtual(name: str) -> bool:
-    return name.lower().endswith(".vrt") or name.lower().startswith("vrt://")
-
-
 def _check_beside(name: str) -> None:
     """Refuse files beside a raster that GDAL would take for its masks or overviews, by whatever driver."""
     for suffix in (".msk", ".ovr", ".msk.ovr", ".ovr.msk"):
         beside = Path(name + suffix)
         driver = leading_driver(beside)
         if driver is not None:
-            raise leads_elsewhere(str(beside), f"GDAL's driver {driver} {_WOULD}", driver)
+            raise leads_elsewhere(str(beside), f"GDAL's driver {driver} {WOULD}", driver)
 
 
 def _check_own(dataset: DatasetReader, name: str) -> None:
@@ -292,7 +210,7 @@ def _check_own(dataset: DatasetReader, name: str) -> None:
 
 def _leads_out(file: str, name: str) -> bool:
     """Whether a part of a raster lies on the network, which the raster does not, or outside of its folder."""
-    if _NETWORK.search(file):
+    if NETWORK.search(file):
         return keeps_off_network(name)
     folder = os.path.normpath(Path(name).absolute().parent)
     # GDAL takes some names relative to the raster, and some to the working directory.
@@ -315,10 +233,10 @@ def _check_virtual(name: str, seen: dict[str, bool]) -> None:
         CubeError: It does, or nobody can say.
     """
     if name.lower().startswith("vrt://"):
-        _check_source(name, name[len("vrt://") :].partition("?")[0], seen)
+        _check_source(name, Named(name[len("vrt://") :].partition("?")[0]), seen)
         return
     if not _on_disk(name):
-        if _NETWORK.search(name) or name.startswith("/vsi"):
+        if NETWORK.search(name) or name.startswith("/vsi"):
             raise leads_elsewhere(
                 name, "a virtual raster in an archive or on the network, into which nobody looks before", "VRT"
             )
@@ -327,53 +245,52 @@ def _check_virtual(name: str, seen: dict[str, bool]) -> None:
     if driver is None:
         # Of another format, in spite of its name.
         return
-    if driver not in _VIRTUAL:
-        raise leads_elsewhere(name, f"GDAL's driver {driver} {_WOULD}", driver)
+    if driver not in VIRTUAL:
+        raise leads_elsewhere(name, f"GDAL's driver {driver} {WOULD}", driver)
     key = os.path.realpath(name)
     if seen.get(key):
         raise CubeError(f"{name}: a virtual raster that leads to itself; make it anew")
     if key in seen:
         return
     seen[key] = True
-    for source in _sources(name):
+    for source in named_in(name):
         _check_source(name, source, seen)
     seen[key] = False
 
 
-def _sources(name: str) -> Iterator[str]:
-    """All that a virtual file names, relative to the working directory."""
-    path = Path(name)
-    try:
-        if path.stat().st_size > _LARGEST_VRT:
-            raise leads_elsewhere(name, "too large for a virtual raster", "VRT")
-        root = ElementTree.fromstring(path.read_bytes())  # noqa: S314 - expat itself bounds what entities may grow to
-    except (OSError, ElementTree.ParseError) as error:
-        raise CubeError(f"{name}: not a virtual raster that can be read ({error})") from None
-    for element in root.iter():
-        tag = element.tag.rpartition("}")[2].lower()
-        texts = [element.text or "", *element.attrib.values()]
-        if tag == "mdi" or tag.endswith("metadata"):
-            texts = [element.text or ""] if _FINDING.fullmatch(element.get("key", "")) else []
-        elif tag in ("srs", "gcplist", "layersrs", "targetsrs", "sourcesrs", "pixelfunctioncode"):
-            texts = []
-        named = tag.endswith(("filename", "dataset", "datasource", "dataset_filename")) and tag != "vrtdataset"
-        named = named or tag == "mdi"
-        for text in filter(None, map(str.strip, texts[:1] if named else texts)):
-            if named:
-                relative = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
-                relative = relative or element.get("relativeToVRT", "").lower() in ("true", "yes", "on")
-                yield str(path.parent / text) if relative and not _NETWORK.search(text) else text
-            elif _NETWORK.match(text):
-                yield text
-
-
-def _check_source(name: str, source: str, seen: dict[str, bool]) -> None:
-    if _NETWORK.search(source):
-        raise leads_elsewhere(name, f"it leads to {source[:200]}", "VRT")
-    if _is_virtual(source):
-        _check_virtual(source, seen)
+def _check_source(name: str, source: Named, seen: dict[str, bool]) -> None:
+    """Refuse a virtual file if something that it names does not hold its own samples."""
+    if NETWORK.search(source.name):
+        raise leads_elsewhere(name, f"it leads to {source.name[:200]}", "VRT")
+    if is_virtual(source.name):
+        _check_virtual(source.name, seen)
         return
-    driver = leading_driver(Path(source))
+    driver = leading_driver(Path(source.name))
     if driver is not None:
-        raise leads_elsewhere(name, f"it leads to {source}, which leads elsewhere (GDAL's driver {driver})", "VRT")
-    _check_beside(source)
+        raise leads_elsewhere(name, f"it leads to {source.name}, which leads elsewhere (GDAL's driver {driver})", "VRT")
+    if source.layer:
+        check_vector(source.name)
+    elif not source.raw and _on_disk(source.name) and not _opens(source.name, _state_of(source.name)):
+        raise leads_elsewhere(
+            name, f"it leads to {source.name}, which is of no format that is known to hold its own samples", "VRT"
+        )
+
+
+def _state_of(name: str) -> tuple[int, int]:
+    status = Path(name).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _opens(name: str, state: tuple[int, int]) -> bool:  # noqa: ARG001 - as long as the file is as it is
+    """Whether a file holds its own samples; each thread that reads a mosaic asks that of all its files.
+
+    Raises:
+        CubeError: It names others, outside of its folder.
+    """
+    _check_beside(name)
+    try:
+        with _offline(name), _open_own(name):
+            return True
+    except RasterioError:
+        return False

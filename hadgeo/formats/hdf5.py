@@ -10,7 +10,7 @@ from typing import Any
 from hadgeo.errors import CubeError, MissingExtraError
 from hadgeo.formats.arrays import DAMAGE, Boxes, StoredArray
 from hadgeo.formats.container import Container, Dimension, Variable, text
-from hadgeo.formats.drivers import asked_for, leads_elsewhere
+from hadgeo.formats.leading import asked_for, leads_elsewhere
 
 #: First bytes of an HDF5 file. They stand at 0, or behind a block of the user's at 512, 1024, 2048, ...
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

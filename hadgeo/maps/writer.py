@@ -70,6 +70,7 @@ class ScoreWriter:
 
     Attributes:
         head: `RawTiff.head` of the map that is written into.
+        anew: Whether nothing was in it yet.
 
     Raises:
         OutputError: See `hadgeo.files.check_output` and `PartFolder`.
@@ -102,7 +103,9 @@ class ScoreWriter:
                     # What a run that was killed has left here may be of another map.
                     self._folder.clear()
                 part = self._folder.path / SCORES
-                self._part = _kept(part, grid, head) or self._begun(part)
+                kept = _kept(part, grid, head)
+                self.anew = kept is None
+                self._part = kept or self._begun(part)
                 self.head = self._part.head()
         except BaseException:
             self._discard()

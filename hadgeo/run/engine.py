@@ -255,7 +255,7 @@ def detect(
             fitted, holes = fit(plan, pool, kept=None if earlier is None else folder, progress=progress)
         journal = _journal(folder, target, earlier, plan, fitted)
         with _writer(target, plan, fitted, folder, journal) as writer:
-            if len(journal) and journal.head != writer.head:
+            if len(journal) and writer.anew:
                 progress.message(f"{folder.path}: the unfinished map is damaged, and all of it is scored again")
             job = ScoreJob(writer, folder, journal, plan.expected.plan, source=plan.source, stamp=task.stamp)
             with clock.stage("score"):

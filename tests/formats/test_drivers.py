@@ -24,8 +24,9 @@ import hadgeo
 from hadgeo.cli import cli
 from hadgeo.errors import CubeError, HadgeoError
 from hadgeo.formats import open_source
-from hadgeo.formats.drivers import VARIABLE, check_vector
+from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.gdal import open_dataset
+from hadgeo.formats.leading import VARIABLE
 from hadgeo.maps.mosaic import make_mosaic
 from hadgeo.maps.reader import open_scores
 from tests.maps.made import write_map
@@ -186,6 +187,14 @@ LEADING: dict[str, tuple[str, Callable[[str], object]]] = {
         "m.vrt",
         lambda url: _text("m.vrt", VRT, relative=0, source=WMS.format(url=url).replace("<", "&lt;")),
     ),
+    "an image whose samples lie elsewhere in .vrt": (
+        "m.vrt",
+        lambda _: (_elsewhere(), _text("m.vrt", VRT, relative=1, source="near/x.img")),
+    ),
+    "a format of no samples in .vrt": (
+        "m.vrt",
+        lambda _: (Path("x.toc").write_bytes(b"A.TOC\0" * 99), _text("m.vrt", VRT, relative=1, source="x.toc")),
+    ),
     "itself": ("m.vrt", lambda _: _text("m.vrt", VRT, relative=1, source="m.vrt")),
     "mask beside": ("x.tif", lambda url: _beside(".msk", VRT.format(relative=0, source=f"/vsicurl/{url}/x.tif"))),
     "overviews beside": ("x.tif", lambda url: _beside(".ovr", WMS.format(url=url))),
@@ -259,6 +268,18 @@ def test_a_virtual_raster_by_name_is_followed_on_this_computer(here: Path) -> No
             assert dataset.read(1).sum() == sum(range(1, 31))
 
 
+def test_raw_samples_in_a_virtual_raster_are_read(here: Path) -> None:
+    Path("x.bin").write_bytes(np.arange(30, dtype="<i2").tobytes())
+    Path("raw.vrt").write_text(
+        '<VRTDataset rasterXSize="6" rasterYSize="5"><VRTRasterBand dataType="Int16" band="1" '
+        'subClass="VRTRawRasterBand"><SourceFilename relativeToVRT="1">x.bin</SourceFilename><ImageOffset>0'
+        "</ImageOffset><PixelOffset>2</PixelOffset><LineOffset>12</LineOffset><ByteOrder>LSB</ByteOrder>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with open_dataset("raw.vrt") as dataset:
+        assert dataset.read(1).sum() == sum(range(30))
+
+
 def test_a_mosaic_of_hadgeos_own_is_read_as_a_map(here: Path) -> None:
     scores = np.arange(12, dtype=np.float32).reshape(3, 4)
     for name, west in (("a.tif", 0), ("b.tif", 8)):
@@ -279,6 +300,14 @@ LEADING_VECTORS: dict[str, tuple[str, Callable[[str], object]]] = {
     "OGR VRT called .gpkg": ("v.gpkg", lambda _: _text("v.gpkg", OGR_VRT, relative=1, source="a.gpkg")),
     "OGR VRT in a comment": ("v.kml", lambda _: Path("v.kml").write_text("<!-- <OGRVRTDataSource> --><kml/>")),
     "network in .vrt": ("v.vrt", lambda url: _text("v.vrt", OGR_VRT, relative=0, source=f"/vsicurl/{url}/a.gpkg")),
+    "database in .vrt": ("v.vrt", lambda _: _text("v.vrt", OGR_VRT, relative=0, source="PG:dbname=secrets")),
+    "web features in .vrt": (
+        "v.vrt",
+        lambda url: (
+            Path("w.gml").write_text(f"<OGRWFSDataSource><URL>{url}</URL></OGRWFSDataSource>"),
+            _text("v.vrt", OGR_VRT, relative=1, source="w.gml"),
+        ),
+    ),
     "web features": (
         "w.gml",
         lambda url: Path("w.gml").write_text(f"<OGRWFSDataSource><URL>{url}</URL></OGRWFSDataSource>"),
