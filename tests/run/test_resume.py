@@ -288,7 +288,7 @@ def _flip_bits_of_the_head(folder: Path) -> None:
 
 def _swap_in_another_map(folder: Path) -> None:
     (folder / "scores.tif").unlink()
-    create_rawtiff(folder / "scores.tif", (ROWS, COLS))
+    create_rawtiff(folder / "scores.tif", (ROWS, COLS), transform=Affine(3, 0, 5, 0, -3, 5))
 
 
 #: What may happen to the file of an unfinished map besides its pixels.
