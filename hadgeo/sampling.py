@@ -10,10 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -24,6 +23,7 @@ from hadgeo.compute.executors import map_ahead
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.selected import PixelBits
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import band_index
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Holes, Window, pad, tile, window_size
 
@@ -32,9 +32,6 @@ PIECE_BYTES = 32 * 2**20
 
 #: Pixels of the crops that a large scene is fitted on; a smaller scene is used whole.
 POOL_PIXELS = 2**18
-
-#: Decoded bytes that may be read to learn which bands carry data.
-SURVEY_BYTES = 64 * 2**20
 
 #: Longest side of a crop where a scene is taken whole: what is computed on a crop is in memory several times over.
 WHOLE_SIDE = 256
@@ -470,64 +467,3 @@ def _grid_crops(shape: tuple[int, int], size: int, count: int, rng: np.random.Ge
             row = min(int(rng.integers(low_row, high_row + 1)), rows - height)
             col = min(int(rng.integers(low_col, high_col + 1)), cols - width)
             yield Window(row, col, height, width)
-
-
-def band_index(bands: Sequence[int], total: int) -> npt.NDArray[np.intp] | slice:
-    """Bands as a slice where they are contiguous, which files read without a copy."""
-    index = np.asarray(bands, dtype=np.intp)
-    if (np.diff(index) == 1).all() and index[-1] < total:
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a look at a scene says of its bands.
-
-    Attributes:
-        empty: Bands without a finite value.
-        constant: Bands with a single value.
-        level: Median over the bands of their largest values, which tells reflectance from reflectance times 10,000.
-        pixels: Number of pixels looked at.
-        exhaustive: Whether that was the whole scene.
-    """
-
-    empty: npt.NDArray[np.bool_]
-    constant: npt.NDArray[np.bool_]
-    level: float
-    pixels: int
-    exhaustive: bool
-
-
-def survey(source: Source, bands: Sequence[int], max_bytes: int = SURVEY_BYTES) -> Survey:
-    """Find the bands that carry nothing, from evenly spread pieces; from all of them if those hold no data.
-
-    Args:
-        source: The cube.
-        bands: 0-based indices of the bands in question; the others are reported as neither empty nor constant.
-        max_bytes: Decoded bytes to look at.
-    """
-    rows, cols = source.shape[1:]
-    index = band_index(bands, source.shape[0])
-    pixel_bytes = len(bands) * source.dtype.itemsize
-    size = window_size((rows, cols), halo=0, max_pixels=max(1, max_bytes // 16 // pixel_bytes), block=source.block)
-    windows = list(tile((rows, cols), size))
-    chosen = {int(i) for i in np.linspace(0, len(windows) - 1, min(16, len(windows))).round()}
-    passes: list[Callable[[int], bool]] = [lambda i: i in chosen, lambda i: i not in chosen]
-    low = np.full(len(bands), np.nan)
-    high = np.full(len(bands), np.nan)
-    seen = 0
-    for wanted in passes:
-        for window in (w for i, w in enumerate(windows) if wanted(i)):
-            block: npt.NDArray[Any] = source.read(window.rows, window.cols, index)
-            low = np.fmin(low, np.fmin.reduce(block, axis=(1, 2)))
-            high = np.fmax(high, np.fmax.reduce(block, axis=(1, 2)))
-            seen += window.pixels
-        if not np.isnan(low).all():
-            break
-    empty = np.zeros(source.shape[0], dtype=bool)
-    constant = np.zeros(source.shape[0], dtype=bool)
-    empty[list(bands)] = np.isnan(low)
-    constant[list(bands)] = low == high
-    level = float(np.median(high[~np.isnan(high)])) if not np.isnan(high).all() else 0.0
-    return Survey(empty, constant, level, seen, seen == rows * cols)

@@ -11,7 +11,8 @@ import torch
 from hadgeo import sampling
 from hadgeo.errors import FitError
 from hadgeo.formats.selected import PixelBits, Selected
-from hadgeo.sampling import Sample, Scene, Statistics, survey, valid_pixels
+from hadgeo.formats.survey import survey
+from hadgeo.sampling import Sample, Scene, Statistics, valid_pixels
 from hadgeo.windows import Window
 from tests.support import background, memory_source
 

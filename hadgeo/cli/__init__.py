@@ -33,7 +33,7 @@ _COMMANDS = {
     "detect": "Score how anomalous each pixel of a scene is.",
     "detectors": "List the detectors, or the parameters of one.",
     "evaluate": "Evaluate score maps against ground truth.",
-    "info": "Show the metadata of a cube, and the time and memory `detect` would need.",
+    "info": "Show the metadata of a cube; with --estimate, what `detect` would need for it.",
     "match": "Score how much each pixel of a scene is like a known spectrum.",
     "model": "Inspect a model file.",
     "quicklook": "Draw a scene and its anomalies as a picture.",

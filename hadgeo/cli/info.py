@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from hadgeo.cli import options, scene_options
 from hadgeo.cli.reporting import print_json
 
 if TYPE_CHECKING:
+    import torch
     from affine import Affine
 
+    from hadgeo.bands import BandSelection
+    from hadgeo.detectors.base import Detector
     from hadgeo.formats.source import Source
 
 #: Stored bytes of a scene whose pixels without data are counted; a larger one takes too long for what is only a look.
@@ -23,7 +28,12 @@ _COUNTED_BYTES = 2**26
 @click.command("info")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-@click.option("--no-trial", is_flag=True, help="Skip the short trial run from which time and memory are estimated.")
+@click.option(
+    "--estimate/--no-trial",
+    default=None,
+    help="Estimate the time and memory that `detect` would need, by a short trial run. So does naming a detector, its "
+    "parameters, a device or a memory budget.",
+)
 @options.detector
 @options.parameters
 @options.preset
@@ -35,7 +45,7 @@ _COUNTED_BYTES = 2**26
 def command(
     file: str,
     as_json: bool,
-    no_trial: bool,
+    estimate: bool | None,
     detector: str,
     parameters: dict[str, str],
     bands: str | None,
@@ -43,14 +53,13 @@ def command(
     memory: int | None,
     **given: Any,
 ) -> None:
-    """Show the shape, georeference, bands and nodata of FILE, and the time and memory that `detect` would need."""
-    from hadgeo.compute.device import describe_device, resolve_device
-    from hadgeo.detectors.registry import make_detector
-    from hadgeo.run.estimate import estimate
+    """Show the shape, georeference, bands and nodata of FILE; with --estimate, what `detect` would need for it."""
     from hadgeo.run.selection import usable_bands
 
-    chosen = make_detector(detector, parameters)
-    where = resolve_device(device)
+    if estimate is None:
+        estimate = any(_is_given(name) for name in ("detector", "parameters", "preset", "device", "memory"))
+    # What the command line gets wrong is said before a file is opened.
+    trial = _Trial.of(detector, parameters, device) if estimate else None
     source = scene_options.open_scene(file, given)
     cube = _description(source)
     try:
@@ -60,22 +69,55 @@ def command(
             "count": len(selection.indices),
             "why": str(selection),
         }
-        if not no_trial:
-            needed = estimate(source, chosen, selection, device=where, memory=memory)
-            cube["detect"] = {
-                "detector": detector,
-                "device": describe_device(where),
-                "memory_bytes": needed.memory,
-                "disk_bytes": needed.disk,
-                "seconds": round(needed.seconds or 0, 3),
-                "windows": len(needed.plan),
-            }
+        if trial is not None:
+            cube["detect"] = trial.of_scene(source, selection, memory)
     finally:
         # What is known is most wanted where `detect` would refuse.
         if as_json:
             print_json(cube)
         else:
             _print(cube)
+
+
+def _is_given(name: str) -> bool:
+    """Whether an option stands in the command line, be it with the value of its default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A short run, made to estimate a whole one. Only here is torch needed, and it takes long to load.
+
+    Attributes:
+        detector: Unfitted.
+        device: Where it computes.
+    """
+
+    detector: Detector[Any]
+    device: torch.device
+
+    @classmethod
+    def of(cls, detector: str, parameters: dict[str, str], device: str) -> _Trial:
+        """Make sense of the command line."""
+        from hadgeo.compute.device import resolve_device
+        from hadgeo.detectors.registry import make_detector
+
+        return cls(make_detector(detector, parameters), resolve_device(device))
+
+    def of_scene(self, source: Source, bands: BandSelection, memory: int | None) -> dict[str, Any]:
+        """What `detect` would need for a scene, as plain values."""
+        from hadgeo.compute.device import describe_device
+        from hadgeo.run.estimate import estimate
+
+        needed = estimate(source, self.detector, bands, device=self.device, memory=memory)
+        return {
+            "detector": self.detector.name,
+            "device": describe_device(self.device),
+            "memory_bytes": needed.memory,
+            "disk_bytes": needed.disk,
+            "seconds": round(needed.seconds or 0, 3),
+            "windows": len(needed.plan),
+        }
 
 
 def _description(source: Source) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate, followed
 from hadgeo.decisions.groups import MAX_PIXELS, Group
@@ -27,10 +26,12 @@ from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.windows import Window
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from hadgeo.decisions.polygons import Anomalies
 
 #: Compares anomalies with the background: `gather_evidence` for a scene and what found them there.
-Explain: TypeAlias = Callable[[Sequence[Anomaly]], xr.Dataset]
+Explain: TypeAlias = Callable[[Sequence[Anomaly]], "xr.Dataset"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from hadgeo.decisions import groups as grouping
 from hadgeo.decisions.calibration import Calibration, Rule, calibrate_values
@@ -208,6 +208,9 @@ def calibrate_groups(strengths: Floats) -> Calibration:
     Where the groups are too few to fit a tail, it is an exponential one that begins at their median, as flat as one
     through their upper quartile or their ninth decile: the tenth that is strongest may be targets.
     """
+    # Not above: see `hadgeo.decisions.tail`.
+    from scipy import stats
+
     median, *upper = (float(strength) for strength in np.quantile(strengths, _QUANTILES))
     above = np.sort(strengths[strengths > median] - median)
     tail = None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize
 
 Floats = npt.NDArray[np.floating]
 
@@ -179,6 +179,9 @@ def _fit(largest: Floats, count: int) -> Tail | None:
     chosen = np.linspace(0, len(excesses) - 1, min(len(excesses), _MAX_FITTED)).round().astype(int)
     unit = float(np.median(excesses))
     shape, scale = _minimum_divergence(excesses[chosen] / unit)
+    # Not above: it takes half a second to load, in runs that calibrate nothing too.
+    from scipy import stats
+
     distance = stats.kstest(excesses, stats.genpareto(shape, scale=scale * unit).cdf).statistic
     return Tail(start, len(excesses) / count, shape, scale * unit, len(excesses), float(distance))
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import band_index
 from hadgeo.pictures.composite import ColourBands
-from hadgeo.sampling import band_index
 
 #: Pixels of a chip's side, odd.
 SIDE = 25

@@ -9,12 +9,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import xarray as xr
 from scipy.ndimage import binary_dilation
 
 from hadgeo import __version__
@@ -26,13 +25,16 @@ from hadgeo.evidence.chip import SIDE, Frame, read_chip
 from hadgeo.files import check_output, written_beside
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import band_index
 from hadgeo.grid import Grid
 from hadgeo.pictures.composite import colour_bands
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.run.model_file import Model
 from hadgeo.run.selection import scene_of_model, usable_bands
-from hadgeo.sampling import band_index
 from hadgeo.windows import Window, pad
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Pixels to each side of an anomaly in which its usual surroundings are sought.
 SURROUNDINGS = 10
@@ -360,6 +362,9 @@ def _dataset(
         shares = np.array([look.shares for look in looks], dtype=np.float64).reshape(len(looks), -1)
         values["share"] = (("anomaly", "part"), shares, {"long_name": "share in the score"})
         coords["part"] = ("part", np.array(detector.part_names, dtype=object))
+    # Not above: runs without evidence need no xarray.
+    import xarray as xr
+
     dataset = xr.Dataset(values, coords=coords, attrs=attrs)
     told = {"top_bands": top_bands(dataset)} | ({"top_parts": top_parts(dataset)} if "share" in dataset else {})
     return dataset.assign({name: ("anomaly", np.array(texts, dtype=object)) for name, texts in told.items()})

@@ -121,9 +121,11 @@ class Source(ABC):
             is cheap.
         metadata: What is known besides the pixels.
         reading: What the user said of the file when it was opened.
+        is_array: Windows come from an array of the caller's own, which no other process can open.
     """
 
     ndim = 3
+    is_array = False
     reading: Reading = AS_IT_SAYS
     path: str
     shape: tuple[int, int, int]

@@ -25,7 +25,6 @@ from hadgeo import __version__
 from hadgeo.compute.device import resolve_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.compute.memory import machine_memory
-from hadgeo.cube import ArraySource
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import (
     ClusterError,
@@ -334,7 +333,7 @@ class Recipe:
             CubeError: Its scene is an array in memory.
         """
         source, detector = scorer.source, scorer.detector
-        if isinstance(source, ArraySource):
+        if source.is_array:
             raise CubeError(
                 f"{source.path}: an array in memory, but the workers of a cluster open scenes by path; save it to a "
                 "file"

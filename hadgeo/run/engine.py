@@ -18,7 +18,7 @@ from hadgeo import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
 from hadgeo.compute.executors import READERS, map_ahead, reading_threads
-from hadgeo.cube import ArraySource, SceneLike, as_source
+from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
 from hadgeo.errors import Cancelled, DetectorNotFoundError, OutputError, ParameterError
@@ -451,7 +451,7 @@ def output_path(source: Source, out: str | os.PathLike[str] | None, kind: str = 
     """
     scene = Path(source.path)
     if out is None:
-        if isinstance(source, ArraySource) and scene.is_file():
+        if source.is_array and scene.is_file():
             # Its map would pass for that of the whole, unchanged file.
             raise OutputError(
                 f"a cube that was changed since {scene} was opened needs a map of its own; name one with -o"

@@ -19,10 +19,11 @@ from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import band_index
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent, Stage
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
-from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, band_index, valid_pixels
+from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Training steps of the trial; the first ones also pay for what is only done once.

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hadgeo.cube import ArraySource
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import ModelError, OutputError, OutputExistsError, ReadError
 from hadgeo.files import sha256_of, writing
@@ -117,7 +116,7 @@ class ScoreJob:
 
     def _note(self) -> None:
         # An array in memory cannot be told from another one tomorrow.
-        if self._finished and not isinstance(self._source, ArraySource):
+        if self._finished and not self._source.is_array:
             self._folder.keep = True
             self._folder.note = (
                 f"{self._finished} of {len(self._plan)} windows are kept in {self._folder.path}; continue with --resume"

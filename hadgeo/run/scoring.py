@@ -23,7 +23,8 @@ from hadgeo.compute.memory import LIBRARY_BYTES
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import DeviceError, ReadError
 from hadgeo.formats.source import Source
-from hadgeo.sampling import band_index, valid_pixels
+from hadgeo.formats.survey import band_index
+from hadgeo.sampling import valid_pixels
 from hadgeo.windows import Holes, Window, halves, tile, window_size
 
 #: Seconds to wait before a window that could not be read is read again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ from hadgeo.bands import BandSelection, select_bands
 from hadgeo.errors import BandError, CubeWarning, ModelError
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.formats.source import Source
-from hadgeo.run.model_file import Model, Spectrum
-from hadgeo.sampling import survey
+from hadgeo.formats.survey import survey
+
+if TYPE_CHECKING:
+    from hadgeo.run.model_file import Model, Spectrum
 
 #: Products of one sensor whose values differ by this factor are scaled differently, whatever the weather.
 OTHER_SCALE = 5.0

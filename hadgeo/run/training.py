@@ -22,13 +22,14 @@ from hadgeo.errors import ModelError, OutputError
 from hadgeo.files import check_no_input, check_output, written_beside
 from hadgeo.formats.gdal import streaming
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import survey
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import announce
 from hadgeo.run.learning import SurfacesLike, check_regions, fitting, learning, look_at
 from hadgeo.run.model_file import Model, Spectrum, load_model, spectrum_of, to_bytes
 from hadgeo.run.reviewed import Unwanted
 from hadgeo.run.selection import check_alike, match_bands, usable_bands
-from hadgeo.sampling import Sample, Scene, survey
+from hadgeo.sampling import Sample, Scene
 
 
 def train(

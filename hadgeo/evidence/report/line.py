@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from hadgeo.errors import CubeError
 from hadgeo.evidence.gather import Anomaly
@@ -15,8 +13,11 @@ from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 #: Compares anomalies with the background: `gather_evidence` for a scene and what found them there.
-Explain = Callable[[Sequence[Anomaly]], xr.Dataset]
+Explain = Callable[[Sequence[Anomaly]], "xr.Dataset"]
 
 
 @dataclass(frozen=True)

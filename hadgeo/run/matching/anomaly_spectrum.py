@@ -13,11 +13,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from affine import Affine
 from rasterio.features import rasterize
 
@@ -26,10 +25,13 @@ from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
 from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import survey
 from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
 from hadgeo.run.manifest import SCENES_OF_MAPS, Manifest, read_manifest
 from hadgeo.run.matching.target import Target, Values, make_target, split_choice
-from hadgeo.sampling import survey
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: What files of polygons end in.
 _POLYGONS = (".gpkg", ".geojson", ".parquet")
@@ -125,6 +127,8 @@ def _number(path: Path, chosen: str | None, ids: Sequence[int] | None) -> int:
 def _of_evidence(path: Path, chosen: str | None, asked: Path) -> Target:
     """A spectrum from evidence, for whoever asked for it or for the polygons beside it."""
     try:
+        import xarray as xr
+
         # From memory: a file that is cut short while it is mapped kills the process.
         with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as opened:
             evidence = opened.load()

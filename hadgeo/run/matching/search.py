@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from hadgeo.bands import BandSelection
 from hadgeo.cube import SceneLike, as_source
@@ -22,6 +21,7 @@ from hadgeo.detectors.registry import DEFAULT_MATCHER, MATCHERS, make_detector
 from hadgeo.errors import ModelError, ParameterError, TargetError
 from hadgeo.files import check_no_input
 from hadgeo.formats.source import Source
+from hadgeo.formats.survey import survey
 from hadgeo.progress import SILENT, Progress
 from hadgeo.run.engine import Detection, detect, output_path
 from hadgeo.run.matching.anomaly_spectrum import read_anomaly
@@ -30,7 +30,9 @@ from hadgeo.run.matching.spectrum_files import read_spectrum
 from hadgeo.run.matching.target import Target, Values, make_target
 from hadgeo.run.model_file import Model, Spectrum
 from hadgeo.run.selection import MIN_BANDS, scene_of_model, usable_bands
-from hadgeo.sampling import survey
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Reflectance reaches hardly more than 1, and more than 2 % of the light comes back from some pixel of any scene: the
 #: largest values up to which a spectrum is reflectance from 0 to 1, or in percent. Beyond, it is times 10,000.
@@ -256,10 +258,12 @@ def target_of(
         raise ParameterError(f"what shall be found? give a spectrum or an anomaly to match, {both}")
     if like is not None:
         return read_anomaly(like)
-    if isinstance(spectrum, xr.DataArray):
-        return _of_array(spectrum)
     if isinstance(spectrum, str | os.PathLike):
         return read_spectrum(spectrum)
+    import xarray as xr
+
+    if isinstance(spectrum, xr.DataArray):
+        return _of_array(spectrum)
     raise ParameterError(
         f"a spectrum is a file or an xarray.DataArray with the dimension band, not {type(spectrum).__name__}"
     )
