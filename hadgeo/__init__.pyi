@@ -24,7 +24,7 @@ from .evaluation.comparison import Contender as Contender
 from .evaluation.comparison import compare as compare
 from .evaluation.evaluate_maps import Evaluation as Evaluation
 from .evaluation.evaluate_maps import evaluate as evaluate
-from .evidence.gather import Anomaly as Anomaly
+from .evidence.anomaly import Anomaly as Anomaly
 from .evidence.gather import gather_evidence as gather_evidence
 from .evidence.gather import write_evidence as write_evidence
 from .formats.glt import Glt as Glt

@@ -1,4 +1,4 @@
-"""``hadgeo info``: the metadata of a cube, and what `detect` would need."""
+"""``hadgeo info``: the metadata of a cube, and on request what `detect` would need."""
 
 from __future__ import annotations
 

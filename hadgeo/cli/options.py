@@ -126,7 +126,7 @@ memory = click.option(
     "--memory",
     type=ByteSize(),
     help="Memory budget of the whole process; the default is the point beyond which more memory no longer helps (shown "
-    "by `hadgeo info`).",
+    "by `hadgeo info --estimate`).",
 )
 
 

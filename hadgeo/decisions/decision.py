@@ -17,7 +17,7 @@ from hadgeo.decisions.groups import MAX_PIXELS, Group
 from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
-from hadgeo.evidence.gather import Anomaly, gather_evidence, top_bands, top_parts, write_evidence
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.files import check_no_input, check_output
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, check_varied, on_scene_grid, open_scores
@@ -351,6 +351,9 @@ def explained_by(scene: Any, detector: Any, **options: Any) -> Explain:
         detector: Likewise.
         options: Likewise.
     """
+    # Whoever calls this has loaded torch; whoever only cuts a map at a threshold need not wait for it.
+    from hadgeo.evidence.gather import gather_evidence
+
     return partial(gather_evidence, scene, detector, **options)
 
 
@@ -358,6 +361,8 @@ def reasons(evidence: xr.Dataset | None) -> dict[str, dict[int, str | None]]:
     """Why anomalies stand out, in words: by ``bands`` and by ``parts`` of the detector, each by the anomaly's id."""
     if evidence is None:
         return {"bands": {}, "parts": {}}
+    from hadgeo.evidence.gather import top_bands, top_parts
+
     told = {"bands": top_bands(evidence), "parts": top_parts(evidence)}
     ids = evidence.id.values.tolist()
     return {name: dict(zip(ids, (text or None for text in texts), strict=True)) for name, texts in told.items()}
@@ -374,6 +379,8 @@ def words_of(evidence: xr.Dataset | None) -> dict[str, Callable[[Group], str | N
 
 def _write_anomalies(found: Anomalies, outputs: Outputs, evidence: xr.Dataset | None, *, overwrite: bool) -> None:
     if evidence is not None and outputs.evidence is not None:
+        from hadgeo.evidence.gather import write_evidence
+
         write_evidence(evidence, outputs.evidence, overwrite=overwrite)
     if evidence is not None and outputs.spectra is not None:
         _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)

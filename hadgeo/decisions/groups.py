@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from hadgeo.decisions.calibration import followed
 from hadgeo.errors import ParameterError
-from hadgeo.evidence.gather import Anomaly
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.maps.reader import ScoreMap
 from hadgeo.progress import SILENT, Progress, Stage
 

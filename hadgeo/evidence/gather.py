@@ -21,6 +21,7 @@ from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.errors import Cancelled, CubeError
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.evidence.chip import SIDE, Frame, read_chip
 from hadgeo.files import check_output, written_beside
 from hadgeo.formats.glt import Glt
@@ -53,21 +54,6 @@ _NORMAL = 1.4826
 
 #: Fewer surrounding pixels do not tell what is usual.
 _FEWEST_AROUND = 8
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """A group of flagged pixels.
-
-    Attributes:
-        id: Its number, unique in its scene.
-        rows: Rows of its pixels, at least one.
-        cols: Columns of its pixels, in the same order.
-    """
-
-    id: int
-    rows: npt.NDArray[np.intp]
-    cols: npt.NDArray[np.intp]
 
 
 def gather_evidence(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import dask.config
 import psutil
 import torch
 from torch import Tensor
@@ -125,6 +124,7 @@ def _existing(address: str) -> Iterator[str]:
 
 @contextmanager
 def _local(count: int) -> Iterator[Any]:
+    import dask.config
     from distributed import LocalCluster
 
     settings = {ENVIRONMENT: worker_environment(max(1, (psutil.cpu_count() or 1) // count))}

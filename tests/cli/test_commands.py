@@ -118,8 +118,10 @@ def test_scenes_whose_maps_would_share_a_name_are_refused(scene: Path) -> None:
     assert "would have the same name" in result.stderr
 
 
-def test_info_without_a_trial_computes_nothing(scene: Path) -> None:
-    assert "detect" not in json.loads(run("info", scene, "--json", "--no-trial").stdout)
+def test_info_estimates_a_run_on_request_alone(scene: Path) -> None:
+    assert "detect" not in json.loads(run("info", scene, "--json").stdout)
+    assert "detect" not in json.loads(run("info", scene, "--json", "-d", "rx", "--no-trial").stdout)
+    assert json.loads(run("info", scene, "--json", "--estimate").stdout)["detect"]["detector"] == "fusion"
 
 
 def test_detectors_are_listed() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.evidence.chip import Frame
-from hadgeo.evidence.gather import NAMED_BANDS, Anomaly, measured
+from hadgeo.evidence.gather import NAMED_BANDS, measured
 from hadgeo.evidence.report import pictures
 from hadgeo.evidence.report.layer import rarity
 from hadgeo.evidence.report.line import ReportLine

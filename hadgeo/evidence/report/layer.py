@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio.features import rasterize
 
 from hadgeo.errors import CubeError
-from hadgeo.evidence.gather import Anomaly
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.grid import Grid
 
 #: (polygon,) array of shapely geometries.

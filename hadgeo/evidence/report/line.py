@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hadgeo.errors import CubeError
-from hadgeo.evidence.gather import Anomaly
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.evidence.report.layer import PageLayer
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source

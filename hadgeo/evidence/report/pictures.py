@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import BandError, MissingExtraError
+from hadgeo.evidence.anomaly import Anomaly
 from hadgeo.evidence.chip import Frame, read_chip
-from hadgeo.evidence.gather import Anomaly, middle_of
+from hadgeo.evidence.gather import middle_of
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.source import Source
 from hadgeo.maps.reader import ScoreMap
