@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,6 +45,9 @@ _DISK_FULL_BYTES = 65536
 _FAILURES: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, OSError)
 
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
+#: Who is told of what a run has made and not yet finished; see `witnessed`.
+_WITNESSES: list[Callable[[Path, bool], None]] = []
 
 
 def check_output(
@@ -180,6 +183,34 @@ def write_whole(out: Path, content: bytes, option: str = "-o") -> None:
     """Write a file, whole or not at all; see `written_beside`."""
     with written_beside(out, option) as part:
         part.write_bytes(content)
+
+
+@contextmanager
+def witnessed(tell: Callable[[Path, bool], None]) -> Iterator[None]:
+    """Have somebody told of each file or folder that is made under its own name before it is whole.
+
+    Whoever ends a run by force can so remove what was that run's own, and nothing else.
+
+    Args:
+        tell: Called with the path and True once the run has made it, and with False once it is whole or gone again.
+    """
+    _WITNESSES.append(tell)
+    try:
+        yield
+    finally:
+        _WITNESSES.remove(tell)
+
+
+def begun(path: Path) -> None:
+    """Say that this run has made a file or folder that is not whole yet."""
+    for tell in _WITNESSES:
+        tell(path, True)
+
+
+def ended(path: Path) -> None:
+    """Say that it is whole, or gone again."""
+    for tell in _WITNESSES:
+        tell(path, False)
 
 
 def sha256_of(path: Path) -> str:

@@ -26,6 +26,7 @@ from hadgeo import __version__
 from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
 from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
+from hadgeo.files import witnessed
 from hadgeo.progress import Stage
 
 #: Raised by one whenever an older client or worker could misunderstand a line.
@@ -93,11 +94,14 @@ class JobProgress(JsonLines):
         self._stream = stream
         self._stop = stop
         self._lock = threading.Lock()
+        self._unfinished: set[str] = set()
         self._began = time.monotonic()
         threading.Thread(target=self._beat, daemon=True, name="hadgeo-heartbeat").start()
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Write one line; a reader that is gone wants the run to stop."""
+        if kind == "result":
+            self._unfinished.clear()
         line = json.dumps({"type": kind, **fields})
         with self._lock:
             try:
@@ -105,6 +109,19 @@ class JobProgress(JsonLines):
                 self._stream.flush()
             except (OSError, ValueError):
                 self._stop.set()
+
+    def witness(self, path: Path, unfinished: bool) -> None:
+        """Tell of a file or folder that the job has made and that is not whole yet, or is at last.
+
+        A result says of all of them that they are, and stays the last line.
+        """
+        name = str(path.absolute())
+        if unfinished:
+            self._unfinished.add(name)
+            self._write()
+        elif name in self._unfinished:
+            self._unfinished.remove(name)
+            self._write()
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage, and its clock."""
@@ -116,7 +133,8 @@ class JobProgress(JsonLines):
         return self._stop.is_set()
 
     def _facts(self) -> dict[str, Any]:
-        return {**super()._facts(), "seconds": round(time.monotonic() - self._began, 1)}
+        facts = {**super()._facts(), "seconds": round(time.monotonic() - self._began, 1)}
+        return facts | ({"unfinished": sorted(self._unfinished)} if self._unfinished else {})
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT / 4):
@@ -206,7 +224,7 @@ def run(job: Job, lines: JobProgress) -> None:
     command, words = find_command(job.command)
     lines.stage(Stage.START, 1)
     given = command_line(command, job.arguments)
-    with warnings.catch_warnings():
+    with witnessed(lines.witness), warnings.catch_warnings():
         for category in (CubeWarning, ExtensionWarning):
             warnings.simplefilter("always", category)
         warnings.showwarning = lambda message, category, *_: _warn(lines, message, category)

@@ -96,6 +96,7 @@ def test_a_job_gives_the_bytes_of_the_command_line(scene: Path, tmp_path: Path) 
     assert status == 0
     assert lines[0] == {"type": "hello", "protocol": PROTOCOL, "version": hadgeo.__version__}
     assert {line["type"] for line in lines[1:]} == {"log", "progress", "result"}
+    assert {name for line in lines for name in line.get("unfinished", ())} == {f"{out}.part"}
     assert lines[-1]["type"] == "result"
     assert lines[-1]["map"] == str(out)
     finished = {line["stage"] for line in lines if line["type"] == "progress" and line["percent"] == 100}

@@ -17,7 +17,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from hadgeo.errors import OutputError, OutputExistsError
-from hadgeo.files import is_own_file, release_and_remove, remove_leftovers, writing
+from hadgeo.files import begun, ended, is_own_file, release_and_remove, remove_leftovers, writing
 
 #: The map's pixels, and the finished map.
 SCORES, FINISHED = "scores.tif", "cog.tif"
@@ -92,13 +92,24 @@ class PartFolder:
         self._out = out
         self._lock = FileLock(self.path / _LOCK)
         with writing(out):
-            made = False
-            with suppress(FileExistsError):
-                self.path.mkdir()
-                made = True
-            self._check_ours(made=made)
-            self._hold()
+            self._made = self._make()
+            try:
+                self._check_ours(made=self._made)
+                self._hold()
+            except OutputError:
+                # Another run was quicker, and it is that one's now.
+                if self._made:
+                    ended(self.path)
+                raise
             remove_leftovers(out.parent)
+
+    def _make(self) -> bool:
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            return False
+        begun(self.path)
+        return True
 
     def _check_ours(self, *, made: bool) -> None:
         links = [path for path in (self.path, *self._content()) if path.is_symlink()]
@@ -160,6 +171,8 @@ class PartFolder:
         with suppress(OSError):
             self.clear()
         release_and_remove(self._lock, self.path)
+        if self._made:
+            ended(self.path)
 
     def release(self) -> None:
         """Let go of the folder and leave what is in it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess  # nosec B404: a child process is what this module is for
 import tempfile
@@ -153,6 +154,15 @@ class Child:
             else:
                 yield name, line
 
+    def rest(self):
+        """What a child that was stopped has said and nobody has read yet, as `lines` gives it."""
+        for reader in self._readers:
+            reader.join(LAST_GRACE)
+        while not self._lines.empty():
+            name, line = self._lines.get()
+            if line is not None:
+                yield name, line
+
     def wait(self) -> int:
         """Exit status of a child that has closed its output."""
         return self._process.wait()
@@ -200,13 +210,20 @@ def run(python: str, command: str, arguments: dict, listener: Listener) -> list[
         BackendStopped: The listener cancelled.
     """
     job = json.dumps({"protocol": PROTOCOL, "command": command, "arguments": arguments})
-    words = [python, "-I", "-u", "-X", "utf8", "-m", "hadgeo.worker"]
+    # The child runs in another folder.
+    words = [str(Path(python).absolute()), "-I", "-u", "-X", "utf8", "-m", "hadgeo.worker"]
     with tempfile.TemporaryDirectory(prefix="hadgeo-") as folder, Child(words, folder) as child:
         child.send(job)
         conversation = _Conversation(listener)
-        for name, line in child.lines(listener.cancelled):
-            conversation.hear(name, line)
-        status = child.wait()
+        try:
+            for name, line in child.lines(listener.cancelled):
+                conversation.hear(name, line)
+            status = child.wait()
+        except BackendStopped:
+            for name, line in child.rest():
+                conversation.hear(name, line)
+            conversation.clear()
+            raise
     return conversation.end(status, python)
 
 
@@ -218,6 +235,7 @@ class _Conversation:
         self._results: list[dict] = []
         self._error = ""
         self._greeted = False
+        self._unfinished: set[str] = set()
         self._stray: list[str] = []
 
     def hear(self, pipe: str, line: str) -> None:
@@ -231,11 +249,13 @@ class _Conversation:
         if kind == "hello":
             self._greet(told)
         elif kind == "progress":
+            self._unfinished = set(told.get("unfinished", ()))
             self._listener.progress(told["stage"], float(told["percent"]), float(told.get("seconds", 0)))
         elif kind == "log":
             self._listener.log(told["message"], told.get("level") == "warning")
         elif kind == "result":
             self._results.append(told)
+            self._unfinished.clear()
         elif kind == "error":
             self._error = told["message"]
 
@@ -249,8 +269,19 @@ class _Conversation:
             )
         self._greeted = True
 
+    def clear(self) -> None:
+        """Remove what the job has told of as its own and did not finish; another run's is never touched."""
+        for path in map(Path, self._unfinished):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+
     def end(self, status: int, python: str) -> list[dict]:
         """Results, or the error, of a child that has ended."""
+        if self._error or status:
+            self.clear()
         if self._error:
             raise BackendError(self._error)
         if status == 0 and self._greeted:
