@@ -22,7 +22,7 @@ from hadgeo.errors import CubeNotFoundError, HadgeoError, ReadError
 from hadgeo.files import RASTERIO_ERRORS
 from hadgeo.formats.gdal import cut_short, georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
-from hadgeo.formats.overlay_polygons import read_geometries
+from hadgeo.formats.overlay_polygons import read_geometries, warn_of_shift
 from hadgeo.grid import Grid
 
 #: What a pixel is.
@@ -161,6 +161,8 @@ def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tup
                 for rows in _strips(grid, grid.pixels):
                     yield rows, _classes(dataset, path, purpose, rows, slice(0, grid.shape[1]))
             else:
+                assert place.crs is not None  # `_as_it_is` has looked
+                warn_of_shift(path, place.crs.to_wkt(), grid)
                 yield from _moved(dataset, place, path, grid, over, purpose)
     except RASTERIO_ERRORS as error:
         raise purpose.error(

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.crs import CRS
 
-from hadgeo.errors import HadgeoError, MissingExtraError
+from hadgeo.errors import CubeWarning, HadgeoError, MissingExtraError
+from hadgeo.formats.datum_shift import datum_shift
 from hadgeo.formats.drivers import check_vector
 from hadgeo.grid import Grid
 
@@ -81,10 +82,22 @@ def read_geometries(
         raise error(
             f"{path}: contains no {kind}, so there is nothing to overlay on the {base}; give the {what} of this {base}"
         )
+    warn_of_shift(path, meta["crs"], grid)
     try:
         return _onto(grid, meta["crs"], shapes)
     except ValueError as failure:
         raise error(f"{path}: cannot be reprojected onto the {base} ({failure}); check both CRS") from failure
+
+
+def warn_of_shift(path: Path, crs: str, grid: Grid) -> None:
+    """Say which way leads from the datum of an overlay to that of a grid.
+
+    Warns:
+        CubeWarning: They are different.
+    """
+    shift = datum_shift(crs, grid)
+    if shift is not None:
+        warnings.warn(f"{path}: {shift}", CubeWarning, stacklevel=2)
 
 
 def _only_layer(layers: npt.NDArray[Any], path: Path, what: str, error: type[HadgeoError]) -> str:
