@@ -29,6 +29,9 @@ SAME_WITHIN = 1e-3
 #: Latitude beyond which there is no Earth, with a rounding error.
 _POLE = 90 + 1e-9
 
+#: Where GIS draw a raster that has no transform.
+_PIXELS = Affine(1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
 _WGS84 = pyproj.CRS("EPSG:4326")
 
 
@@ -58,8 +61,8 @@ class Grid:
 
     @property
     def affine(self) -> Affine:
-        """The transform; without one, coordinates are columns and rows."""
-        return Affine.identity() if self.transform is None else self.transform
+        """The transform; without one, x is the column and y the row with a minus: rows go down, as GIS draw them."""
+        return _PIXELS if self.transform is None else self.transform
 
     @property
     def pixels(self) -> int:
@@ -95,7 +98,12 @@ class Grid:
         return _apply(self.affine, cols, rows)
 
     def to_pixels(self, x: Number, y: Number) -> tuple[Number, Number]:
-        """Columns and rows of coordinates, fractions included; the inverse of `to_map`."""
+        """Columns and rows of coordinates, fractions included; the inverse of `to_map`.
+
+        Without a transform, coordinates that all are positive are taken for columns and rows as they are counted.
+        """
+        if self.transform is None and np.size(y) and np.min(y) >= 0:
+            return x, y
         return _apply(~self.affine, x, y)
 
     @property

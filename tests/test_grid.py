@@ -234,7 +234,9 @@ def test_without_a_system_or_a_transform_nothing_is_on_earth() -> None:
         assert grid.unit is None
         assert grid.pixel_size() is grid.pixel_area() is None
     assert Grid((3, 3), DEGREES).pixel_area() is None
-    assert Grid((3, 3)).to_map(1.0, 2.0) == (1, 2)
+    # There GIS draw a raster without a transform: rows go down.
+    assert Grid((3, 3)).to_map(1.0, 2.0) == (1, -2)
+    assert Grid((3, 3)).to_pixels(1.0, -2.0) == (1, 2)
 
 
 def test_longitude_and_latitude_there_and_back() -> None:

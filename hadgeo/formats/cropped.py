@@ -51,8 +51,9 @@ def crop(source: Source, extent: Sequence[float]) -> Cropped:
 
     Args:
         source: The cube.
-        extent: xmin, ymin, xmax, ymax in the cube's coordinate reference system, in columns and rows where it has no
-            transform; on a rotated grid the part reaches beyond it.
+        extent: xmin, ymin, xmax, ymax in the cube's coordinate reference system; on a rotated grid the part reaches
+            beyond it. Where the cube has no transform, columns and rows, the rows counted down from 0, or below 0 with
+            a minus as a GIS draws such a raster.
 
     Raises:
         CubeError: The extent is empty, or wholly outside.
@@ -61,6 +62,11 @@ def crop(source: Source, extent: Sequence[float]) -> Cropped:
     told = ", ".join(f"{value:.10g}" for value in extent)
     if not (xmin < xmax and ymin < ymax):
         raise CubeError(f"{source.path}: the extent {told} is empty; give xmin, ymin, xmax, ymax in that order")
+    if not source.metadata.georeferenced and ymin < 0 < ymax:
+        raise CubeError(
+            f"{source.path}: the extent {told} has rows on both sides of 0, and the scene has no transform; give "
+            "rows from 0 down, or all with a minus, as a GIS draws them"
+        )
     corners = source.metadata.grid.to_pixels(np.array([xmin, xmin, xmax, xmax]), np.array([ymin, ymax, ymin, ymax]))
     cols, rows = (_within(values, length) for values, length in zip(corners, source.shape[:0:-1], strict=True))
     if rows is None or cols is None:

@@ -209,7 +209,7 @@ def open_scores(path: str | os.PathLike[str]) -> ScoreMap:
             raise CubeError(f"{file}: its values are {dataset.dtypes[0]}, but scores are real numbers")
         _check_tags(dataset.tags(), file)
         transform = dataset.transform
-        placed = (dataset.crs is not None or not transform.is_identity) and not transform.is_degenerate
+        placed = not transform.is_identity and not transform.is_degenerate
         return ScoreMap(
             file,
             Grid(dataset.shape, dataset.crs, transform if placed else None),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import pyproj
+from affine import Affine
 
 from hadgeo.grid import Grid
 
@@ -68,13 +69,13 @@ class Graticule:
             row: The row.
             spacing: Columns that two ticks are apart at least.
         """
-        t = self.grid.affine
+        t = self._affine
         step, start = (t.a, t.b * row + t.c) if self._x_is_across else (t.d, t.e * row + t.f)
         return self._ticks(step, start, cols, spacing, 0 if self._x_is_across else 1)
 
     def beside(self, rows: tuple[float, float], col: float, spacing: float) -> list[Tick]:
         """Ticks along a column, likewise."""
-        t = self.grid.affine
+        t = self._affine
         step, start = (t.e, t.d * col + t.f) if self._x_is_across else (t.b, t.a * col + t.c)
         return self._ticks(step, start, rows, spacing, 1 if self._x_is_across else 0)
 
@@ -92,7 +93,7 @@ class Graticule:
         Yields:
             A column and a row on each line, and its direction in columns and rows.
         """
-        t = self.grid.affine
+        t = self._affine
         along_y, along_x = (-t.b, t.a), (t.e, -t.d)
         of_x, of_y = (along_y, along_x) if self._x_is_across else (along_x, along_y)
         yield from ((tick.at, row, of_x) for tick in below)
@@ -108,9 +109,14 @@ class Graticule:
         return [Tick((n * interval - start) / step, self._text(n * interval, digits, axis)) for n in numbers]
 
     @property
+    def _affine(self) -> Affine:
+        """The grid's transform; rows and columns themselves where it has none."""
+        return self.grid.affine if self.grid.georeferenced else Affine.identity()
+
+    @property
     def _x_is_across(self) -> bool:
         """Whether x changes along a row more than y does."""
-        return abs(self.grid.affine.a) >= abs(self.grid.affine.d)
+        return abs(self._affine.a) >= abs(self._affine.d)
 
     @cached_property
     def _text(self) -> Callable[[float, int, int], str]:

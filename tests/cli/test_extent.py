@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rasterio
 import xarray as xr
@@ -95,3 +96,21 @@ def test_a_bad_extent_is_one_line(box: tuple[float, ...], words: tuple[str, ...]
     for word in words:
         assert word in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning", "ignore::hadgeo.errors.CubeWarning")
+@pytest.mark.parametrize("box", [(5, 10, 25, 18), (5, -18, 25, -10)])
+def test_without_a_place_rows_are_counted_down_or_have_a_minus_as_in_a_gis(
+    box: tuple[float, ...], tmp_path: Path
+) -> None:
+    values = xr.DataArray(np.random.default_rng(0).normal(size=(4, 20, 30)).astype("f4"), dims=("band", "y", "x"))
+    path = tmp_path / "plain.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=30, height=20, count=4, dtype="float32") as dataset:
+        dataset.write(values.values)
+    assert detect(path, box, tmp_path / "part.tif").exit_code == 0
+    source = crop(source_of(hadgeo.open_cube(path)), box)
+    assert source.shape[1:] == (8, 20)
+    np.testing.assert_array_equal(source.read(slice(0, 8), slice(0, 20)), values.values[:, 10:18, 5:25])
+    told = detect(path, (0, -5, 30, 5), tmp_path / "no.tif")
+    assert told.exit_code == 2
+    assert "on both sides of 0" in told.output

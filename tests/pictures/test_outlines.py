@@ -81,8 +81,8 @@ def test_holes_and_parts_belong_to_their_polygon(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.centres[1:], [[25.5, 25.5], [3, 3]], atol=1e-6)
 
 
-def test_without_a_place_coordinates_are_pixels(tmp_path: Path) -> None:
-    box = shapely.box(20, 30, 40, 33)
+@pytest.mark.parametrize("box", [shapely.box(20, -33, 40, -30), shapely.box(20, 30, 40, 33)])
+def test_without_a_place_coordinates_are_pixels(tmp_path: Path, box: shapely.Polygon) -> None:
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         known = scene(tmp_path, None)
     with pytest.warns(UserWarning, match="'crs' was not provided"):

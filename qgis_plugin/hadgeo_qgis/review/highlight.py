@@ -6,12 +6,10 @@ import math
 
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsGeometry, QgsProject, QgsRectangle
 from qgis.gui import QgsRubberBand
-from qgis.PyQt.QtGui import QColor, QTransform
+from qgis.PyQt.QtGui import QColor
 
 #: What is shown around an anomaly, in pixels of the map and in sizes of the anomaly: the larger of both.
 _PIXELS, _SIZES = 25, 1.5
-
-_MIRROR = QTransform(1, 0, 0, -1, 0, 0)
 
 
 class Highlight:
@@ -30,13 +28,13 @@ class Highlight:
             self._canvas.scene().removeItem(self._band)
             self._band = None
 
-    def show(self, layer, feature, upside_down: bool = False) -> None:
+    def show(self, layer, feature, unplaced: bool = False) -> None:
         """Go to an anomaly and draw its outline.
 
         Args:
             layer: Its layer.
             feature: It.
-            upside_down: Its coordinates are columns and rows, and QGIS hangs such rasters below the axis.
+            unplaced: Its coordinates are columns and rows, whatever the layer says.
         """
         self.clear()
         geometry = QgsGeometry(feature.geometry())
@@ -44,10 +42,8 @@ class Highlight:
             return
         settings, crs = self._canvas.mapSettings(), layer.crs()
         frame = around(geometry, feature["pixels"] if layer.fields().indexOf("pixels") >= 0 else 1)
-        if upside_down:
+        if unplaced:
             crs = settings.destinationCrs()
-            geometry.transform(_MIRROR)
-            frame = QgsRectangle(frame.xMinimum(), -frame.yMaximum(), frame.xMaximum(), -frame.yMinimum())
         if crs.isValid() and settings.destinationCrs().isValid() and crs != settings.destinationCrs():
             try:
                 there = QgsCoordinateTransform(crs, settings.destinationCrs(), QgsProject.instance())

@@ -29,7 +29,10 @@ _FEWEST_AROUND = 8
 
 
 #: GDAL's coefficients where coordinates are columns and rows.
-_PIXELS = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+_PIXELS = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+
+#: What GDAL says of such a raster, where it says anything.
+_NO_PLACE = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class SceneError(Exception):
@@ -84,7 +87,7 @@ class Scene:
         self.good = bands.good_bands(self._dataset, self.wavelengths)
         self.colours, self.shows = bands.colour_bands(self.wavelengths, self.good)
         forward = self._dataset.GetGeoTransform(can_return_null=True)
-        self.placed = forward is not None and tuple(forward) != _PIXELS
+        self.placed = forward is not None and tuple(forward) not in (_PIXELS, _NO_PLACE)
         self._forward = tuple(forward) if self.placed else _PIXELS
         self._inverse = gdal.InvGeoTransform(self._forward)
         described = [self._dataset.GetRasterBand(i + 1) for i in range(self.shape[0])]
