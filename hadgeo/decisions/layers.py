@@ -19,17 +19,17 @@ import pyogrio.raw
 import pyproj
 import shapely
 
+from hadgeo.decisions.geopackage import holds_others, put_beside
 from hadgeo.errors import MissingExtraError, ParameterError, ReviewError
+from hadgeo.files import write_whole
 from hadgeo.formats.drivers import check_vector
+from hadgeo.maps.polygon_fields import LAYER
 
 #: (object,) array of shapely geometries.
 Geometries = npt.NDArray[np.object_]
 
 #: Columns by name, each (object,).
 Table = dict[str, npt.NDArray[Any]]
-
-#: The layer's name in a GeoPackage.
-LAYER = "anomalies"
 
 _SPATIAL = ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY")
 
@@ -72,10 +72,32 @@ class Layer:
             driver: ``GPKG``, ``GeoJSON`` or ``Parquet``.
         """
         # GDAL does not say when it cannot write the last bytes of a file, so it writes to memory.
-        return self._parquet() if driver == "Parquet" else self._ogr(driver)
-
-    def _ogr(self, driver: str) -> bytes:
+        if driver == "Parquet":
+            return self._parquet()
         content = io.BytesIO()
+        self._ogr(content, driver)
+        return content.getvalue()
+
+    def write(self, out: Path, option: str) -> None:
+        """Write a file, whole or not at all, over what was there; other layers of a GeoPackage stay in it.
+
+        Args:
+            out: The file.
+            option: What names it on the command line.
+
+        Raises:
+            ParameterError: The suffix is unknown.
+            MissingExtraError: It is GeoParquet, and pyarrow is not installed.
+            OutputError: The file cannot be written.
+        """
+        driver = check_suffix(out)
+        if holds_others(out):
+            count = len(next(iter(self.table.values()), ()))
+            put_beside(out, lambda part: self._ogr(part, driver), count, option)
+        else:
+            write_whole(out, self.encoded(driver), option)
+
+    def _ogr(self, target: io.BytesIO | Path, driver: str) -> None:
         # The newest version makes older GIS warn, and holds nothing that is needed here.
         dataset_options = {"VERSION": "1.2"} if driver == "GPKG" else {}
         degrees = driver == "GeoJSON" and self.crs == pyproj.CRS("EPSG:4326")
@@ -87,7 +109,7 @@ class Layer:
                 # That there is no coordinate system has been said.
                 warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
                 pyogrio.raw.write(
-                    content,
+                    target,
                     None if self.outlines is None else shapely.to_wkb(self.outlines),
                     list(self.table.values()),
                     list(self.table),
@@ -100,7 +122,6 @@ class Layer:
                 )
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})
-        return content.getvalue()
 
     def _parquet(self) -> bytes:
         """GeoParquet 1.1.0 (https://geoparquet.org/releases/v1.1.0), which GDAL's wheels cannot."""

@@ -18,7 +18,7 @@ from hadgeo.decisions.groups import Group, Groups, Integers, Pixels, joined
 from hadgeo.decisions.layers import Geometries, Layer, Table, check_suffix
 from hadgeo.decisions.objects import GROW_PFA, Merge, find_objects
 from hadgeo.errors import CubeWarning, ParameterError
-from hadgeo.files import sha256_of, write_whole
+from hadgeo.files import sha256_of
 from hadgeo.grid import Grid, Values
 from hadgeo.maps.polygon_fields import FIELDS, MAP_FIELD
 from hadgeo.maps.reader import ScoreMap
@@ -32,7 +32,7 @@ class Anomalies:
     Attributes:
         groups: The pixels of each.
         outlines: (group,) multi-polygons along the edges of the pixels, in the map's coordinate system; in columns and
-            rows where it has none.
+            rows, the rows with a minus, where it has none.
         grid: The map's.
         p_values: The share of background groups that are as strong as each; without growth, of background pixels that
             reach its largest score.
@@ -202,7 +202,7 @@ def write_layer(table: Table, outlines: Geometries, grid: Grid, out: Path) -> No
     degrees = _in_degrees(outlines, grid) if driver == "GeoJSON" else None
     crs = grid.proj if degrees is None else pyproj.CRS("EPSG:4326")
     layer = Layer(table, outlines if degrees is None else degrees, crs)
-    write_whole(out, layer.encoded(driver), "--polygons")
+    layer.write(out, "--polygons")
 
 
 def _missing(grid: Grid) -> str | None:

@@ -21,6 +21,9 @@ VERDICTS = (ACCEPTED, REJECTED, UNSURE)
 #: The fields of a verdict, in the order of a table; all are texts, and empty where nothing was said.
 FIELDS = ("verdict", "note", "reviewer", "reviewed_at")
 
+#: The layer of anomalies in a file that may hold several.
+LAYER = "anomalies"
+
 #: The field that says to which map an object belongs: the hash of the map's file.
 MAP_FIELD = "map_sha256"
 

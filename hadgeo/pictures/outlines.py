@@ -15,6 +15,7 @@ from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
 from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.source import Metadata
 from hadgeo.grid import Grid
+from hadgeo.maps.polygon_fields import LAYER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,8 +140,9 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
 
 
 def _layer_of(layers: npt.NDArray[np.object_]) -> str | None:
-    """The first layer that has geometries: programs that save a layer add tables of their own, of styles perhaps."""
-    return next((str(name) for name, kind in layers if kind is not None), None)
+    """That of anomalies, or the first that has geometries: programs add tables of their own, of styles perhaps."""
+    names = [str(name) for name, kind in layers if kind is not None]
+    return LAYER if LAYER in names else next(iter(names), None)
 
 
 def _ids(fields: Sequence[npt.NDArray[Any]], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
@@ -152,10 +154,10 @@ def _ids(fields: Sequence[npt.NDArray[Any]], there: npt.NDArray[np.bool_]) -> np
 
 def _to_pixels(points: Points, path: str | os.PathLike[str], crs: str | None, grid: Grid) -> Points:
     """Turn coordinates of a layer into columns and rows of a grid."""
-    if not grid.georeferenced or not len(points):
+    if not len(points):
         return points
     moved = points[:, 0], points[:, 1]
-    if crs and grid.crs is not None:
+    if crs and grid.crs is not None and grid.georeferenced:
         try:
             moved = grid.from_system(crs, *moved)
         except ValueError as error:

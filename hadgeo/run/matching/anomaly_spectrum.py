@@ -26,7 +26,7 @@ from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
 from hadgeo.formats.survey import survey
-from hadgeo.maps.polygon_fields import ACCEPTED, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
+from hadgeo.maps.polygon_fields import ACCEPTED, LAYER, MAP_FIELD, check_outlines, ids_by_verdict, maps_by_id, texts_of
 from hadgeo.run.manifest import SCENES_OF_MAPS, Manifest, read_manifest
 from hadgeo.run.matching.target import Target, Values, make_target, split_choice
 
@@ -333,7 +333,8 @@ def _shapes(path: Path, number: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
         with warnings.catch_warnings():
             # Of polygons without a coordinate system.
             warnings.simplefilter("ignore", UserWarning)
-            meta, _, wkb, _ = pyogrio.raw.read(path, where=f'"id" = {number}', columns=["id"])
+            layer = LAYER if LAYER in pyogrio.list_layers(path)[:, 0] else None
+            meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, where=f'"id" = {number}', columns=["id"])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise TargetError(f"not polygons of a run ({' '.join(str(error).split())})") from None
     shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
