@@ -33,6 +33,7 @@ class Stage(StrEnum):
     GROUPS = "groups"
     P_VALUES = "p-values"
     EVIDENCE = "evidence", "anomalies"
+    SPECTRA = "spectra", "pictures"
     COMPOSITE = "composite", "rows"
     SCORES = "scores", "rows"
     SIMULATE = "simulate"

@@ -32,11 +32,12 @@ NAMES = (
     *("polygons", "p_values", "evidence", "spectra"),
     *("connectivity", "min_pixels", "merge_distance", "grow_pfa"),
     *("report", "report_limit"),
+    "spectra_limit",
 )
 RULES, _OUTPUT_NAMES = NAMES[:4], NAMES[4:8]
 
 #: The options of `mission_decision`, likewise.
-MISSION_NAMES = (*RULES, "polygons", *NAMES[8:], "calibrate_on", "polygons_crs", "join_distance")
+MISSION_NAMES = (*RULES, "polygons", *NAMES[8:-1], "calibrate_on", "polygons_crs", "join_distance")
 
 _RULES = (
     click.option(
@@ -57,7 +58,15 @@ _OUTPUTS = (
         metavar="FILE",
         help="Write the spectrum of each anomaly, the expected background and their difference as NetCDF.",
     ),
-    click.option("--spectra", metavar="DIR", help="Plot the spectrum of each anomaly into this folder."),
+    click.option("--spectra", metavar="DIR", help="Plot the spectra of the rarest anomalies into this folder."),
+    click.option(
+        "--spectra-limit",
+        type=click.IntRange(min=1),
+        default=100,
+        show_default=True,
+        metavar="N",
+        help="Plot the spectra of the N rarest anomalies in --spectra; each takes a good part of a second.",
+    ),
 )
 _GROUPING = (
     click.option(
@@ -149,6 +158,7 @@ class Request:
         overwrite: Whether outputs may be replaced.
         report: The page to write, or None.
         report_limit: How many anomalies get pictures in it.
+        spectra_limit: Spectra of how many anomalies are plotted.
     """
 
     rule: Rule
@@ -157,6 +167,7 @@ class Request:
     overwrite: bool
     report: Path | None
     report_limit: int
+    spectra_limit: int
 
     @property
     def wanted(self) -> dict[str, Path]:
@@ -178,6 +189,16 @@ class Request:
         if self.report is not None:
             check_report(self.report, [*inputs, *self.outputs.wanted.values()], overwrite=self.overwrite)
 
+    def announce(self, progress: Progress) -> None:
+        """Say before the work how long plots of spectra take, which no trial on the scene knows."""
+        if self.outputs.spectra is not None:
+            from hadgeo.evidence.spectrum_plots import expected_seconds
+
+            seconds = expected_seconds(self.spectra_limit)
+            progress.message(
+                f"expected: at most {self.spectra_limit:,} plots of spectra, {seconds:.0f} s for all of them"
+            )
+
     def decide(
         self, scores: str | Path, progress: Progress, explain: Explain | None, measured: Path | None = None
     ) -> Decision:
@@ -192,6 +213,7 @@ class Request:
             measured=measured,
             explain=explain,
             find=self.report is not None,
+            spectra_limit=self.spectra_limit,
             overwrite=self.overwrite,
             progress=progress,
         )
@@ -248,7 +270,9 @@ def request(given: dict[str, Any], *, overwrite: bool) -> Request:
 
     outputs = Outputs(**{name: _path(given[name], name) for name in _OUTPUT_NAMES})
     page = _path(given["report"], "report")
-    return Request(_rule(given), _grouping(given), outputs, overwrite, page, given["report_limit"])
+    return Request(
+        _rule(given), _grouping(given), outputs, overwrite, page, given["report_limit"], given["spectra_limit"]
+    )
 
 
 def mission_request(context: click.Context) -> MissionAnomalies | None:

@@ -196,6 +196,8 @@ def score_scenes(
             if glt is not None and given["north_up"]:
                 _check_unexplained(request)
             wanted = _checked(request, [*inputs, *beside], target, resume=given["resume"])
+            if wanted is not None:
+                wanted.announce(report)
             # Before anything is said of how the scene will be scored.
             check_output(target, overwrite=given["overwrite"] or (given["resume"] and was_completed(target)))
             chosen = choose(source, report)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from hadgeo.decisions.polygons import Anomalies
 
+#: How many anomalies get a plot of their spectrum, where nothing else is said.
+SPECTRA_LIMIT = 100
+
 #: Compares anomalies with the background: `gather_evidence` for a scene and what found them there.
 Explain: TypeAlias = Callable[[Sequence[Anomaly]], "xr.Dataset"]
 
@@ -155,6 +158,7 @@ def decide(
     measured: str | os.PathLike[str] | None = None,
     explain: Explain | None = None,
     find: bool = False,
+    spectra_limit: int = SPECTRA_LIMIT,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Decision:
@@ -170,6 +174,7 @@ def decide(
             other is only turned; p-values are on the other. By default it is the one that stands beside such a map.
         explain: Compares anomalies with the background; polygons then name the bands that stand out.
         find: Find the anomalies one by one even where no output needs them, and return them.
+        spectra_limit: Spectra of how many anomalies are plotted, the rarest of them.
         overwrite: Whether outputs may be replaced.
         progress: Follows the run and may cancel it.
 
@@ -205,7 +210,7 @@ def decide(
     if outputs.anomalies or find:
         found = _polygons().find_anomalies(found_on, threshold, calibration, progress=progress, **asdict(grouping))
         evidence = None if explain is None else explain(list(found.groups))
-        _write_anomalies(found, outputs, evidence, overwrite=overwrite)
+        _write_anomalies(found, outputs, evidence, limit=spectra_limit, overwrite=overwrite, progress=progress)
         groups, grown_to = len(found), found.grown_to
     elif pixels <= MAX_PIXELS:
         counted = find_objects(
@@ -377,13 +382,22 @@ def words_of(evidence: xr.Dataset | None) -> dict[str, Callable[[Group], str | N
     return {name: partial(said, told) for name, told in reasons(evidence).items()}
 
 
-def _write_anomalies(found: Anomalies, outputs: Outputs, evidence: xr.Dataset | None, *, overwrite: bool) -> None:
+def _write_anomalies(
+    found: Anomalies,
+    outputs: Outputs,
+    evidence: xr.Dataset | None,
+    *,
+    limit: int,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
     if evidence is not None and outputs.evidence is not None:
         from hadgeo.evidence.gather import write_evidence
 
         write_evidence(evidence, outputs.evidence, overwrite=overwrite)
     if evidence is not None and outputs.spectra is not None:
-        _spectra().spectra_plots(evidence.assign_coords(_rarity(found)), outputs.spectra, overwrite=overwrite)
+        told = evidence.assign_coords(_rarity(found))
+        _spectra().spectra_plots(told, outputs.spectra, limit=limit, overwrite=overwrite, progress=progress)
     if outputs.polygons is not None:
         _polygons().write_polygons(found, outputs.polygons, **words_of(evidence))
 

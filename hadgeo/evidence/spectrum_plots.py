@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hadgeo.errors import OutputError, OutputExistsError
-from hadgeo.files import check_name, writing
+from hadgeo.errors import Cancelled, OutputError, OutputExistsError
+from hadgeo.files import begun, check_name, ended, writing
 from hadgeo.pictures.figures import new_figure, save_figure
+from hadgeo.progress import SILENT, Progress, Stage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAME = re.compile(r"anomaly_\d+\.png")
+
+#: How many anomalies get a picture, where nothing else is said: each takes a good part of a second.
+MOST = 100
+
+#: Bands of the spectrum that is drawn to see how long that takes.
+_TRIAL_BANDS = 200
 
 #: A step between bands that is so many times the usual one is a gap.
 _GAP_STEPS = 3.0
@@ -28,13 +38,23 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MEASURED, _EXPECTED = "#b2182b", "#2166ac"
 
 
-def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+def spectra_plots(
+    evidence: xr.Dataset,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    limit: int = MOST,
+    progress: Progress = SILENT,
+) -> list[Path]:
     """Draw the spectrum of each anomaly.
 
     Args:
-        evidence: Of `hadgeo.evidence.gather.gather_evidence`.
+        evidence: Of `hadgeo.evidence.gather.gather_evidence`, the rarest anomaly first.
         folder: Where to; made if it is missing. The pictures are called ``anomaly_<id>.png``.
         overwrite: Whether the folder may hold something already; pictures of an earlier run are then replaced.
+
+        limit: Of how many anomalies, the first of them.
+        progress: Follows the work and may cancel it.
 
     Returns:
         The pictures, in the order of the anomalies.
@@ -42,21 +62,72 @@ def spectra_plots(evidence: xr.Dataset, folder: str | os.PathLike[str], *, overw
     Raises:
         MissingExtraError: matplotlib is not installed.
         OutputError: They cannot be written; see `check_folder`.
+        Cancelled: `progress` asked for it; no picture of this run is left.
     """
     home = Path(folder)
     check_folder(home, overwrite=overwrite)
     old = {path for path in home.glob("*.png") if _NAME.fullmatch(path.name)}
-    pictures = []
-    for i in range(evidence.sizes["anomaly"]):
-        figure = draw_spectrum(evidence.isel(anomaly=i))
-        with writing(home, "--spectra"):
-            home.mkdir(exist_ok=True)
-        out = home / f"anomaly_{int(evidence.id[i])}.png"
-        save_figure(figure, out, "png", option="--spectra")
-        pictures.append(out)
+    count = evidence.sizes["anomaly"]
+    if count > limit:
+        progress.message(f"spectra of the rarest {limit:,} of {count:,} anomalies are plotted, which is their limit")
+    made = not home.exists()
+    pictures: list[Path] = []
+    progress.stage(Stage.SPECTRA, min(count, limit))
+    try:
+        for i in range(min(count, limit)):
+            if progress.cancelled():
+                raise Cancelled("stopped on request")
+            figure = draw_spectrum(evidence.isel(anomaly=i))
+            with writing(home, "--spectra"):
+                home.mkdir(exist_ok=True)
+            if made and not pictures:
+                begun(home)
+            out = home / f"anomaly_{int(evidence.id[i])}.png"
+            pictures.append(out)
+            save_figure(figure, out, "png", option="--spectra")
+            progress.advance()
+    except BaseException:
+        _undo(pictures, home if made else None)
+        raise
     for path in old - set(pictures):
         path.unlink()
+    if made:
+        ended(home)
     return pictures
+
+
+def _undo(pictures: list[Path], made: Path | None) -> None:
+    """Remove the pictures of a run that does not come to its end, and the folder that it has made for them."""
+    with suppress(OSError):
+        for path in pictures:
+            path.unlink(missing_ok=True)
+        if made is not None:
+            made.rmdir()
+            ended(made)
+
+
+def expected_seconds(count: int) -> float:
+    """How long so many pictures take here, from two of them that nobody sees.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    band = np.arange(1, _TRIAL_BANDS + 1)
+    flat = ("band", np.linspace(0.0, 1.0, band.size))
+    anomaly = xr.Dataset(
+        {
+            **dict.fromkeys(("spectrum", "expected", "spread"), flat),
+            "chip": (("chip_row", "chip_col", "rgba"), np.zeros((25, 25, 4)), {"long_name": "trial"}),
+        },
+        coords={"band": band, "id": 1, "pixels": 1, "row": 0.0, "col": 0.0},
+    )
+    seconds = 0.0
+    # The first one also pays for what is only done once.
+    for _ in range(2):
+        start = time.perf_counter()
+        draw_spectrum(anomaly).savefig(io.BytesIO(), format="png")
+        seconds = time.perf_counter() - start
+    return count * seconds
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:

@@ -20,7 +20,8 @@ import hadgeo
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeError, OutputError, OutputExistsError
 from hadgeo.evidence.gather import LARGEST_SIDE, SURROUNDINGS, Anomaly, gather_evidence, top_bands, write_evidence
-from hadgeo.evidence.spectrum_plots import draw_spectrum, power_of_ten, spectra_plots
+from hadgeo.evidence.spectrum_plots import draw_spectrum, expected_seconds, power_of_ten, spectra_plots
+from hadgeo.files import witnessed
 from hadgeo.formats.source import Source
 from hadgeo.sampling import Sample, Scene
 from tests.support import Recorder, background, memory_source
@@ -219,6 +220,25 @@ def test_one_picture_an_anomaly_and_none_of_an_earlier_run(tmp_path: Path) -> No
         spectra_plots(evidence, folder / "notes.txt")
     with pytest.raises(OutputError, match="does not exist"):
         spectra_plots(evidence, tmp_path / "no" / "where")
+
+
+def test_the_first_are_plotted_and_counted_and_a_cancelled_run_leaves_none(tmp_path: Path) -> None:
+    cube = as_cube(scene_with_target())
+    others = [Anomaly(number, np.array([5]), np.array([number])) for number in (11, 3, 8)]
+    evidence = gather_evidence(cube, None, [TARGET, *others], bands=range(BANDS))
+    seen, folder = Recorder(), tmp_path / "spectra"
+    made = spectra_plots(evidence, folder, limit=2, progress=seen)
+    assert [path.name for path in made] == ["anomaly_7.png", "anomaly_11.png"]
+    assert {path.name for path in folder.iterdir()} == {path.name for path in made}
+    assert seen.stages == {"spectra": [2, 2]}
+    assert any("the rarest 2 of 4 anomalies" in text for text in seen.messages)
+    for place in (tmp_path / "new", folder):
+        told: list[tuple[Path, bool]] = []
+        with witnessed(lambda path, unfinished: told.append((path, unfinished))), pytest.raises(Cancelled):  # noqa: B023
+            spectra_plots(evidence, place, overwrite=True, progress=Recorder(patience=2))
+        assert told == ([] if place == folder else [(place, True), (place, False)])
+    assert not (tmp_path / "new").exists()
+    assert expected_seconds(10) > 0
 
 
 def test_a_plot_says_what_was_measured_where_and_how_rare_it_is() -> None:
