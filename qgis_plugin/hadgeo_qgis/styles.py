@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
 from qgis.core import (
     QgsColorRampShader,
+    QgsCoordinateReferenceSystem,
     QgsProcessingLayerPostProcessorInterface,
     QgsProject,
     QgsRasterLayer,
@@ -18,10 +18,16 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
+from . import sidecar
+from .review.locate import nowhere
+
 #: Percentiles that the ramp spans: a stretch from minimum to maximum would make a map of anomalies black.
 LOW, HIGH = 2.0, 99.8
 
 RAMP = "Magma"
+
+#: Figures and the minus sign as exponents.
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 #: Side in pixels of the thinned-out map from which percentiles are taken.
 _SAMPLE = 2000
@@ -66,7 +72,7 @@ def save_score_style(path: str) -> None:
     layer = QgsRasterLayer(path, "scores")
     if layer.isValid():
         style_scores(layer)
-        layer.saveNamedStyle(str(Path(path).with_suffix(".qml")))
+        sidecar.save(layer, path)
 
 
 def save_p_value_style(path: str) -> None:
@@ -78,14 +84,16 @@ def save_p_value_style(path: str) -> None:
     ramp = QgsStyle.defaultStyle().colorRamp(RAMP)
     shader.setColorRampItemList(
         [
-            QgsColorRampShader.ColorRampItem(10.0**power, ramp.color(-power / 6), f"1e{power}" if power else "1")
+            QgsColorRampShader.ColorRampItem(
+                10.0**power, ramp.color(-power / 6), f"10{str(power).translate(_RAISED)}" if power else "1"
+            )
             for power in range(-6, 1)
         ]
     )
     wrapped = QgsRasterShader()
     wrapped.setRasterShaderFunction(shader)
     layer.setRenderer(QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, wrapped))
-    layer.saveNamedStyle(str(Path(path).with_suffix(".qml")))
+    sidecar.save(layer, path)
 
 
 class Named(QgsProcessingLayerPostProcessorInterface):
@@ -107,6 +115,9 @@ class Named(QgsProcessingLayerPostProcessorInterface):
         """Name the layer and show the style beside it."""
         layer.setName(self._name)
         layer.loadDefaultStyle()
+        if isinstance(layer, QgsVectorLayer) and nowhere(layer):
+            # GDAL takes any GeoJSON for degrees, that of pixels too.
+            layer.setCrs(QgsCoordinateReferenceSystem())
         layer.triggerRepaint()
         if isinstance(layer, QgsVectorLayer):
             Named._on_top = layer.id()

@@ -77,8 +77,8 @@ def test_the_map_tip_shows_numbers_and_the_spectrum_where_it_was_drawn(run, scor
     run("threshold", INPUT=scores, TOP=5, OUTPUT=str(out), SCENE=scene, SPECTRA=True)
     layer = QgsVectorLayer(str(out), "x", "ogr")
     tip = map_tip(layer, next(layer.getFeatures()))
-    folder = polygon_style.spectra_folder(str(out))
-    assert f'<img src="{folder.as_uri()}/anomaly_1.png"' in tip
+    folder = polygon_style.spectra_folder(str(out)).as_posix().replace(" ", "%20")
+    assert f'<img src="file://{folder}/anomaly_1.png"' in tip
 
 
 def test_detect_gives_scores_polygons_and_spectra_at_once(provider, project, scene, tmp_path):

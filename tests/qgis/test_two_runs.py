@@ -28,7 +28,7 @@ class Run(threading.Thread):
             self.error = str(error)
 
 
-def wait(condition, seconds=120):
+def wait(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -45,7 +45,8 @@ def test_of_two_runs_on_one_output_one_goes_on(provider, scene, tmp_path, more):
     part = tmp_path / "x.tif.part"
     assert going.is_alive()
     assert (part / "hadgeo.lock").exists()
-    wait(lambda: len({percent for percent in going.feedback.percents if percent > 15}) >= 2)
+    # Beyond 15 % it trains, step by step.
+    wait(lambda: going.feedback.progress() > 15)
     assert (part / "hadgeo.lock").exists()
     going.feedback.cancel()
     going.join(60)
@@ -53,14 +54,14 @@ def test_of_two_runs_on_one_output_one_goes_on(provider, scene, tmp_path, more):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_run_of_the_command_line_is_kept(provider, run, scene, tmp_path):
+def test_what_an_earlier_run_has_left_is_kept(provider, scene, tmp_path):
     part = tmp_path / "x.tif.part"
     part.mkdir()
     for name in ("hadgeo.lock", "journal.jsonl"):
         (part / name).touch()
     (part / "mine.txt").write_text("not of a run")
     going = Run("detect", {"INPUT": scene, "OUTPUT": str(tmp_path / "x.tif"), **LONG})
-    wait(lambda: len({percent for percent in going.feedback.percents if percent > 15}) >= 2 or not going.is_alive())
+    wait(lambda: going.feedback.progress() > 15 or not going.is_alive())
     going.feedback.cancel()
     going.join(60)
     assert (part / "mine.txt").read_text() == "not of a run"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from qgis.core import (
     Qgis,
+    QgsCoordinateReferenceSystem,
     QgsMessageLog,
     QgsProcessing,
-    QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterLayer,
     QgsProject,
+    QgsRectangle,
 )
 from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QIcon
 
-from .. import backend, polygon_style, settings, styles
+from .. import backend, settings, styles
 from ..parameters import (
     DETECTOR,
     detector_choice,
@@ -29,8 +30,12 @@ from ..parameters import (
     with_help,
 )
 from ..schema import DETECTORS, SCHEMA, argument
+from .values import GivenValues
 
 ICONS = Path(__file__).parents[1] / "icons"
+
+#: Arguments that say which array of a file is the cube.
+READING = ("variable", "band_axis")
 
 
 class Feedback(backend.Listener):
@@ -80,7 +85,7 @@ class Feedback(backend.Listener):
         return self._feedback.isCanceled()
 
 
-class HadgeoAlgorithm(QgsProcessingAlgorithm):
+class HadgeoAlgorithm(GivenValues):
     """An algorithm that runs one command of the backend.
 
     Subclasses set the class attributes and write `initAlgorithm` and `processAlgorithm`.
@@ -162,14 +167,13 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
                 )
         return super().checkParameterValues(parameters, context)
 
-    def run_backend(self, command: str, arguments: dict, feedback, unfinished=()) -> list:
+    def run_backend(self, command: str, arguments: dict, feedback) -> list:
         """Run one command of the backend.
 
         Args:
             command: Its name.
             arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
             feedback: Processing's own.
-            unfinished: Folders that grow during a run, and are removed where it does not come to its end.
 
         Returns:
             The results; an empty list where the user cancelled.
@@ -184,12 +188,12 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         chosen = {"device": settings.device(), "memory": settings.memory(), "overwrite": True}
         known = SCHEMA["commands"][command]["arguments"]
         arguments = {**{k: v for k, v in chosen.items() if k in known}, **arguments}
-        # What is there already is somebody's, such as an interrupted run of the command line that may go on.
-        ours = [folder for folder in unfinished if not folder.exists()]
+        for note in self.notes:
+            feedback.pushWarning(note)
+        self.notes.clear()
         try:
             results = backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
             feedback.setProgress(100)
-            ours = []
             return results
         except backend.BackendStopped:
             feedback.pushInfo("Stopped; no unfinished files were left behind.")
@@ -197,55 +201,26 @@ class HadgeoAlgorithm(QgsProcessingAlgorithm):
         except backend.BackendError as error:
             QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
             raise QgsProcessingException(str(error)) from None
-        finally:
-            for folder in ours:
-                shutil.rmtree(folder, ignore_errors=True)
 
-    def value(self, parameters, name: str, context):
-        """A parameter's value as JSON has it; None where it is left empty."""
-        definition = self.parameterDefinition(name)
-        given = parameters.get(name, definition.defaultValue())
-        if given is None or given == "":
+    def scene(self, parameters, name: str, context) -> dict:
+        """How the scene of a parameter is to be read, as arguments of a command."""
+        given = self.raster(parameters, name, context)
+        return {"scene": given, **self.options(READING, parameters, context)}
+
+    def extent(self, parameters, context):
+        """The parameter EXTENT as xmin, ymin, xmax, ymax in the scene's CRS; None where it is left empty."""
+        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        box = self.parameterAsExtent(
+            parameters, "EXTENT", context, QgsCoordinateReferenceSystem() if layer is None else layer.crs()
+        )
+        if box.isEmpty():
             return None
-        kind = definition.type()
-        if kind == "enum":
-            return self.parameterAsEnumString(parameters, name, context)
-        if kind == "boolean":
-            return self.parameterAsBoolean(parameters, name, context)
-        if kind == "number":
-            if definition.dataType() == definition.Type.Integer:
-                return self.parameterAsInt(parameters, name, context)
-            return self.parameterAsDouble(parameters, name, context)
-        return self.parameterAsString(parameters, name, context).strip() or None
-
-    def options(self, names: tuple, parameters, context) -> dict:
-        """Values of parameters that were made from arguments of a command."""
-        return {name: self.value(parameters, name.upper(), context) for name in names}
-
-    def scene(self, parameters, name: str, context) -> str:
-        """A raster layer as a path for the backend."""
-        return scene_path(self.parameterAsRasterLayer(parameters, name, context), parameters.get(name))
-
-    def mask(self, parameters, context, name="MASK"):
-        """The file of the layer in MASK, or in another parameter of its kind; None where it is left empty."""
-        layer = self.parameterAsLayer(parameters, name, context)
-        given = parameters.get(name)
-        return None if layer is None and not given else truth_path(layer, given)
-
-    def learning(self, parameters, context, more: tuple = ()) -> dict:
-        """What the parameters of `learning_parameters` say, as arguments of a command."""
-        regions = {name: self.mask(parameters, context, name.upper()) for name in ("background", "exclude")}
-        return {**regions, **self.options(("suppress", *more), parameters, context)}
-
-    def extent(self, parameters, context, layer):
-        """The parameter EXTENT as xmin, ymin, xmax, ymax in a layer's CRS; None where it is left empty."""
-        box = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
-        return None if box.isEmpty() else [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
-
-    def spectra(self, parameters, context, polygons):
-        """The folder for pictures of spectra, if they are asked for: where the map tips look for them."""
-        wanted = bool(polygons) and self.parameterAsBoolean(parameters, "SPECTRA", context)
-        return polygon_style.spectra_folder(polygons) if wanted else None
+        if layer is not None and layer.extent() == QgsRectangle(0, -layer.height(), layer.width(), 0):
+            # Without a place, rows go down from 0; above it lies nothing.
+            box = box.intersect(layer.extent())
+            if box.isEmpty():
+                raise QgsProcessingException(f"the extent lies outside the scene '{layer.name()}'")
+        return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
 
     def name_layer(self, context, output: str, name: str) -> None:
         """Give an output that is loaded after the run its name and style."""
@@ -300,8 +275,28 @@ class DetectorChoice:
 
 def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingParameterRasterLayer:
     """The parameter for a hyperspectral cube."""
-    text = "A hyperspectral cube: any file that GDAL can read, such as GeoTIFF or ENVI (the data file, not the .hdr)."
+    text = (
+        "A hyperspectral cube: any file that GDAL can read, such as GeoTIFF or ENVI (the data file, not the .hdr), and "
+        "any other that the backend reads, such as MATLAB or HDF5, chosen as a file."
+    )
     return with_help(QgsProcessingParameterRasterLayer(name, title), text)
+
+
+def reading_parameters(command: str) -> list:
+    """The parameters for files that hold several arrays.
+
+    Args:
+        command: The command that takes them.
+    """
+    titles = zip(READING, ("Array of the file", "Band axis of the array"))
+    return [of_argument(command, name, title, advanced=True) for name, title in titles]
+
+
+def selected_parameter() -> QgsProcessingParameterBoolean:
+    """The parameter that leaves out what is not selected."""
+    made = QgsProcessingParameterBoolean("SELECTED", "Selected features only", False)
+    text = "Of layers of polygons in which features are selected, use these features alone."
+    return with_help(made, text, advanced=True)
 
 
 def mask_parameter() -> QgsProcessingParameterMapLayer:
@@ -326,40 +321,6 @@ def learning_parameters(command: str) -> list:
     if "suppress_from" in SCHEMA["commands"][command]["arguments"]:
         made.append(of_argument(command, "suppress_from", "Leave suppressed surfaces out of", advanced=True))
     return made
-
-
-def scene_path(layer, given=None) -> str:
-    """The file behind a raster layer, as the backend opens it.
-
-    Raises:
-        QgsProcessingException: The layer has no file.
-    """
-    if layer is None:
-        raise QgsProcessingException(f"{given} is not a readable raster: choose a file that GDAL can read")
-    if layer.providerType() != "gdal":
-        raise QgsProcessingException(
-            f"the layer '{layer.name()}' comes from the provider '{layer.providerType()}' and has no file of spectra: "
-            "choose a raster file, such as GeoTIFF or ENVI"
-        )
-    return absolute(layer.source())
-
-
-def truth_path(layer, given=None) -> str:
-    """The file behind a layer of polygons, or behind a raster as `scene_path` has it.
-
-    Raises:
-        QgsProcessingException: The layer has no file.
-    """
-    if layer is None or layer.providerType() != "ogr":
-        return scene_path(layer, given)
-    return absolute(layer.source())
-
-
-def absolute(source: str) -> str:
-    """A file's absolute path; GDAL's other names, such as /vsizip/… or NETCDF:"…":x, as they are."""
-    path = Path(source.split("|", 1)[0])
-    # Not `resolve`: it would follow links, and outputs are named after what the user sees.
-    return str(path.absolute()) if path.exists() else source
 
 
 def open_layer(path: str):

@@ -8,7 +8,14 @@ from qgis.core import QgsProcessingOutputString, QgsProcessingParameterFolderDes
 
 from ..parameters import choice, of_argument, with_help
 from ..schema import DETECTORS, argument
-from .base import HadgeoAlgorithm, learning_parameters, mask_parameter, scene_parameter, truth_path
+from .base import (
+    HadgeoAlgorithm,
+    learning_parameters,
+    mask_parameter,
+    reading_parameters,
+    scene_parameter,
+    selected_parameter,
+)
 from .evaluate import plot_parameter, report_parameter, truth_parameter, write_report
 
 
@@ -41,7 +48,7 @@ class Compare(HadgeoAlgorithm):
         self.addParameter(with_help(detectors, "The detectors to run, each with its defaults."))
         self.addParameter(of_argument("compare", "bands"))
         self.addParameter(mask_parameter())
-        for parameter in learning_parameters("compare"):
+        for parameter in (*learning_parameters("compare"), selected_parameter(), *reading_parameters("compare")):
             self.addParameter(parameter)
         self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))
         self.addParameter(of_argument("compare", "seed", advanced=True))
@@ -61,11 +68,11 @@ class Compare(HadgeoAlgorithm):
             Path(maps).mkdir(parents=True, exist_ok=True)
         arguments = {
             **self.options(("bands", "bootstrap", "seed"), parameters, context),
-            "scene": scene,
-            "truth": truth_path(self.parameterAsLayer(parameters, "TRUTH", context), parameters.get("TRUTH")),
+            **scene,
+            "truth": self.overlay(parameters, "TRUTH", context, feedback),
             "detector": self.parameterAsEnumStrings(parameters, "DETECTORS", context),
-            "mask": self.mask(parameters, context),
-            **self.learning(parameters, context, ("suppress_from",)),
+            "mask": self.overlay(parameters, "MASK", context, feedback),
+            **self.learning(parameters, context, feedback, ("suppress_from",)),
             "plot": plot,
             "output": maps,
         }
@@ -73,7 +80,7 @@ class Compare(HadgeoAlgorithm):
         if not results:
             return {}
         board = {entry["detector"]: entry for entry in results[0]["leaderboard"]}
-        write_report(report, f"Detectors on {Path(scene).name}", board)
+        write_report(report, f"Detectors on {Path(scene['scene']).name}", board)
         for name, entry in board.items():
             feedback.pushInfo(f"{name}: AUC {entry['metrics']['auc_d_f']['value']:.5f}")
         return {"OUTPUT": report, "PLOT": plot, "MAPS": maps, "BEST": next(iter(board))}

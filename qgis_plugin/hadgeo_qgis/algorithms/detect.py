@@ -14,11 +14,27 @@ from qgis.core import (
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import DetectorChoice, HadgeoAlgorithm, learning_parameters, mask_parameter, scene_parameter
-from .threshold import polygons_parameter, spectra_parameter
+from .base import (
+    DetectorChoice,
+    HadgeoAlgorithm,
+    learning_parameters,
+    mask_parameter,
+    reading_parameters,
+    scene_parameter,
+    selected_parameter,
+)
+from .threshold import polygons_parameter, spectra_parameters
+from .values import load_instead
 
 #: Where the stages that follow the scores stand in the progress bar.
-DECISION = {"range": (90, 92), "calibrate": (92, 95), "count": (95, 97), "groups": (97, 99)}
+DECISION = {
+    "range": (80, 81),
+    "calibrate": (81, 82),
+    "count": (82, 83),
+    "groups": (83, 85),
+    "evidence": (85, 90),
+    "spectra": (90, 99),
+}
 
 
 class ScoringAlgorithm(HadgeoAlgorithm):
@@ -53,13 +69,13 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             )
         )
         self.addParameter(polygons_parameter("POLYGONS", optional=True))
-        self.addParameter(spectra_parameter())
+        for parameter in (*spectra_parameters(), selected_parameter()):
+            self.addParameter(parameter)
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
 
     def detect(self, parameters, context, feedback, arguments: dict) -> dict:
         """Run the command on one scene and hand over its map."""
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
         scene = self.scene(parameters, "INPUT", context)
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         polygons = self.parameterAsOutputLayer(parameters, "POLYGONS", context) or None
@@ -68,22 +84,21 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             **arguments,
             **self.options(("window", "pfa", "glt", "igm"), parameters, context),
             "polygons": polygons,
-            "spectra": spectra and str(spectra),
-            "scenes": [scene],
+            **spectra,
+            **{"scenes" if key == "scene" else key: value for key, value in scene.items()},
             "output": output,
-            "extent": self.extent(parameters, context, layer),
-            "mask": self.mask(parameters, context),
+            "extent": self.extent(parameters, context),
+            "mask": self.overlay(parameters, "MASK", context, feedback),
         }
-        results = self.run_backend(
-            self.COMMAND, arguments, feedback, [Path(f"{output}.part"), *([spectra] if spectra else [])]
-        )
+        results = self.run_backend(self.COMMAND, arguments, feedback)
         if not results:
             return {}
-        name = f"{Path(scene).stem} {results[0]['detector']}"
+        name = f"{Path(scene['scene']).stem} {results[0]['detector']}"
         styles.save_score_style(output)
         self.name_layer(context, output, f"{name} {self.SCORE}")
         if polygons:
-            polygon_style.save_polygon_style(polygons)
+            polygon_style.save_polygon_style(polygons, pictures=bool(spectra))
+            polygons = load_instead(context, polygons, polygon_style.source_of(polygons))
             self.name_layer(context, polygons, f"{name} {self.FOUND}")
         return {
             "OUTPUT": output,
@@ -110,7 +125,7 @@ class Detect(DetectorChoice, ScoringAlgorithm):
         "statistics": (2, 10),
         "crops": (10, 15),
         "fit": (15, 55),
-        "score": (55, 90),
+        "score": (55, 80),
         **DECISION,
     }
 
@@ -125,13 +140,15 @@ class Detect(DetectorChoice, ScoringAlgorithm):
             "SUPPRESSED_MASK", "Suppressed surfaces", optional=True, createByDefault=False
         )
         self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
+        for parameter in reading_parameters("detect"):
+            self.addParameter(parameter)
         self.add_scoring_parameters()
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Detect."""
         chosen = self.detector_arguments(parameters, context)
         chosen.update(self.options(("bands",), parameters, context))
-        chosen.update(self.learning(parameters, context, ("suppress_from",)))
+        chosen.update(self.learning(parameters, context, feedback, ("suppress_from",)))
         surfaces = self.parameterAsOutputLayer(parameters, "SUPPRESSED_MASK", context) or None
         results = self.detect(parameters, context, feedback, {**chosen, "suppressed_mask": surfaces})
         return {**results, "SUPPRESSED_MASK": surfaces} if results else results

@@ -6,7 +6,7 @@ from qgis.core import QgsProcessingParameterFile
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import scene_parameter
+from .base import reading_parameters, scene_parameter
 from .detect import DECISION, ScoringAlgorithm
 
 
@@ -21,7 +21,7 @@ class DetectWithModel(ScoringAlgorithm):
     )
     TAGS = ("model", "apply", "mission")
     ICON = "detect_with_model.svg"
-    STAGES = {"start": (0, 5), "score": (5, 90), **DECISION}
+    STAGES = {"start": (0, 5), "score": (5, 80), **DECISION}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -30,6 +30,8 @@ class DetectWithModel(ScoringAlgorithm):
         self.addParameter(with_help(model, argument("detect", "model")["help"]))
         self.addParameter(of_argument("detect", "resample_bands", "Interpolate bands", advanced=True))
         self.add_scoring_parameters()
+        for parameter in reading_parameters("detect"):
+            self.addParameter(parameter)
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Detect."""

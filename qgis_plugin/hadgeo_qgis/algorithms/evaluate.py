@@ -15,7 +15,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import HadgeoAlgorithm, scene_path, truth_path
+from .base import HadgeoAlgorithm, selected_parameter
 
 _STYLE = "table{border-collapse:collapse}td,th{border:1px solid #999;padding:2px 8px;text-align:left}"
 
@@ -92,6 +92,7 @@ class Evaluate(HadgeoAlgorithm):
         maps = QgsProcessingParameterMultipleLayers("INPUT", "Anomaly scores", QgsProcessing.SourceType.TypeRaster)
         self.addParameter(with_help(maps, "Score maps of one scene, shown side by side in the report."))
         self.addParameter(truth_parameter())
+        self.addParameter(selected_parameter())
         self.addParameter(of_argument("evaluate", "bootstrap", "Bootstrap resamples", advanced=True))
         self.addParameter(of_argument("evaluate", "seed", advanced=True))
         self.addParameter(report_parameter())
@@ -100,14 +101,14 @@ class Evaluate(HadgeoAlgorithm):
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Evaluate."""
-        scores = [scene_path(layer) for layer in self.parameterAsLayerList(parameters, "INPUT", context)]
+        scores = self.rasters(parameters, "INPUT", context)
         report = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         plot = self.parameterAsFileOutput(parameters, "PLOT", context) or None
         arguments = {
             **self.options(("bootstrap", "seed"), parameters, context),
             "scores": scores[0],
             "map": scores[1:],
-            "truths": [truth_path(self.parameterAsLayer(parameters, "TRUTH", context), parameters.get("TRUTH"))],
+            "truths": [self.overlay(parameters, "TRUTH", context, feedback)],
             "plot": plot,
             "json": True,
         }

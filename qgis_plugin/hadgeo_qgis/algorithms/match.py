@@ -13,7 +13,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import scene_parameter, truth_path
+from .base import reading_parameters, scene_parameter
 from .detect import DECISION, ScoringAlgorithm
 
 
@@ -28,7 +28,7 @@ class Match(ScoringAlgorithm):
     )
     TAGS = ("target", "spectrum", "library", "ACE", "matched filter", "SAM", "CEM")
     ICON = "match.svg"
-    STAGES = {"start": (0, 5), "statistics": (5, 40), "score": (40, 90), **DECISION}
+    STAGES = {"start": (0, 5), "statistics": (5, 40), "score": (40, 80), **DECISION}
     COMMAND, SCORE, FOUND = "match", "match score", "matches"
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
@@ -51,18 +51,19 @@ class Match(ScoringAlgorithm):
         self.addParameter(with_help(model, argument("match", "model")["help"], advanced=True))
         self.addParameter(of_argument("match", "bands"))
         self.add_scoring_parameters()
+        for parameter in reading_parameters("match"):
+            self.addParameter(parameter)
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Match."""
         chosen = self.options(("method", "target_scale", "bands"), parameters, context)
         chosen["model"] = self.parameterAsFile(parameters, "MODEL", context) or None
-        return self.detect(parameters, context, feedback, {**chosen, **self._target(parameters, context)})
+        return self.detect(parameters, context, feedback, {**chosen, **self._target(parameters, context, feedback)})
 
-    def _target(self, parameters, context) -> dict:
+    def _target(self, parameters, context, feedback) -> dict:
         """What is looked for, as arguments of the command."""
         spectrum = self.parameterAsFile(parameters, "SPECTRUM", context)
-        layer = self.parameterAsVectorLayer(parameters, "LIKE", context)
-        if bool(spectrum) == (layer is not None):
+        if bool(spectrum) == bool(parameters.get("LIKE")):
             raise QgsProcessingException("Give either a spectrum or the anomalies of an earlier run.")
         if spectrum:
             name = self.value(parameters, "SPECTRUM_NAME", context)
@@ -70,4 +71,4 @@ class Match(ScoringAlgorithm):
         number = self.value(parameters, "ANOMALY", context)
         if number is None:
             raise QgsProcessingException("Give the number of the anomaly to find more of: its field 'id'.")
-        return {"like": f"{truth_path(layer)}#{number}"}
+        return {"like": f"{self.overlay(parameters, 'LIKE', context, feedback)}#{number}"}

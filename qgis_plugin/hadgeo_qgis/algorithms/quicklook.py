@@ -11,7 +11,7 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import HadgeoAlgorithm, mask_parameter, scene_parameter, scene_path, truth_path
+from .base import HadgeoAlgorithm, mask_parameter, reading_parameters, scene_parameter, selected_parameter
 
 _OPTIONS = {"rgb": "Red, green and blue", "title": "Title", "stretch": "Stretch", "size": "Size"}
 
@@ -39,7 +39,8 @@ class Quicklook(HadgeoAlgorithm):
             "POLYGONS", "Anomalies", [QgsProcessing.SourceType.TypeVectorPolygon], optional=True
         )
         self.addParameter(with_help(polygons, argument("quicklook", "polygons")["help"]))
-        self.addParameter(mask_parameter())
+        for parameter in (mask_parameter(), selected_parameter(), *reading_parameters("quicklook")):
+            self.addParameter(parameter)
         for name, title in _OPTIONS.items():
             self.addParameter(of_argument("quicklook", name, title, advanced=name != "rgb"))
         picture = QgsProcessingParameterFileDestination("OUTPUT", "Picture", "PNG (*.png);;JPEG (*.jpg)")
@@ -47,15 +48,13 @@ class Quicklook(HadgeoAlgorithm):
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Draw."""
-        scores = self.parameterAsRasterLayer(parameters, "SCORES", context)
-        polygons = self.parameterAsVectorLayer(parameters, "POLYGONS", context)
         output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         arguments = {
             **self.options(tuple(_OPTIONS), parameters, context),
-            "scene": self.scene(parameters, "INPUT", context),
-            "scores": None if scores is None else scene_path(scores),
-            "polygons": None if polygons is None else truth_path(polygons),
-            "mask": self.mask(parameters, context),
+            **self.scene(parameters, "INPUT", context),
+            "scores": self.raster(parameters, "SCORES", context),
+            "polygons": self.overlay(parameters, "POLYGONS", context, feedback),
+            "mask": self.overlay(parameters, "MASK", context, feedback),
             "output": output,
         }
         results = self.run_backend("quicklook", arguments, feedback)

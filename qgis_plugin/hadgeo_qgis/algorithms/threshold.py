@@ -17,7 +17,8 @@ from qgis.core import (
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import HadgeoAlgorithm, scene_path
+from .base import READING, HadgeoAlgorithm, reading_parameters
+from .values import load_instead
 
 _RULES = {"pfa": "False-alarm rate", "percentile": "Percentile", "value": "Score", "top": "Number of pixels"}
 _GROUPING = {
@@ -40,14 +41,15 @@ def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParame
     return with_help(made, text)
 
 
-def spectra_parameter() -> QgsProcessingParameterBoolean:
-    """The parameter that asks for pictures of spectra."""
+def spectra_parameters() -> list:
+    """The parameters that ask for pictures of spectra."""
     made = QgsProcessingParameterBoolean("SPECTRA", "Draw spectra for map tips", False)
     text = (
-        "Plot the spectrum of each anomaly against its expected background into a folder next to the polygons, for "
-        "display in the map tips. It takes a moment per anomaly."
+        "Plot the spectrum of each of the rarest anomalies against its expected background into a folder next to the "
+        "polygons, for display in the map tips. It takes a moment per anomaly."
     )
-    return with_help(made, text)
+    limit = of_argument("threshold", "spectra_limit", "Spectra of at most so many anomalies", advanced=True)
+    return [with_help(made, text), limit]
 
 
 class Threshold(HadgeoAlgorithm):
@@ -63,11 +65,13 @@ class Threshold(HadgeoAlgorithm):
     ICON = "threshold.svg"
     STAGES = {
         "start": (0, 5),
-        "range": (5, 20),
-        "calibrate": (20, 50),
-        "count": (50, 60),
-        "groups": (60, 80),
-        "p-values": (80, 99),
+        "range": (5, 15),
+        "calibrate": (15, 30),
+        "count": (30, 35),
+        "groups": (35, 45),
+        "evidence": (45, 60),
+        "spectra": (60, 90),
+        "p-values": (90, 99),
     }
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
@@ -81,7 +85,8 @@ class Threshold(HadgeoAlgorithm):
         self.addParameter(polygons_parameter("OUTPUT"))
         scene = QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True)
         self.addParameter(with_help(scene, argument("threshold", "scene")["help"], advanced=True))
-        self.addParameter(spectra_parameter())
+        for parameter in (*spectra_parameters(), *reading_parameters("threshold")):
+            self.addParameter(parameter)
         p_values = QgsProcessingParameterRasterDestination(
             "P_VALUES", "Map of p-values", optional=True, createByDefault=False
         )
@@ -96,27 +101,28 @@ class Threshold(HadgeoAlgorithm):
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Threshold."""
-        scores = scene_path(self.parameterAsRasterLayer(parameters, "INPUT", context), parameters.get("INPUT"))
+        scores = self.raster(parameters, "INPUT", context)
         polygons = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         p_values = self.parameterAsOutputLayer(parameters, "P_VALUES", context) or None
-        scene = self.parameterAsRasterLayer(parameters, "SCENE", context)
+        scene = self.raster(parameters, "SCENE", context)
         spectra = self.spectra(parameters, context, polygons)
         if spectra and scene is None:
             raise QgsProcessingException("spectra are plotted from the scene the map was made from: choose it")
         arguments = {
-            "scene": scene and scene_path(scene),
-            "spectra": spectra and str(spectra),
-            **self.options((*_RULES, *_GROUPING), parameters, context),
+            "scene": scene,
+            **spectra,
+            **self.options((*_RULES, *_GROUPING, *READING), parameters, context),
             "scores": scores,
             "polygons": polygons,
             "p_values": p_values,
         }
-        results = self.run_backend("threshold", arguments, feedback, [spectra] if spectra else [])
+        results = self.run_backend("threshold", arguments, feedback)
         if not results:
             return {}
         told = results[0]
         feedback.pushInfo(f"{told['groups']} anomalies of {told['pixels']} pixels reach {told['threshold']:.6g}")
-        polygon_style.save_polygon_style(polygons)
+        polygon_style.save_polygon_style(polygons, pictures=bool(spectra))
+        polygons = load_instead(context, polygons, polygon_style.source_of(polygons))
         self.name_layer(context, polygons, f"{Path(scores).stem} anomalies")
         if p_values:
             styles.save_p_value_style(p_values)

@@ -11,7 +11,15 @@ from qgis.core import (
 
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import DetectorChoice, HadgeoAlgorithm, learning_parameters, mask_parameter, scene_path
+from .base import (
+    READING,
+    DetectorChoice,
+    HadgeoAlgorithm,
+    learning_parameters,
+    mask_parameter,
+    reading_parameters,
+    selected_parameter,
+)
 
 
 class Train(DetectorChoice, HadgeoAlgorithm):
@@ -38,7 +46,7 @@ class Train(DetectorChoice, HadgeoAlgorithm):
         self.add_detector_parameters()
         self.addParameter(of_argument("train", "bands"))
         self.addParameter(mask_parameter())
-        for parameter in learning_parameters("train"):
+        for parameter in (*learning_parameters("train"), selected_parameter(), *reading_parameters("train")):
             self.addParameter(parameter)
         model = QgsProcessingParameterFileDestination("OUTPUT", "Trained detector", "hadgeo models (*.hadgeo)")
         self.addParameter(with_help(model, argument("train", "output")["help"]))
@@ -46,14 +54,13 @@ class Train(DetectorChoice, HadgeoAlgorithm):
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Train."""
-        layers = self.parameterAsLayerList(parameters, "INPUT", context)
         output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         arguments = {
             **self.detector_arguments(parameters, context),
-            **self.options(("bands",), parameters, context),
-            "scenes": [scene_path(layer) for layer in layers],
-            "mask": self.mask(parameters, context),
-            **self.learning(parameters, context),
+            **self.options(("bands", *READING), parameters, context),
+            "scenes": self.rasters(parameters, "INPUT", context),
+            "mask": self.overlay(parameters, "MASK", context, feedback),
+            **self.learning(parameters, context, feedback),
             "output": output,
         }
         results = self.run_backend("train", arguments, feedback)

@@ -15,7 +15,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..algorithms.base import absolute
+from ..handover import absolute
 from . import facts, suggest, true_colour
 from .anomaly_layer import AnomalyLayer, ReviewError, holds_anomalies, text_of
 from .highlight import Highlight

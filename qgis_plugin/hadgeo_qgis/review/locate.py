@@ -37,7 +37,7 @@ class Locator:
     def __init__(self, scene: Scene, crs: QgsCoordinateReferenceSystem, layer) -> None:
         self.scene, self._crs, self._layer = scene, crs, layer
         #: The coordinate system of the layer; invalid where its coordinates are columns and rows.
-        self.layer_crs = QgsCoordinateReferenceSystem() if _nowhere(layer) else layer.crs()
+        self.layer_crs = QgsCoordinateReferenceSystem() if nowhere(layer) else layer.crs()
         if self.layer_crs.isValid() and not scene.placed:
             raise SceneError("the anomalies lie on a map, and this scene does not: choose the georeferenced raster")
         # Without a coordinate system on either side, both are on the same plain grid.
@@ -135,8 +135,7 @@ class Locator:
                 point = QgsCoordinateTransform(crs, self._crs, QgsProject.instance()).transform(point)
             except QgsCsException:
                 raise SceneError("there is no pixel of the scene") from None
-        # QGIS hangs a raster without a place below the axis.
-        row, col = self.scene.pixel(point.x(), point.y() if self.scene.placed else -point.y())
+        row, col = self.scene.pixel(point.x(), point.y())
         return int(np.floor(row)), int(np.floor(col))
 
 
@@ -152,9 +151,10 @@ def covered(rings: list, rows: slice, cols: slice) -> np.ndarray:
     return mask
 
 
-def _nowhere(layer) -> bool:
+def nowhere(layer) -> bool:
     """Whether outlines are in columns and rows: GDAL takes any GeoJSON for WGS 84, that of such a scene too."""
-    if not layer.crs().isValid():
+    # What QGIS makes of a GeoPackage that names no system.
+    if not layer.crs().isValid() or '"Undefined SRS"' in layer.crs().toWkt():
         return True
     if layer.fields().indexOf("lon") < 0:
         return False

@@ -19,7 +19,7 @@ from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QGroupBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout
 
 from .. import backend, settings, styles
-from ..algorithms.base import absolute
+from ..handover import absolute
 from . import rates
 from .evidence import manifests
 from .threshold_style import ThresholdStyle

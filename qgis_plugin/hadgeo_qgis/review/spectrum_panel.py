@@ -8,7 +8,7 @@ from qgis.PyQt.QtCore import QPointF, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QPolygonF
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ..algorithms.base import absolute
+from ..handover import absolute
 from . import bands, evidence, true_colour
 from .anomaly_layer import text_of
 from .locate import Locator
@@ -125,7 +125,7 @@ class SpectrumPanel(QWidget):
         self.evidence = evidence.find(absolute(self._anomalies.source()), scores, scene.shape[0])
 
     def in_pixels(self) -> bool:
-        """Whether anomalies are in columns and rows, and QGIS shows the scene upside down to them."""
+        """Whether anomalies are in columns and rows, whatever system their layer names."""
         return self.locator is not None and not self.locator.scene.placed
 
     def forget(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from osgeo import gdal
 from qgis.core import QgsCoordinateTransform, QgsCsException, QgsProject, QgsRasterLayer
 
-from ..algorithms.base import absolute
+from ..handover import absolute
 
 
 def may_be_scores(layer) -> bool:

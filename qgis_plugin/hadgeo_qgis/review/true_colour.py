@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsContrastEnhancement, QgsMultiBandColorRenderer, QgsRasterLayer, QgsRasterMinMaxOrigin
 
-from ..algorithms.base import absolute
+from ..handover import absolute
 from .scene import Scene, SceneError
 
 #: A raster of fewer bands is a picture already.

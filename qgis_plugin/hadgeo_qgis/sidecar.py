@@ -1,0 +1,58 @@
+"""Styles in files beside a layer's own, where QGIS looks for them: ``x.qml`` beside ``x.tif`` and beside ``x.geojson``.
+
+QGIS asks for the stem alone, so a score map and its polygons of one stem have one such file between them. A style of a
+raster and one of a vector layer have no element in common that matters, so both stand in it, and each layer takes its
+own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsMapLayer
+
+#: What the style of a raster consists of; all else is of vector layers, or of both.
+_OF_RASTERS = {"pipe", "pipe-data-defined-properties", "blendMode"}
+
+
+def save(layer, path: str) -> None:
+    """Write a layer's style beside its file, and leave that of the other kind of layer in there.
+
+    Args:
+        layer: The layer.
+        path: Its file.
+    """
+    file = Path(path).with_suffix(".qml")
+    before = _read(file)
+    layer.saveNamedStyle(str(file))
+    now = _read(file)
+    if before.documentElement().isNull() or now.documentElement().isNull():
+        return
+    raster = layer.type() == QgsMapLayer.LayerType.RasterLayer
+    root = now.documentElement()
+    there = _names(root)
+    kept = [node for node in _children(before.documentElement()) if (node.nodeName() in _OF_RASTERS) != raster]
+    for node in kept:
+        if node.nodeName() not in there:
+            root.appendChild(now.importNode(node, True))
+    file.write_bytes(bytes(now.toByteArray(1)))
+
+
+def _read(file: Path):
+    """A style as a document; an empty one where there is none."""
+    # What QGIS brings along; the plugin itself does without.
+    from qgis.PyQt.QtXml import QDomDocument
+
+    document = QDomDocument()
+    if file.is_file():
+        document.setContent(file.read_bytes())
+    return document
+
+
+def _children(element) -> list:
+    nodes = element.childNodes()
+    return [nodes.at(i) for i in range(nodes.count()) if nodes.at(i).isElement()]
+
+
+def _names(element) -> set:
+    return {node.nodeName() for node in _children(element)}
