@@ -189,9 +189,9 @@ class Request:
         if self.report is not None:
             check_report(self.report, [*inputs, *self.outputs.wanted.values()], overwrite=self.overwrite)
 
-    def announce(self, progress: Progress) -> None:
+    def announce(self, progress: Progress, *, explained: bool = True) -> None:
         """Say before the work how long plots of spectra take, which no trial on the scene knows."""
-        if self.outputs.spectra is not None:
+        if self.outputs.spectra is not None and explained:
             from hadgeo.evidence.spectrum_plots import expected_seconds
 
             seconds = expected_seconds(self.spectra_limit)

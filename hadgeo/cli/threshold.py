@@ -101,7 +101,7 @@ def command(
     start = time.perf_counter()
     with reporter(progress, quiet=quiet) as report:
         explain = None if opened is None else _explain(scores, opened, model, device, report, resample=resample_bands)
-        request.announce(report)
+        request.announce(report, explained=explain is not None)
         decision = request.decide(scores, report, explain)
         facts = request.facts(decision) | ({} if wish is None else {"review": wish.facts()})
         for path in list(request.wanted.values())[:1]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from osgeo import gdal, ogr
+from osgeo import gdal
 from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
@@ -25,7 +25,10 @@ from qgis.core import (
 #: Vector files that the backend reads as such; it takes everything else for a raster.
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".kml", ".gml")
 
-#: A feature is asked whether the user has cancelled after so many others.
+#: GDAL's number for tables without geometries.
+_NO_GEOMETRY = 100
+
+#: Features between two questions whether the user has cancelled.
 _ASK_EVERY = 500
 
 
@@ -47,7 +50,10 @@ def absolute(source: str) -> str:
 
 
 def _subdataset(name: str) -> str:
-    """A file in a name of GDAL's, as in HDF5:"line.h5"://cube or NETCDF:line.nc:x, with its absolute path."""
+    """A file in a longer name, as in HDF5:"line.h5"://cube, NETCDF:line.nc:x or library.txt#oak, in full."""
+    file, mark, choice = name.rpartition("#")
+    if mark and Path(file).is_file():
+        return f"{Path(file).absolute()}#{choice}"
     found = re.fullmatch(r'([A-Za-z][A-Za-z0-9_]+):("?)(.+?)\2(:.*)?', name)
     if found is None or not Path(found[3]).is_file():
         return name
@@ -160,7 +166,7 @@ def _is_alone(path: str) -> bool:
     """Whether a vector file has a single layer with geometries: GIS keep styles in tables beside it."""
     dataset = gdal.OpenEx(path, gdal.OF_VECTOR)
     layers = [] if dataset is None else [dataset.GetLayer(number) for number in range(dataset.GetLayerCount())]
-    return sum(layer.GetGeomType() != ogr.wkbNone for layer in layers) == 1
+    return sum(layer.GetGeomType() != _NO_GEOMETRY for layer in layers) == 1
 
 
 def _exported(layer, request, feedback) -> str:

@@ -25,8 +25,8 @@ def save(layer, path: str) -> None:
     file = Path(path).with_suffix(".qml")
     before = _read(file)
     layer.saveNamedStyle(str(file))
-    now = _read(file)
-    if before.documentElement().isNull() or now.documentElement().isNull():
+    now = None if before is None else _read(file)
+    if before is None or now is None:
         return
     raster = layer.type() == QgsMapLayer.LayerType.RasterLayer
     root = now.documentElement()
@@ -39,14 +39,15 @@ def save(layer, path: str) -> None:
 
 
 def _read(file: Path):
-    """A style as a document; an empty one where there is none."""
-    # What QGIS brings along; the plugin itself does without.
+    """A style as a document, or None where there is none."""
+    if not file.is_file():
+        return None
+    # Needed where two layers share a file, and nowhere else.
     from qgis.PyQt.QtXml import QDomDocument
 
     document = QDomDocument()
-    if file.is_file():
-        document.setContent(file.read_bytes())
-    return document
+    document.setContent(file.read_bytes())
+    return None if document.documentElement().isNull() else document
 
 
 def _children(element) -> list:

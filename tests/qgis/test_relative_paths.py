@@ -92,6 +92,7 @@ def test_an_array_within_a_file_keeps_its_name(here):
 
     assert handover.absolute('HDF5:"line.tif"://cube') == f'HDF5:"{here}/line.tif"://cube'
     assert handover.absolute("NETCDF:line.tif:cube") == f"NETCDF:{here}/line.tif:cube"
+    assert handover.absolute("spectrum.txt#oak") == f"{here}/spectrum.txt#oak"
     assert handover.absolute("/vsizip/a.zip/x.tif") == "/vsizip/a.zip/x.tif"
     assert handover.absolute_output("") == ""
     assert handover.absolute("") == ""

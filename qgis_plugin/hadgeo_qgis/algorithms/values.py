@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorLayer,
+    QgsProperty,
     QgsRasterLayer,
 )
 
@@ -47,6 +48,8 @@ class GivenValues(QgsProcessingAlgorithm):
         for definition in self.parameterDefinitions():
             name = definition.name()
             given = parameters.get(name)
+            if isinstance(given, QgsProperty):
+                continue
             if isinstance(definition, QgsProcessingParameterEnum) and given is not None:
                 try:
                     chosen = words(definition, given)
@@ -83,10 +86,12 @@ class GivenValues(QgsProcessingAlgorithm):
         chosen = self.parameterAsEnumStrings(parameters, name, context)
         return chosen[0] if chosen else ""
 
-    def parameterAsEnumStrings(self, parameters, name, context) -> list:  # noqa: ARG002
+    def parameterAsEnumStrings(self, parameters, name, context) -> list:
         """The words that were chosen."""
         definition = self.parameterDefinition(name)
         given = parameters.get(definition.name(), definition.defaultValue())
+        if isinstance(given, QgsProperty):
+            given = given.valueAsString(context.expressionContext())[0]
         return [] if given is None else words(definition, given)
 
     def value(self, parameters, name: str, context):
