@@ -46,6 +46,13 @@ _FAILURES: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, OSError)
 
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
+#: Endings of rasters, vectors and documents that are no GeoTIFF.
+_OTHER_FORMATS = re.compile(
+    r"\.(asc|bil|bip|bmp|bsq|csv|dat|ecw|fgb|geojson|gif|gpkg|grd|h5|hdf5?|hdr|html|img|jp2|jpe?g|json|kml|mat|nc|npy|"
+    r"parquet|pdf|pix|png|raw|rst|shp|svg|txt|vrt|webp|xml|zarr)",
+    re.IGNORECASE,
+)
+
 #: Who is told of what a run has made and not yet finished; see `witnessed`.
 _WITNESSES: list[Callable[[Path, bool], None]] = []
 
@@ -91,6 +98,19 @@ def check_name(out: Path, option: str = "-o") -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{out}: the name is too long; give a shorter one with {option}") from None
+
+
+def check_tiff_name(out: Path, option: str = "-o") -> None:
+    """Refuse to write a GeoTIFF under a name by which other programs take it for something else.
+
+    Raises:
+        OutputError: It ends like a file of another format.
+    """
+    if _OTHER_FORMATS.fullmatch(out.suffix):
+        raise OutputError(
+            f"{out} would be a GeoTIFF under the name of another format; use {option} to call it "
+            f"{out.with_suffix('.tif').name}"
+        )
 
 
 def check_no_input(out: Path, inputs: Iterable[Path], *, told: str = "one of the inputs", option: str = "-o") -> None:

@@ -379,3 +379,18 @@ def test_disk_that_is_needed_is_told_with_what_is_free(tmp_path: Path) -> None:
         OutputError, match=r"x: it needs 10\d{5}\.\d GB of disk space, but \d+\.\d GB are free; free some space"
     ):
         check_output(tmp_path / "x", overwrite=False, nbytes=10**15)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.vrt", "x.IMG", "x.gpkg"])
+def test_a_map_is_not_written_under_the_name_of_another_format(tmp_path: Path, name: str) -> None:
+    scene = tmp_path / "line.tif"
+    hadgeo.simulate(scene, rows=20, cols=20, bands=12, targets=1)
+    before = listing(tmp_path)
+    with pytest.raises(OutputError, match=r"under the name of another format; use -o to call it x\.tif"):
+        hadgeo.detect(scene, "rx", out=tmp_path / name)
+    assert listing(tmp_path) == before
+    hadgeo.detect(scene, "rx", out=tmp_path / "s.tif")
+    told = CliRunner().invoke(cli, ["threshold", str(tmp_path / "s.tif"), "--p-values", str(tmp_path / name)])
+    assert told.exit_code == 2
+    assert "use --p-values to call it x.tif" in told.output
+    assert not (tmp_path / name).exists()

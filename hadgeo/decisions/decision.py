@@ -18,7 +18,7 @@ from hadgeo.decisions.objects import GROW_PFA, check_grow_pfa, find_objects
 from hadgeo.decisions.tail import Tail
 from hadgeo.errors import CubeError, MissingExtraError, OutputError, OutputExistsError, ParameterError, ReviewError
 from hadgeo.evidence.anomaly import Anomaly
-from hadgeo.files import check_no_input, check_output
+from hadgeo.files import check_no_input, check_output, check_tiff_name
 from hadgeo.maps.part_folder import names_written
 from hadgeo.maps.reader import ScoreMap, check_varied, on_scene_grid, open_scores
 from hadgeo.maps.writer import ScoreWriter
@@ -287,6 +287,8 @@ def check_outputs(
         out = getattr(outputs, name)
         if out is not None:
             _check_place(out, f"--{name.replace('_', '-')}", taken, overwrite=overwrite)
+    if outputs.p_values is not None:
+        check_tiff_name(outputs.p_values, "--p-values")
     if found:
         polygons = _polygons()
         if outputs.polygons is not None:

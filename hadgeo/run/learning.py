@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hadgeo.errors import FitError, ParameterError, RegionElsewhereError, RegionError
-from hadgeo.files import check_no_input, check_output
+from hadgeo.files import check_no_input, check_output, check_tiff_name
 from hadgeo.formats.overlay import files_of
 from hadgeo.formats.regions import keep_inside, keep_outside
 from hadgeo.formats.selected import PixelBits, Selected, kept_pixels
@@ -306,6 +306,7 @@ def check_surface_mask(
         raise ParameterError(
             f"--suppressed-mask {path}: nothing is suppressed; add --suppress vegetation,water,shadow, or omit it"
         )
+    check_tiff_name(path, "--suppressed-mask")
     inputs = (*source.files, *learning.files, *names_written(out))
     check_output(
         path, overwrite=overwrite, inputs=inputs, nbytes=source.shape[1] * source.shape[2], option="--suppressed-mask"

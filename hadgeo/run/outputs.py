@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hadgeo.errors import ParameterError
-from hadgeo.files import check_no_input, check_output
+from hadgeo.files import check_no_input, check_output, check_tiff_name
 from hadgeo.formats.glt import check_glt
 from hadgeo.maps.orthorectify import orthorectify, turn_north_up
 from hadgeo.maps.part_folder import PartFolder, held_bytes, names_written
@@ -24,6 +24,7 @@ def check_outputs(task: Task, target: Path, *, overwrite: bool) -> None:
         ParameterError: The map shall be warped, and nobody knows how it lies.
         GeometryError: The lookup table is of another flight line.
     """
+    check_tiff_name(target)
     check_regions(task.learning, target)
     # What an earlier run has taken is gone on with, or freed.
     check_output(target, overwrite=overwrite, nbytes=disk_bytes(_pixels_written(task)) - held_bytes(target))
