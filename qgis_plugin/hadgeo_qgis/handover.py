@@ -162,6 +162,19 @@ def _says_it_all(layer) -> bool:
     return _is_alone(str(path))
 
 
+def has_polygons_of_a_run(layer) -> bool:
+    """Whether a layer is of anomalies in the very file that a run has written, whatever of them is shown."""
+    if layer.providerType() != "ogr" or layer.isModified():
+        return False
+    path = Path(layer.source().split("|", 1)[0])
+    name = re.search(r"\|layername=([^|]*)", layer.source())
+    return (
+        path.suffix.lower() in VECTOR_SUFFIXES
+        and path.is_file()
+        and (_is_alone(str(path)) or bool(name and name[1] == "anomalies"))
+    )
+
+
 def _is_alone(path: str) -> bool:
     """Whether a vector file has a single layer with geometries: GIS keep styles in tables beside it."""
     dataset = gdal.OpenEx(path, gdal.OF_VECTOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qgis.core import (
+    QgsFeatureRequest,
     QgsProcessing,
     QgsProcessingException,
     QgsProcessingParameterFile,
@@ -11,6 +12,7 @@ from qgis.core import (
     QgsProcessingParameterVectorLayer,
 )
 
+from .. import handover
 from ..parameters import of_argument, with_help
 from ..schema import argument
 from .base import reading_parameters, scene_parameter
@@ -71,4 +73,17 @@ class Match(ScoringAlgorithm):
         number = self.value(parameters, "ANOMALY", context)
         if number is None:
             raise QgsProcessingException("Give the number of the anomaly to find more of: its field 'id'.")
-        return {"like": f"{self.overlay(parameters, 'LIKE', context, feedback)}#{number}"}
+        return {"like": f"{self._anomalies(parameters, number, context, feedback)}#{number}"}
+
+    def _anomalies(self, parameters, number: int, context, feedback) -> str:
+        """The file of the anomalies: their own, where it has one, since their spectra lie beside it."""
+        given = parameters.get("LIKE")
+        layer = handover.layer_of(given, context)
+        if layer is None or not handover.has_polygons_of_a_run(layer):
+            return self.overlay(parameters, "LIKE", context, feedback)
+        request = QgsFeatureRequest().setFilterExpression(f'"id" = {number}')
+        if next(layer.getFeatures(request), None) is None:
+            raise QgsProcessingException(
+                f"there is no such anomaly in the layer '{layer.name()}': it shows none of 'id' {number}"
+            )
+        return handover.absolute(layer.source())
