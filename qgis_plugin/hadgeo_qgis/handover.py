@@ -211,8 +211,10 @@ def assigned_crs(path: str, layer) -> str:
     """A raster with the CRS that the user assigned to its layer: its own file where that is the file's."""
     if not has_assigned_crs(layer):
         return path
-    out = QgsProcessingUtils.generateTempFilename(f"{file_name(layer.name())}.vrt")
-    made = gdal.Translate(out, path, format="VRT", outputSRS=layer.crs().toWkt())
+    out = QgsProcessingUtils.generateTempFilename(f"{file_name(layer.name())}.tif")
+    made = gdal.Translate(
+        out, path, format="GTiff", outputSRS=layer.crs().toWkt(), creationOptions=["COMPRESS=DEFLATE"]
+    )
     if made is None:
         raise QgsProcessingException(f"the CRS of the layer '{layer.name()}' cannot be handed over: save it to a file")
     del made
