@@ -17,7 +17,7 @@ QGIS_VENV   := .venv-qgis
 HAS_QGIS    := $(shell { command -v qgis_process.bin || command -v qgis_process; } >/dev/null 2>&1 && \
                  $(QGIS_PYTHON) -c 'import qgis' 2>/dev/null && echo yes)
 
-.PHONY: demo test test-all test-oldest test-qgis lint plugin docs gallery stamp release-check bench clean
+.PHONY: demo test test-all test-oldest test-qgis lint plugin offline-bundle docs gallery stamp release-check bench clean
 
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
@@ -35,14 +35,16 @@ demo: $(VENV)/installed
 
 # `make test-all` leaves no test out, and searches for failing examples long and at random.
 PYTEST_OPTIONS := -m "not slow"
+QGIS_OPTIONS   := -m "not slow"
 
 test-all: PYTEST_OPTIONS := --hypothesis-profile=long
+test-all: QGIS_OPTIONS :=
 test-all: test
 
 test: demo $(VENV)/installed-dev lint
 	$(BIN)/pytest --numprocesses auto --dist worksteal $(PYTEST_OPTIONS)
 ifeq ($(HAS_QGIS),yes)
-	$(MAKE) test-qgis
+	$(MAKE) test-qgis QGIS_OPTIONS='$(QGIS_OPTIONS)'
 else
 	@echo
 	@echo "SKIPPED: the tests of the QGIS plugin (tests/qgis), because QGIS is not installed here."
@@ -51,7 +53,7 @@ endif
 test-qgis: $(VENV)/installed-dev $(QGIS_VENV)/installed
 	$(QGIS_VENV)/bin/flake8 --select QGS1,QGS4 qgis_plugin
 	$(QGIS_VENV)/bin/bandit --quiet --recursive qgis_plugin/hadgeo_qgis
-	$(QGIS_VENV)/bin/python -m pytest -c tests/qgis/pytest.ini tests/qgis
+	$(QGIS_VENV)/bin/python -m pytest -c tests/qgis/pytest.ini $(QGIS_OPTIONS) tests/qgis
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -59,8 +61,12 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-plugin: $(VENV)/installed
+plugin: $(VENV)/installed-dev
 	$(BIN)/python qgis_plugin/build.py dist
+
+# For QGIS without a network, on machines like this one. OFFLINE="--torch cuda" or "--torch-index ADDRESS" says more.
+offline-bundle: $(VENV)/installed-dev
+	$(BIN)/python qgis_plugin/offline_bundle.py dist/offline-bundle $(OFFLINE)
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -82,9 +82,10 @@ class Child:
     Args:
         command: The program and its arguments.
         folder: Its working directory.
+        variables: Environment variables besides those of QGIS that do no harm.
     """
 
-    def __init__(self, command: list[str], folder: str) -> None:
+    def __init__(self, command: list[str], folder: str, variables: dict[str, str] | None = None) -> None:
         if os.name == "nt":
             apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         else:
@@ -96,7 +97,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=folder,
-                env=clean_environment(dict(os.environ)),
+                env={**clean_environment(dict(os.environ)), **(variables or {})},
                 encoding="utf-8",
                 errors="replace",
                 **apart,

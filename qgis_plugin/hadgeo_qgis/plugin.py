@@ -1,13 +1,14 @@
-"""Registers the provider, a menu entry that sets up the backend, and the review of anomalies."""
+"""Registers the provider, and what stands in toolbar and menu: detection, the review of anomalies, and the set-up."""
 
 from __future__ import annotations
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction  # PyQt6 has it in QtGui; qgis.PyQt gives it here too
 from qgis.utils import iface
 
+from . import settings
 from .provider import ICONS, HadgeoProvider
 
 MENU = "hadgeo"
@@ -20,6 +21,7 @@ class HadgeoPlugin:
         self._provider = None
         self._actions = []
         self._offers = None
+        self._first_start = None
         self.dock = None
 
     def initProcessing(self) -> None:
@@ -29,12 +31,20 @@ class HadgeoPlugin:
 
     def initGui(self) -> None:
         """Register the provider, add the menu entries, and offer reviews."""
+        from .first_start import FirstStart
         from .review.offers import Offers
 
         self.initProcessing()
-        review = self._action(QIcon(str(ICONS / "review.svg")), "Review anomalies", self.review)
-        iface.addToolBarIcon(review)
-        self._action(QIcon(str(ICONS / "hadgeo.svg")), "Set up the backend…", self._set_up)
+        for name, title, action in (
+            ("detect", "Detect anomalies…", self._detect),
+            ("review", "Review anomalies", self.review),
+        ):
+            iface.addToolBarIcon(self._action(QIcon(str(ICONS / f"{name}.svg")), title, action))
+        self._action(QIcon(str(ICONS / "setup.svg")), "Set up the backend…", self._set_up)
+        self._first_start = FirstStart(self._set_up)
+        self._provider.watchers.append(self._first_start.look)
+        # Once QGIS's window is there to be looked at.
+        QTimer.singleShot(0, self._greet)
         self._offers = Offers(self.review, lambda: self.dock is not None and self.dock.isVisible())
 
     def _action(self, icon: QIcon, title: str, action) -> QAction:
@@ -53,6 +63,9 @@ class HadgeoPlugin:
         if self._offers is not None:
             self._offers.release()
             self._offers = None
+        if self._first_start is not None:
+            self._first_start.release()
+            self._first_start = None
         if self.dock is not None:
             self.dock.release()
             iface.removeDockWidget(self.dock)
@@ -76,7 +89,21 @@ class HadgeoPlugin:
             iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         self.dock.open_on(layer)
 
+    def _greet(self) -> None:
+        # It may have been unloaded meanwhile.
+        if self._first_start is not None:
+            self._first_start.show()
+
+    def _detect(self) -> None:
+        if settings.problem():
+            self._first_start.show()
+        else:
+            self._open("hadgeo:detect")
+
     def _set_up(self) -> None:
+        self._open("hadgeo:setupbackend")
+
+    def _open(self, algorithm: str) -> None:
         from processing import execAlgorithmDialog
 
-        execAlgorithmDialog("hadgeo:setupbackend")
+        execAlgorithmDialog(algorithm)

@@ -19,6 +19,11 @@ ICONS = Path(__file__).parent / "icons"
 class HadgeoProvider(QgsProcessingProvider):
     """hadgeo's algorithms in the toolbox."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Called whenever another backend may be the chosen one, or the chosen one may have changed.
+        self.watchers = []
+
     def id(self) -> str:
         """What stands before the colon in an algorithm's id."""
         return "hadgeo"
@@ -81,6 +86,8 @@ class HadgeoProvider(QgsProcessingProvider):
 
     def look_for_detectors(self) -> None:
         """Offer the detectors of the chosen backend; where it has to be asked, QGIS's window does not wait for it."""
+        for watcher in self.watchers:
+            watcher()
         if settings.problem():
             self.offer(None)
             return

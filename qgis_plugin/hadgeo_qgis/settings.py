@@ -65,6 +65,11 @@ def own_environment() -> Path:
     return Path(QgsApplication.qgisSettingsDirPath()) / "hadgeo" / "backend"
 
 
+def certificates_file() -> Path:
+    """Where the certificates that QGIS trusts are written for the set-up."""
+    return own_environment().with_name("certificates.pem")
+
+
 def detectors_file() -> Path:
     """Where it is remembered which detectors the backend has."""
     return own_environment().with_name("detectors.json")
@@ -80,12 +85,17 @@ def interpreter() -> str:
     return os.environ.get(VARIABLE, "").strip() or _value(PYTHON) or str(interpreter_in(own_environment()))
 
 
+def is_own() -> bool:
+    """Whether the backend is to be that of 'Set up the backend', as the user has chosen no other."""
+    return interpreter() == str(interpreter_in(own_environment()))
+
+
 def problem() -> str:
     """Why there is no backend, and what to do; empty if there is one."""
     path = interpreter()
     if is_interpreter(path):
         return ""
-    if path == str(interpreter_in(own_environment())):
+    if is_own():
         return (
             "hadgeo's backend is not set up: run 'Set up the backend' in the toolbox, or choose a Python interpreter "
             "that has hadgeo in Settings, Options, Processing, Providers, hadgeo"

@@ -3,7 +3,6 @@
 import configparser
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -11,48 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import BACKEND, ROOT
+from conftest import ROOT, environment, process, qgis_process
 from osgeo import gdal
-
-
-def qgis_process():
-    # Debian's wrapper passes an option that QGIS does not know.
-    return shutil.which("qgis_process.bin") or shutil.which("qgis_process")
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    """The zip, as `make plugin` builds it."""
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "PYTHONPATH")}
-    folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run(
-        [BACKEND, str(ROOT / "qgis_plugin" / "build.py"), str(folder)], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
-
-
-@pytest.fixture(scope="module")
-def profile(release, tmp_path_factory):
-    """A clean profile with the plugin installed and enabled."""
-    home = tmp_path_factory.mktemp("profile")
-    plugins = home / "profiles" / "default" / "python" / "plugins"
-    plugins.mkdir(parents=True)
-    with zipfile.ZipFile(release) as archive:
-        archive.extractall(plugins)
-    done = process(home, "plugins", "enable", "hadgeo_qgis")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
-
-
-def environment(home, **changes):
-    kept = {k: v for k, v in os.environ.items() if k != "QGIS_PLUGINPATH"}
-    return {**kept, "QGIS_CUSTOM_CONFIG_PATH": str(home), "HADGEO_PYTHON": BACKEND, **changes}
-
-
-def process(home, *words, **changes):
-    command = [qgis_process(), *words]
-    return subprocess.run(command, env=environment(home, **changes), capture_output=True, text=True, timeout=200)
 
 
 def run(home, name, *, code=0, **parameters):
