@@ -76,6 +76,23 @@ def _is_pip(file: Path) -> bool:
     return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == PIP_HASH
 
 
+def explanation(wheels: list[Path]) -> str:
+    """What stands beside the wheels, for whoever looks into the zip.
+
+    Args:
+        wheels: The files.
+    """
+    lines = [f"{file.name}\n    SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in wheels]
+    return (
+        "These wheels are zip archives of Python packages. QGIS never loads them: 'Set up the backend' installs them\n"
+        "into an environment of their own.\n\n"
+        "hadgeo is what computes. Its wheel was built from the same source as this plugin; its licences are in it.\n"
+        "\n"
+        "pip is what installs it, as its project has released it (MIT): the Python of a system may come without one.\n"
+        "The programs for Windows in it are distlib's launchers, which pip puts before scripts.\n\n" + "".join(lines)
+    )
+
+
 def build(folder: Path) -> Path:
     """Write ``hadgeo_qgis-X.Y.Z.zip`` into a folder."""
     if metadata_version() != __version__:
@@ -84,17 +101,19 @@ def build(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     release = folder / f"hadgeo_qgis-{__version__}.zip"
     with tempfile.TemporaryDirectory() as name:
+        wheels = [hadgeo_wheel(Path(name)), pip_wheel()]
         files = {
-            file.relative_to(PLUGIN.parent): file
+            file.relative_to(PLUGIN.parent): file.read_bytes()
             for file in PLUGIN.rglob("*")
-            if file.is_file() and file.suffix != ".pyc" and file.suffix != ".whl"
+            if file.is_file() and file.suffix != ".pyc" and "wheels" not in file.parts
         }
-        files.update({Path(PLUGIN.name, "wheels", file.name): file for file in (hadgeo_wheel(Path(name)), pip_wheel())})
+        files.update({Path(PLUGIN.name, "wheels", file.name): file.read_bytes() for file in wheels})
+        files[Path(PLUGIN.name, "wheels", "README.txt")] = explanation(wheels).encode()
         with zipfile.ZipFile(release, "w", zipfile.ZIP_DEFLATED) as archive:
             for place in sorted(files):
                 entry = zipfile.ZipInfo(place.as_posix(), EPOCH)
                 entry.external_attr = 0o644 << 16
-                archive.writestr(entry, files[place].read_bytes(), zipfile.ZIP_DEFLATED)
+                archive.writestr(entry, files[place], zipfile.ZIP_DEFLATED)
     return release
 
 

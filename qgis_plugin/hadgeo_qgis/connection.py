@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from qgis.core import QgsApplication, QgsSettings
-from qgis.PyQt.QtNetwork import QNetworkProxy
 
 from . import packages
 from .backend import BackendError
@@ -56,6 +55,8 @@ def _proxy() -> dict[str, str]:
 
 def _authentication(configuration: str):
     """User and password of an entry of QGIS's authentication; None where it cannot be read."""
+    from qgis.PyQt.QtNetwork import QNetworkProxy  # seldom needed
+
     done = QgsApplication.authManager().updateNetworkProxy(QNetworkProxy(), configuration)
     # PyQGIS gives back what C++ changes, after the outcome.
     proxy = done[1] if isinstance(done, tuple) else None

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -42,6 +43,61 @@ def test_the_zip_holds_what_plugins_qgis_org_asks_for(release):
     assert f"hadgeo_qgis/{general['icon']}" in names
     assert "GNU GENERAL PUBLIC LICENSE" in licence
     assert not any("import hadgeo\n" in text or "from hadgeo." in text for text in python)
+    wheels = sorted(name.split("/")[-1].split("-")[0] for name in names if name.endswith(".whl"))
+    assert wheels == ["hadgeo", "pip"]
+
+
+def refusals(file):
+    """What the project's own check of the zip says, with bandit and detect-secrets of this environment."""
+    command = [sys.executable, str(ROOT / ".ci" / "plugin_check.py"), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()[:-1] if done.returncode == 0 else done.stdout.splitlines()
+
+
+def test_the_zip_has_nothing_that_plugins_qgis_org_would_refuse(release):
+    assert refusals(release) == []
+
+
+def changed(release, folder, files):
+    """The zip with other files in it."""
+    made = folder / release.name
+    with zipfile.ZipFile(release) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            if entry.filename not in files:
+                new.writestr(entry, old.read(entry))
+        for name, data in files.items():
+            new.writestr(name, data)
+    return made
+
+
+def test_what_plugins_qgis_org_would_refuse_is_noticed(release, tmp_path):
+    mistakes = {
+        "hadgeo_qgis/run.sh": b"echo\n",
+        "hadgeo_qgis/__pycache__/x.txt": b"x",
+        "other/x.txt": b"x",
+        "hadgeo_qgis/data.bin": b"\xff\xfe\x00",
+        "hadgeo_qgis/wheels/more-1.0-py3-none-any.whl": b"PK",
+        "hadgeo_qgis/x.py": b'eval(input())\nkey = "AKIA' + b'IOSFODNN7EXAMPLF"\n',
+        "hadgeo_qgis/metadata.txt": b"[general]\nname=QGIS plugin\nicon=none.png\ntracker=here\n",
+    }
+    said = "\n".join(refusals(changed(release, tmp_path, mistakes)))
+    for words in (
+        "run.sh may not be in a plugin",
+        "__pycache__/x.txt may not be in a plugin",
+        "not one folder",
+        "data.bin is neither text nor",
+        "more-1.0-py3-none-any.whl is not explained",
+        "bandit: ",
+        "detect-secrets: ",
+        "metadata.txt has no about",
+        "the icon none.png is missing",
+        "tracker is no address",
+        "name says what is known",
+    ):
+        assert words in said
+    large = changed(release, tmp_path, {"hadgeo_qgis/icons/large.png": os.urandom(26_000_000)})
+    assert "MB are more than 25" in refusals(large)[0]
 
 
 def test_the_plugin_works_in_a_clean_profile_from_scene_to_map(profile, scene, tmp_path):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import BACKEND, PLUGINS, ROOT, environment, process
 from hadgeo_qgis import backend, connection
-from qgis.core import QgsApplication, QgsSettings
+from qgis.core import QgsApplication, QgsAuthMethodConfig, QgsSettings
 
 QGIS = shutil.which("qgis.bin") or shutil.which("qgis")
 
@@ -47,6 +47,19 @@ def test_the_proxy_of_qgis_is_taken_with_its_password_and_its_exceptions(proxy, 
         assert (address.scheme, address.hostname, address.port) == ("http", "proxy.example", 3128)
         assert (address.username, address.password) == ("me%40firm", "a%3Ab%2Fc")
     assert found["NO_PROXY"] == "intranet.example,other,10.0.0.1"
+
+
+def test_the_password_of_a_proxy_comes_from_qgis_authentication(proxy, tmp_path):
+    manager = QgsApplication.authManager()
+    if manager.isDisabled() or not manager.setMasterPassword("master", True):
+        pytest.skip("this QGIS keeps no passwords")
+    kept = QgsAuthMethodConfig("Basic")
+    kept.setName("proxy")
+    kept.setConfigMap({"username": "me", "password": "kept"})
+    assert manager.storeAuthenticationConfig(kept)
+    proxy(proxyHost="proxy.example", authcfg=kept.id())
+    address = urlsplit(connection.variables(tmp_path / "c.pem")["HTTPS_PROXY"])
+    assert (address.username, address.password) == ("me", "kept")
 
 
 def test_a_proxy_that_pip_cannot_use_is_refused(proxy, tmp_path):
