@@ -11,10 +11,8 @@ from qgis.PyQt.QtWidgets import QPushButton
 
 from . import packages, settings
 
-TEXT = (
-    "Before the first detection, hadgeo needs its backend: a Python environment in your profile, apart from QGIS's own "
-    f"({packages.in_short()})."
-)
+#: One line of the message bar holds no more; the dialog says the rest.
+TEXT = f"The backend is not set up yet ({packages.to_download()} to download)."
 
 
 class FirstStart:

@@ -135,6 +135,11 @@ def _size(megabytes: int) -> str:
     return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
+def to_download() -> str:
+    """The size of a set-up for CPUs, in words."""
+    return _size(COSTS["cpu"][0])
+
+
 def in_short() -> str:
     """What a set-up will take, whichever build it is, in a few words."""
     (less, small), (more, large) = COSTS["cpu"], COSTS["cuda"]

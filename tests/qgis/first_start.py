@@ -74,6 +74,8 @@ def press():
 @guarded
 def set_up():
     seen["dialogs"] = dialogs()
+    (dialog,) = [widget for widget in QApplication.topLevelWidgets() if hasattr(widget, "algorithm")]
+    seen["warnings"] = len(dialog.messageBar().items())
     seen["during"] = offered()
     for widget in QApplication.topLevelWidgets():
         if hasattr(widget, "algorithm"):

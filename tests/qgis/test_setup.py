@@ -156,6 +156,7 @@ def test_the_first_start_in_the_window_of_qgis(tmp_path):
     assert len(seen["first"]) == len(seen["second"]) == len(seen["during"]) == 1
     assert "MB to download" in seen["first"][0]
     assert seen["dialogs"] == ["Set up the backend"]
+    assert seen["warnings"] == 0
     assert seen["after"] == []
     assert seen["detect"] == ["Detect anomalies"]
 

@@ -27,7 +27,7 @@ class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
     SUMMARY = (
         "Creates a Python environment in your QGIS profile and installs hadgeo there, separate from QGIS's own Python, "
         "which is left unchanged. The defaults suit: press Run. hadgeo itself comes with the plugin; torch and other "
-        f"libraries are downloaded: {packages.in_short()}. The proxy and the certificates are those of QGIS's own "
+        f"libraries are downloaded ({packages.in_short()}). The proxy and the certificates are those of QGIS's own "
         "settings. Run it again after an update of the plugin."
     )
     GROUP = "Tools"
@@ -74,6 +74,13 @@ class SetUpBackend(RenewsDetectors, HadgeoAlgorithm):
     def canExecute(self):
         """Always: this is what repairs a missing backend."""
         return True, ""
+
+    def createCustomParametersWidget(self, parent=None):
+        """The dialog."""
+        # Only where there is a window: qgis_process has no Processing dialogs.
+        from ..setup_dialog import SetUpDialog
+
+        return SetUpDialog(self.create(), parent=parent)
 
     def prepareAlgorithm(self, parameters, context, feedback) -> bool:
         """Ask QGIS for proxy and certificates where its window may ask for a password."""
