@@ -3,11 +3,14 @@
 The root is `HadgeoError`; each subclass also inherits the built-in exception that it refines, so that
 ``except ValueError`` and ``except HadgeoError`` both do what a caller expects. A message says what was wrong,
 in which file, and what to do about it, in one line. Messages are written where the error is raised; this
-module only gives them types.
+module gives them types, and has the boundary at which files become values.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -133,3 +136,34 @@ class ReviewError(HadgeoError, ValueError):
 
 class ReviewNotFoundError(ReviewError, FileNotFoundError):
     """The file of a review does not exist."""
+
+
+@contextmanager
+def refusing(error: type[HadgeoError], told: str, advice: str) -> Iterator[None]:
+    """The boundary between a file and what is made of it: whatever is raised over what it holds becomes one error.
+
+    Around a library, or a format or a detector of another package, which raise whatever they meet in a malformed file.
+
+    Args:
+        error: The error.
+        told: The file, and what it is not.
+        advice: What to do.
+
+    Raises:
+        HadgeoError: `error`, with the reason between the two; one that was raised within goes through as it is, as
+            does running out of memory.
+    """
+    try:
+        yield
+    except (HadgeoError, MemoryError):
+        raise
+    except Exception as failure:
+        raise error(f"{told} ({_reason(failure)}); {advice}") from failure
+
+
+def _reason(failure: Exception) -> str:
+    words = " ".join(str(failure).split())
+    if isinstance(failure, RecursionError):
+        return "nested too deeply"
+    # What libraries say in sentences explains itself; a key or a number alone does not.
+    return words if re.search(r"\w+\s+\w+\s+\w+", words) else f"{type(failure).__name__}: {words}".rstrip(": ")

@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rasterio._err import CPLE_BaseError
@@ -43,6 +44,10 @@ _DISK_FULL_BYTES = 65536
 
 #: What a disk that fails is noticed by, through GDAL too.
 _FAILURES: tuple[type[Exception], ...] = (*RASTERIO_ERRORS, OSError)
+
+#: How cells begin that spreadsheets compute, blanks before it included, and numbers, which may begin so.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n|%]")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
@@ -231,6 +236,19 @@ def ended(path: Path) -> None:
     """Say that it is whole, or gone again."""
     for tell in _WITNESSES:
         tell(path, False)
+
+
+def guarded(cell: Any) -> Any:
+    """A cell of a table as no spreadsheet takes it for a formula: a text that begins like one gets a quote before it.
+
+    See https://owasp.org/www-community/attacks/CSV_Injection. `unguarded` takes the quote away again.
+    """
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+def unguarded(cell: str) -> str:
+    """A cell as it was before `guarded`."""
+    return cell[1:] if cell.startswith("'") and guarded(cell[1:]) == cell else cell
 
 
 def sha256_of(path: Path) -> str:

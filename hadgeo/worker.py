@@ -29,6 +29,9 @@ from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
 from hadgeo.files import witnessed
 from hadgeo.progress import Stage
 
+#: Longest job that is read: the options of a command, with room for thousands of names.
+MOST_CHARACTERS = 2**20
+
 #: Raised by one whenever an older client or worker could misunderstand a line.
 PROTOCOL = 1
 
@@ -265,6 +268,25 @@ def serve(read: Any, lines: JobProgress) -> int:
     return 0
 
 
+def read_job(file: TextIO | Path) -> str:
+    """The text of a job: the whole of a file, or the first line of a stream.
+
+    Raises:
+        JobError: It cannot be read, or is longer than any job.
+    """
+    try:
+        if isinstance(file, Path):
+            with file.open(encoding="utf-8", errors="replace") as opened:
+                text = opened.read(MOST_CHARACTERS + 1)
+        else:
+            text = file.readline(MOST_CHARACTERS + 1)
+    except OSError as error:
+        raise JobError(f"{file}: the job cannot be read ({error.strerror or error})") from None
+    if len(text) > MOST_CHARACTERS:
+        raise JobError(f"the job has more than {MOST_CHARACTERS} characters; give fewer scenes at a time")
+    return text
+
+
 def _private_streams() -> tuple[TextIO, TextIO]:
     """Take standard input and output away from everything else, so that a stray print cannot break the protocol."""
     source, sink = os.dup(0), os.dup(1)
@@ -305,8 +327,8 @@ def main(words: list[str] | None = None) -> None:
 
     def read() -> str:
         if words:
-            return Path(words[1]).read_text(encoding="utf-8")
-        text = source.readline()
+            return read_job(Path(words[1]))
+        text = read_job(source)
         if text:
             threading.Thread(target=_stop_at_end, args=(source, stop), daemon=True, name="hadgeo-stop").start()
         return text

@@ -24,6 +24,9 @@ DEBUG_KEY = "hadgeo.debug"
 #: Exit status of a run that was interrupted, as shells have it: 128 and the number of SIGINT.
 INTERRUPTED = 130
 
+#: Longest error that is printed; what libraries repeat of a file can be as long as the file.
+_MOST_CHARACTERS = 2000
+
 #: What a standard output is like that cannot be written.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
@@ -112,12 +115,30 @@ def _usage_in_one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hadgeo"
-        raise OneLineError(f"{one_line(error.format_message()).rstrip('.')}; see `{command} --help`") from None
+        raise OneLineError(
+            f"{_shortened(one_line(error.format_message())).rstrip('.')}; see `{command} --help`"
+        ) from None
 
 
 def one_line(text: object) -> str:
     """One line that shows a file's name as it is, with whatever cannot be printed as an escape."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def printable(text: object) -> str:
+    """Text as it is, line by line, with whatever a terminal could take for a command as an escape."""
+    return "\n".join(one_line(line) for line in str(text).split("\n"))
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print text that may hold names from files, of which none controls the terminal."""
+    click.echo(printable(text), err=err)
+
+
+def _shortened(text: str) -> str:
+    """An error as it is, or without its middle, which is what a file holds or a library repeats of it."""
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} … {text[-half:]}"
 
 
 def _notes(error: BaseException) -> str:
@@ -127,11 +148,11 @@ def _notes(error: BaseException) -> str:
 
 def explain(error: Exception) -> tuple[str, int]:
     """What went wrong, as one line, and the exit status that belongs to it."""
-    text = "; ".join(filter(None, (one_line(error), _notes(error))))
+    text = "; ".join(filter(None, (_shortened(one_line(error)), _notes(error))))
     if isinstance(error, HadgeoError):
         return f"error: {text}", error.exit_code
     if isinstance(error, click.ClickException):
-        return f"error: {one_line(error.format_message()).rstrip('.')}", error.exit_code
+        return f"error: {_shortened(one_line(error.format_message())).rstrip('.')}", error.exit_code
     if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
         # Whoever writes a file says so himself.
         give_up_stdout()
@@ -143,7 +164,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        click.echo(f"hadgeo: warning: {one_line(message)}", err=True)
+        click.echo(f"hadgeo: warning: {_shortened(one_line(message))}", err=True)
 
 
 class Interrupt:

@@ -16,6 +16,7 @@ from hadgeo.cli import (
     learning_options,
     match_options,
     options,
+    say,
     scene_options,
 )
 from hadgeo.cli.reporting import JsonLines, tell
@@ -158,7 +159,7 @@ def command(
     else:
         for outcome in batch.outcomes:
             if outcome.state == "failed":
-                click.echo(f"{Path(outcome.line.scene).name}: failed: {outcome.error}", err=True)
+                say(f"{Path(outcome.line.scene).name}: failed: {outcome.error}", err=True)
     context.exit(1 if batch.failed else 0)
 
 

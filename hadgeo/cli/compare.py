@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import learning_options, options, scene_options
+from hadgeo.cli import learning_options, one_line, options, say, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter
 from hadgeo.cli.tables import show_table, with_interval
 
@@ -127,7 +127,7 @@ def command(
         return
     show_table(_table(board))
     for note in board[0].evaluation.notes():
-        click.echo(note)
+        say(note)
 
 
 def _result(board: Sequence[Entry]) -> dict[str, Any]:
@@ -147,5 +147,5 @@ def _table(board: Sequence[Entry]) -> Table:
     for entry in board:
         one = entry.evaluation
         cells = [with_interval(one, metric.key, metric.digits) for metric in shown]
-        table.add_row(entry.contender.label, *cells, f"{sum(entry.seconds.values()):.2f}")
+        table.add_row(one_line(entry.contender.label), *cells, f"{sum(entry.seconds.values()):.2f}")
     return table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, say
 from hadgeo.cli.reporting import print_json
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ def command(name: str | None, as_json: bool) -> None:
         print_json({n: {**c.Params.model_json_schema(), "detector": _facts(c)} for n, c in classes.items()})
     elif name is None:
         for n, c in classes.items():
-            click.echo(f"{n}  {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
+            say(f"{n}  {c.title}{', the default' * (n == DEFAULT_DETECTOR)}")
             _show_facts(c)
-            click.echo()
+            say()
     else:
-        click.echo(f"{classes[name].title}\n")
+        say(f"{classes[name].title}\n")
         _show_facts(classes[name])
-        click.echo()
+        say()
         for key, field in parameter_fields(classes[name]).items():
-            click.echo(f"  {key} = {json.dumps(field.get('default'))}  ({allowed_values(field)})")
-            click.echo(click.wrap_text(field["description"], _WIDTH, "      ", "      ") + "\n")
+            say(f"  {key} = {json.dumps(field.get('default'))}  ({allowed_values(field)})")
+            say(click.wrap_text(field["description"], _WIDTH, "      ", "      ") + "\n")
 
 
 def _facts(cls: type[Detector[Any]]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _facts(cls: type[Detector[Any]]) -> dict[str, Any]:
 def _show_facts(cls: type[Detector[Any]]) -> None:
     """The same for people, one fact a paragraph."""
     for heading, fact in _told(cls):
-        click.echo(click.wrap_text(fact, _WIDTH, f"  {heading + ':':13} ", " " * 16))
+        say(click.wrap_text(fact, _WIDTH, f"  {heading + ':':13} ", " " * 16))
 
 
 def _told(cls: type[Detector[Any]]) -> Iterator[tuple[str, str]]:

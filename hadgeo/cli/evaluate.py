@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import one_line, options, say
 from hadgeo.cli.reporting import print_json
 from hadgeo.cli.tables import show_table, with_interval
 from hadgeo.errors import ParameterError
@@ -89,14 +89,14 @@ def command(
         print_json({"evaluations": [one.to_dict() for one in done], **told})
         return
     if review is not None:
-        click.echo("\n".join(_describe(review, verdicts or "")))
+        say("\n".join(_describe(review, verdicts or "")))
     if named:
         show_table(_table(named))
     if quiet:
         return
     for name, one in named.items():
         for note in one.notes():
-            click.echo(f"{name}: {note}")
+            say(f"{name}: {note}")
 
 
 def _review(scores: str, truths: tuple[str, ...], verdicts: str | None, *, others: bool) -> Review | None:
@@ -156,7 +156,7 @@ def _table(named: Mapping[str, Evaluation]) -> Table:
     table.add_column("metric", no_wrap=True)
     table.add_column("formula")
     for name in named:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(one_line(name), justify="right", no_wrap=True)
     for metric in METRICS:
         cells = [with_interval(one, metric.key, metric.digits) for one in named.values()]
         table.add_row(metric.name, metric.formula, *cells)

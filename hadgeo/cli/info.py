@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hadgeo.cli import options, scene_options
+from hadgeo.cli import options, say, scene_options
 from hadgeo.cli.reporting import print_json
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _print(cube: dict[str, Any]) -> None:
             f"{_size(need['disk_bytes'])} of disk, {need['windows']} window{'s' * (need['windows'] != 1)}"
         )
     for name, value in rows.items():
-        click.echo(f"{name:>10}  {value}")
+        say(f"{name:>10}  {value}")
 
 
 def _place(cube: dict[str, Any]) -> str:

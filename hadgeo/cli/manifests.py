@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def is_finished(context: click.Context, beside: Path, **resolved: Any) -> bool:
         return False
     return (
         manifest.command == context.command.name
-        and manifest.versions["hadgeo"] == __version__
+        and manifest.versions.get("hadgeo") == __version__
         and manifest.options == json.loads(json.dumps(_options(context, resolved)))
         and not manifest.changed_inputs()
         and not manifest.changed_outputs()
@@ -145,12 +145,19 @@ def restore(context: click.Context, path: str) -> Manifest:
             f"{path}: {changed[0]} is missing or has changed since, so the run cannot be repeated; start a new run"
         )
     named = _given(context, "scenes")
-    for name, value in manifest.options.items():
-        if name not in _MANNERS and name in context.params and not _given(context, name):
-            context.params[name] = value
-            context.set_parameter_source(name, ParameterSource.COMMANDLINE)
-            if name in _OUTPUTS:
-                _check_beside(value, path, f"--{name.replace('_', '-')}")
+    left = [
+        param
+        for param in context.command.params
+        if param.name not in _MANNERS
+        and manifest.options.get(param.name or "") not in (None, False)
+        and param.name in context.params
+        and not _given(context, param.name)
+    ]
+    for name, value in _typed(context.command, left, manifest, path).items():
+        context.params[name] = value
+        context.set_parameter_source(name, ParameterSource.COMMANDLINE)
+        if name in _OUTPUTS:
+            _check_beside(value, path, f"--{name.replace('_', '-')}")
     if not named and context.params["output"] is None:
         # Its place is beside the scene then, which the manifest names.
         for scene in _texts(context.params["scenes"]):
@@ -173,21 +180,50 @@ def _check_beside(output: Any, path: str, option: str) -> None:
         )
 
 
+def _typed(command: click.Command, params: Sequence[click.Parameter], manifest: Manifest, path: str) -> dict[str, Any]:
+    """Options of an earlier run, checked and converted as those that a user types are.
+
+    Raises:
+        CubeError: One of them has a value that nobody could have given.
+    """
+    try:
+        # Nothing else is said on that command line, and it is not run.
+        with command.make_context(command.name, _words(params, manifest.options)) as said:
+            return {str(param.name): said.params[str(param.name)] for param in params}
+    except (click.UsageError, ValueError) as error:
+        reason = error.format_message() if isinstance(error, click.UsageError) else str(error)
+        raise CubeError(f"{path}: cannot be repeated ({reason}); start a new run") from None
+
+
 def as_command(manifest: Manifest) -> str:
     """The words that a user would type to do the same again, for a shell."""
     from hadgeo.cli import cli
 
     command = cli.get_command(click.Context(cli), manifest.command)
-    words, last = ["hadgeo", manifest.command], []
-    for param in () if command is None else command.params:
-        value = manifest.options.get(param.name or "")
+    words = _words(() if command is None else command.params, manifest.options)
+    # Names that begin with a dash are rare, and two dashes would puzzle everybody.
+    words = words if any(word.startswith("-") for word in words[words.index("--") + 1 :]) else _without_dashes(words)
+    return shlex.join(["hadgeo", manifest.command, *words])
+
+
+def _without_dashes(words: list[str]) -> list[str]:
+    at = words.index("--")
+    return words[:at] + words[at + 1 :]
+
+
+def _words(params: Iterable[click.Parameter], options: Mapping[str, Any]) -> list[str]:
+    """Options and arguments as one types them, with two dashes between."""
+    words: list[str] = []
+    last: list[str] = []
+    for param in params:
+        value = options.get(param.name or "")
         if value is None or value is False:
             continue
         if isinstance(param, click.Argument):
             last += _texts(value)
         elif isinstance(param, click.Option):
             words += _option(param, _texts(value))
-    return shlex.join([*words, *last])
+    return [*words, "--", *last]
 
 
 def _option(option: click.Option, texts: list[str]) -> list[str]:

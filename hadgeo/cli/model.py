@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, say
 from hadgeo.cli.reporting import print_json
 
 
@@ -53,4 +53,4 @@ def info(file: str, as_json: bool) -> None:
         "hash": f"{model.hash} (verified)",
     }
     for name, value in rows.items():
-        click.echo(f"{name:>10}  {value}")
+        say(f"{name:>10}  {value}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hadgeo.cli import printable, say
 from hadgeo.cli.streams import give_up_stdout
 from hadgeo.progress import Progress, Silent, unit_of
 
@@ -46,7 +47,7 @@ class Bars:
 
     def message(self, text: str) -> None:
         """Print a message above the bars."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def cancelled(self) -> bool:
         """Never: on a terminal Ctrl-C interrupts."""
@@ -137,7 +138,7 @@ def tell(text: str) -> None:
     A standard output that is full or closed does not undo what is made: it is said once, and nothing more goes there.
     """
     try:
-        click.echo(text)
+        say(text)
     except OSError as error:
         give_up_stdout()
         lost = f"standard output cannot be written ({error.strerror}); the run continues without it"

@@ -111,9 +111,11 @@ def open_scene(name: str, given: Mapping[str, Any], report: Progress | None = No
         CubeError: It cannot be used as a cube.
         MaskError: The mask cannot be used, or leaves nothing.
     """
+    from hadgeo.compute.memory import granted
     from hadgeo.cube import as_source
 
-    source = as_source(name, reading=reading_of(given))
+    with granted(given.get("memory")):
+        source = as_source(name, reading=reading_of(given))
     if given.get("mask") is None:
         return source
     from hadgeo.formats.masked import masked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import decision_options, manifests, options, scene_options
+from hadgeo.cli import decision_options, manifests, options, say, scene_options
 from hadgeo.cli.reporting import JsonLines, reporter, tell
 from hadgeo.errors import CubeError, ParameterError
 
@@ -120,11 +120,11 @@ def command(
             report.emit("result", **facts)
             return
     # Where no file is written, what is printed is all there is.
-    say = tell if request.wanted else click.echo
+    tell_all = tell if request.wanted else say
     if as_json:
-        say(json.dumps(facts, indent=2))
+        tell_all(json.dumps(facts, indent=2))
     elif not quiet:
-        say("\n".join([*decision_options.describe(decision, request), *([] if wish is None else [str(wish)])]))
+        tell_all("\n".join([*decision_options.describe(decision, request), *([] if wish is None else [str(wish)])]))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hadgeo.cli import options
+from hadgeo.cli import options, say
 from hadgeo.cli.reporting import print_json
 
 
@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
         print_json(versions)
         return
     for name, value in versions.items():
-        click.echo(f"{name:>10}  {', '.join(value) if isinstance(value, list) else value}")
+        say(f"{name:>10}  {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _versions() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hadgeo.cli import one_line, printable
 from hadgeo.cli.reporting import JsonLines, short, tell
 from hadgeo.progress import Progress, unit_of
 
@@ -147,7 +148,7 @@ class LiveTable:
 
     def message(self, text: str) -> None:
         """Print a message above the table."""
-        self._console.print(text, **_PLAIN)
+        self._console.print(printable(text), **_PLAIN)
 
     def __rich__(self) -> RenderableType:
         from rich.table import Table
@@ -191,7 +192,11 @@ def _add(table: Table, state: _State) -> None:
     from rich.text import Text
 
     first, *rest = state.cells()
-    table.add_row(Text(state.name), Text(first, style=_STYLE.get(state.state, "")), *map(Text, rest))
+    table.add_row(
+        Text(one_line(state.name)),
+        Text(first, style=_STYLE.get(state.state, "")),
+        *(Text(one_line(cell)) for cell in rest),
+    )
 
 
 class JsonWatch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,24 @@ LIBRARY_BYTES = 700 * 10**6
 
 #: Larger windows are no faster where they need no halo and cut no blocks.
 _ENOUGH = 10**9
+
+_GRANTED: ContextVar[int | None] = ContextVar("granted", default=None)
+
+
+@contextmanager
+def granted(memory: int | None) -> Iterator[None]:
+    """While files are opened, the budget that a user has named for the whole process, in bytes; None for none."""
+    token = _GRANTED.set(memory)
+    try:
+        yield
+    finally:
+        _GRANTED.reset(token)
+
+
+def most_held() -> int:
+    """Most bytes that a file may take which can only be held whole: what a budget leaves, or half a machine."""
+    memory = _GRANTED.get()
+    return machine_memory() // 2 if memory is None else max(memory - LIBRARY_BYTES, memory // 4)
 
 
 def machine_memory() -> int:

@@ -20,7 +20,7 @@ import pyproj
 import shapely
 
 from hadgeo.decisions.geopackage import holds_others, put_beside
-from hadgeo.errors import MissingExtraError, ParameterError, ReviewError
+from hadgeo.errors import MissingExtraError, ParameterError, ReviewError, refusing
 from hadgeo.files import write_whole
 from hadgeo.formats.drivers import check_vector
 from hadgeo.maps.polygon_fields import LAYER
@@ -172,10 +172,11 @@ def read_layer(path: Path) -> Layer:
             raise
         reason = " ".join(str(error).replace(str(path), "it").split())
         raise ReviewError(f"{path}: not a vector file that GDAL can read ({reason})") from None
-    table = dict(zip(meta["fields"].tolist(), columns, strict=True))
-    outlines = None if wkb is None else _multi(shapely.from_wkb(wkb))
-    crs = None if meta["crs"] is None or _nowhere(table) else pyproj.CRS(meta["crs"])
-    return Layer(table, outlines, crs)
+    with refusing(ReviewError, f"{path}: its contents are damaged", "repair it in a GIS and save it again"):
+        table = dict(zip(meta["fields"].tolist(), columns, strict=True))
+        outlines = None if wkb is None else _multi(shapely.from_wkb(wkb))
+        crs = None if meta["crs"] is None or _nowhere(table) else pyproj.CRS(meta["crs"])
+        return Layer(table, outlines, crs)
 
 
 def _nowhere(table: Table) -> bool:
@@ -206,16 +207,14 @@ def _multi(outlines: Geometries) -> Geometries:
 
 def _read_parquet(path: Path) -> Layer:
     pyarrow = _pyarrow()
-    try:
+    with refusing(ReviewError, f"{path}: not GeoParquet", "give a layer that hadgeo has written"):
         read = pyarrow.parquet.read_table(path)
         geo = json.loads(read.schema.metadata[b"geo"])
         name = geo["primary_column"]
         crs = geo["columns"][name].get("crs")
         outlines = _multi(shapely.from_wkb(read[name].to_numpy()))
         table = {column: read[column].to_numpy() for column in read.column_names if column != name}
-    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError, shapely.errors.GEOSException) as error:
-        raise ReviewError(f"{path}: not GeoParquet ({' '.join(str(error).split())})") from None
-    return Layer(table, outlines, None if crs is None else pyproj.CRS.from_json_dict(crs))
+        return Layer(table, outlines, None if crs is None else pyproj.CRS.from_json_dict(crs))
 
 
 def with_fields(path: Path, layer: Layer, fields: Mapping[str, npt.NDArray[Any]]) -> bytes:

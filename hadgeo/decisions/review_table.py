@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.decisions.verdicts import Verdict
-from hadgeo.errors import ReviewError
+from hadgeo.errors import ReviewError, refusing
+from hadgeo.files import guarded, unguarded
 from hadgeo.maps.polygon_fields import FIELDS, MAP_FIELD
 
 #: Columns by name, each (object,).
@@ -58,9 +59,10 @@ def read_csv(path: Path) -> Table:
     except (OSError, UnicodeDecodeError) as error:
         raise ReviewError(f"{path}: not CSV in UTF-8 ({error})") from None
     heading = lines[0] if lines else ""
-    rows = list(csv.DictReader(lines, delimiter=max(",;\t", key=heading.count)))
+    with refusing(ReviewError, f"{path}: not a table", "save it as CSV in UTF-8"):
+        rows = list(csv.DictReader(lines, delimiter=max(",;\t", key=heading.count)))
     names = [name for name in ("id", *FIELDS, MAP_FIELD, *PEAK, SCORE) if rows and name in rows[0]]
-    table = {name: np.array([row[name] or None for row in rows], dtype=object) for name in names}
+    table = {name: np.array([unguarded(row[name] or "") or None for row in rows], dtype=object) for name in names}
     table |= {name: floats(table[name]) for name in (*PEAK, SCORE) if name in table}
     _check_fields(path, table, heading.strip() or "none", len(rows))
     return table
@@ -132,6 +134,6 @@ def csv_of(table: Mapping[str, npt.NDArray[Any]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
-    columns = [["" if _is_nothing(value) else value for value in column.tolist()] for column in table.values()]
+    columns = [["" if _is_nothing(value) else guarded(value) for value in column.tolist()] for column in table.values()]
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue().encode()

@@ -29,8 +29,56 @@ SMALL_CHUNK_CACHE = 2**20
 #: Beyond these, decoding a chunk twice is cheaper.
 LARGE_CHUNK_CACHE = 2**28
 
+#: Most bytes of an array that is read whole: lists of wavelengths, tables of pixels.
+MOST_LIST_BYTES = 2**29
+
+#: Arrays up to this size are read without asking how much of them is there.
+_SMALL_BYTES = 2**32
+
+#: Most bytes that come of one stored byte: deflate ends at 1032, and of scarcely filled mosaics there are some.
+_MOST_EXPANSION = 5000
+
 #: What HDF5, Zarr and their codecs raise over bytes that they cannot use.
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zlib.error)
+
+
+def check_list(shape: tuple[int, ...], itemsize: int, told: str) -> None:
+    """Refuse to read an array as a whole that is larger than any that is meant to be.
+
+    Args:
+        shape: Lengths of its axes.
+        itemsize: Bytes of one of its items.
+        told: Where it stands, for the message.
+
+    Raises:
+        CubeError: It is too large.
+    """
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > MOST_LIST_BYTES:
+        raise CubeError(
+            f"{told}: {' x '.join(map(str, shape))} values, {nbytes / 1e9:.1f} GB, no list or layer of a scene; "
+            "the file is damaged: copy it again"
+        )
+
+
+def check_stored(array: StoredArray, told: str, *, small: int = _SMALL_BYTES) -> None:
+    """Refuse a large array of which next to nothing is in the file: it would take hours to read what is not there.
+
+    Args:
+        array: The array.
+        told: Where it stands, for the message.
+        small: Bytes up to which any array is taken.
+
+    Raises:
+        CubeError: It is such a one.
+    """
+    nbytes = math.prod(array.shape) * array.dtype.itemsize
+    stored = array.stored_bytes() if nbytes > small else None
+    if stored is not None and nbytes > _MOST_EXPANSION * stored:
+        raise CubeError(
+            f"{told}: {' x '.join(map(str, array.shape))} samples, {nbytes / 1e9:.0f} GB, of which the file holds "
+            f"{stored} bytes; it is damaged or was never filled: copy it again"
+        )
 
 
 class Boxes(Protocol):
@@ -71,6 +119,14 @@ class StoredArray(ABC):
         Raises:
             OSError: The file is not there any more, or damaged.
         """
+
+    def stored_bytes(self) -> int | None:
+        """Bytes that it takes in its file, packed as it is; None where its library does not tell.
+
+        Raises:
+            OSError: The file is not there any more, or damaged.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -122,6 +178,7 @@ class ContainerSource(Source):
         self.path = os.fspath(path)
         self.array, self.axes = array, axes
         _check(array, axes, self.path)
+        check_stored(array, f"{self.path}: {array.name}")
         self.shape = (array.shape[axes.band], array.shape[axes.row], array.shape[axes.col])
         self.block = None if array.chunks is None else (array.chunks[axes.row], array.chunks[axes.col])
         self.dtype = decoded_dtype(array.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, ReadError
-from hadgeo.formats.arrays import DAMAGE, SMALL_CHUNK_CACHE, StoredArray
+from hadgeo.formats.arrays import DAMAGE, SMALL_CHUNK_CACHE, StoredArray, check_list
 
 #: Arrays that a message names one by one.
 _NAMED = 20
@@ -83,8 +83,10 @@ class Variable:
         """All of it, as stored; for small arrays.
 
         Raises:
+            CubeError: It is not small.
             ReadError: It is damaged.
         """
+        check_list(self.shape, self.array.dtype.itemsize, f"{self.array.file}: {self.name}")
         try:
             return np.asarray(self.array.open(SMALL_CHUNK_CACHE)[tuple(slice(0, n) for n in self.shape)])
         except DAMAGE as error:

@@ -123,6 +123,11 @@ class Hdf5Array(StoredArray):
         boxes: Boxes = file[self.name]
         return boxes
 
+    def stored_bytes(self) -> int:
+        """What HDF5 has allocated; see `StoredArray.stored_bytes`."""
+        with import_h5py(self.file).File(self.file, "r") as file:
+            return int(file[self.name].id.get_storage_size())
+
 
 #: Name of a dataset that stands for a dimension of NetCDF 4 without coordinates (netCDF-C's own wording).
 _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"

@@ -1,27 +1,38 @@
 """What is in a MATLAB file of either version: its arrays, those inside structs included, and how to load them.
 
-Version 5 files are read by SciPy, as a whole (they hold chips, not flight lines); version 7.3 files are HDF5.
+Version 5 files are read by SciPy, as a whole (they hold chips, not flight lines), once it is known how large they are
+when they are unpacked; version 7.3 files are HDF5.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from hadgeo.errors import CubeError, ReadError
-from hadgeo.formats.arrays import DAMAGE, Boxes, StoredArray
+from hadgeo.compute.memory import most_held
+from hadgeo.errors import CubeError, HadgeoError, ReadError
+from hadgeo.formats.arrays import DAMAGE, MOST_LIST_BYTES, Boxes, StoredArray, check_stored
 from hadgeo.formats.hdf5 import SIGNATURE, Hdf5Array, check_own, import_h5py
 
 #: Places along each axis that tell how values differ along it.
 SAMPLE = 64
+
+#: MATLAB's header of version 5, and its number for elements that are packed (MAT-File Format, "Level 5").
+_HEAD_BYTES, _COMPRESSED = 128, 15
+
+#: Bytes that are unpacked at once.
+_PIECE_BYTES = 2**20
 
 _NUMERIC = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
@@ -71,13 +82,14 @@ class MatlabFile:
         """
         self.path, self.file = path, file
         self.v73 = is_v73(file)
+        self._most = most_held()
         self._structs: dict[str, npt.NDArray[Any]] = {}
         if self.v73:
             import_h5py(path)
         try:
             listed = self._list_hdf5() if self.v73 else self._list_v5()
             self.arrays: Mapping[str, MatlabArray] = {array.name: array for array in listed}
-        except ReadError:
+        except HadgeoError:
             raise
         except Exception as error:
             # SciPy lets whatever it meets through: MatReadError, ValueError, TypeError, zlib.error.
@@ -91,7 +103,11 @@ class MatlabFile:
         """
         if self.v73:
             with self._opened() as file:
-                return np.asarray(file[_hdf5_name(name)][()]).T
+                dataset = file[_hdf5_name(name)]
+                array = Hdf5Array.of(dataset)
+                self._check_held(name, math.prod(array.shape) * array.dtype.itemsize)
+                check_stored(array, f"{self.path}: {name}", small=MOST_LIST_BYTES)
+                return np.asarray(dataset[()]).T
         top, *fields = name.split(".")
         value = self._structs[top] if top in self._structs else _load_v5(self.path, self.file, top)
         for part in fields:
@@ -136,6 +152,20 @@ class MatlabFile:
         # Only the samples tell: MATLAB's class may be wider than what is stored, and complex is not in it.
         return LoadedArray(self.file, name, loaded.shape, loaded.dtype, None, order, self.path, memory), (0, 1, 2)
 
+    def _check_held(self, name: str, nbytes: int) -> None:
+        """Refuse an array that would not fit, before it is loaded.
+
+        Raises:
+            CubeError: It would not.
+        """
+        # While it is turned to bands, rows and columns, it is there twice.
+        if 2 * nbytes > self._most:
+            hint = "" if self.v73 else "save it as version 7.3, which is read window by window, or "
+            raise CubeError(
+                f"{self.path}: {name} can only be read as a whole and takes {2 * nbytes / 1e9:.1f} GB while it is, but "
+                f"{self._most / 1e9:.1f} GB may be used; {hint}give a larger --memory"
+            )
+
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         try:
@@ -149,6 +179,9 @@ class MatlabFile:
         return ", ".join(array.describe() for array in self.arrays.values()) or "no arrays"
 
     def _list_v5(self) -> Iterator[MatlabArray]:
+        # Before SciPy looks into structs, which it does by loading them.
+        largest = largest_element(self.file, self._most // 2)
+        self._check_held("one of its arrays", largest)
         for name, shape, kind in scipy.io.whosmat(self.file):
             yield MatlabArray(name, tuple(shape), kind in _NUMERIC)
             if kind == "struct":
@@ -168,6 +201,42 @@ class MatlabFile:
             check_own(self.path, file)
             file.visititems(visit)
         return found
+
+
+def largest_element(path: str, enough: int) -> int:
+    """Bytes of the largest array of a file of version 5 when it is unpacked, as far as it is told or packed bytes last.
+
+    Args:
+        path: The file.
+        enough: Beyond this, it does not matter how large.
+
+    Returns:
+        The bytes, or more than `enough`; 0 for an older version, whose arrays are as large as the file.
+    """
+    largest, size = 0, Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        order = {b"IM": "<", b"MI": ">"}.get(head[-2:]) if len(head) == _HEAD_BYTES else None
+        if order is None:
+            return 0
+        while largest <= enough and len(tag := file.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}II", tag)
+            end = file.tell() + length
+            held = _unpacked(file, length, enough) if kind == _COMPRESSED else min(length, size)
+            largest = max(largest, held)
+            file.seek(end)
+    return largest
+
+
+def _unpacked(file: BinaryIO, length: int, enough: int) -> int:
+    """Bytes that some packed ones unpack to, or more than is enough."""
+    unpacker, held = zlib.decompressobj(), 0
+    while length > 0 and held <= enough and (piece := file.read(min(length, _PIECE_BYTES))):
+        length -= len(piece)
+        while piece and held <= enough and not unpacker.eof:
+            held += len(unpacker.decompress(piece, _PIECE_BYTES))
+            piece = unpacker.unconsumed_tail
+    return held
 
 
 def is_v73(path: str) -> bool:

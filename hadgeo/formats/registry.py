@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from hadgeo.errors import CubeError, CubeNotFoundError, ExtensionWarning
+from hadgeo.errors import CubeError, CubeNotFoundError, ExtensionWarning, refusing
 from hadgeo.extensions import Registry
 from hadgeo.formats.gdal import exists, is_no_path
 from hadgeo.formats.mask_bands import without_masks
@@ -66,6 +66,10 @@ class Format(Protocol):
         """
 
 
+#: What to do with a file over which a library stumbles.
+_ADVICE = "it is damaged or of another kind: copy or save it again"
+
+
 def _flaw(_name: str, loaded: object) -> str:
     """What keeps an object from being a format; an empty text if nothing does."""
     if isinstance(loaded, type):
@@ -104,7 +108,8 @@ def _format_of(path: str) -> Format:
                 return known
         except Exception as error:
             if name in BUILT_IN:
-                raise
+                with refusing(CubeError, f"{path}: not readable as {known.title}", _ADVICE):
+                    raise
             warnings.warn(
                 f"the format {name!r} ({known.title}) failed on {path} and was skipped ({type(error).__name__}: "
                 f"{' '.join(str(error).split())})",
@@ -133,9 +138,11 @@ def open_source(
     """
     name = os.fspath(path)
     _check_name(name)
-    opened = _format_of(name).open(name, reading)
-    opened.reading = reading
-    source = with_fill(without_masks(opened), reading.fill)
+    known = _format_of(name)
+    with refusing(CubeError, f"{name}: not readable as {known.title}", _ADVICE):
+        opened = known.open(name, reading)
+        opened.reading = reading
+        source = with_fill(without_masks(opened), reading.fill)
     return source if bands is None else BandSubset(source, bands)
 
 

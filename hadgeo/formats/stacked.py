@@ -38,6 +38,11 @@ class StackedArray(StoredArray):
         """Open each part when it is first read; see `StoredArray.open`."""
         return _Stack(self.parts, cache)
 
+    def stored_bytes(self) -> int | None:
+        """Of all parts; see `StoredArray.stored_bytes`."""
+        parts = [part.stored_bytes() for part in self.parts]
+        return None if None in parts else sum(part or 0 for part in parts)
+
 
 class _Stack:
     """Boxes out of a stack."""

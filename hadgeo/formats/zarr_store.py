@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hadgeo.errors import CubeError, MissingExtraError
-from hadgeo.formats.arrays import DAMAGE, Boxes, StoredArray
+from hadgeo.errors import CubeError, MissingExtraError, refusing
+from hadgeo.formats.arrays import Boxes, StoredArray
 from hadgeo.formats.container import Container, Dimension, Variable
 
 #: What marks a folder as a group or an array.
@@ -49,6 +49,12 @@ class ZarrArray(StoredArray):
             boxes: Boxes = _import_zarr(self.file).open_array(self.file, path=self.name.strip("/"), mode="r")
         return boxes
 
+    def stored_bytes(self) -> int:
+        """The sizes of its chunks; see `StoredArray.stored_bytes`."""
+        with _quiet():
+            array = _import_zarr(self.file).open_array(self.file, path=self.name.strip("/"), mode="r")
+            return int(array.nbytes_stored())
+
 
 def list_zarr(path: str, file: str) -> Container:
     """All arrays of a Zarr folder.
@@ -64,20 +70,16 @@ def list_zarr(path: str, file: str) -> Container:
     zarr = _import_zarr(path)
     variables: dict[str, Variable] = {}
     groups: dict[str, dict[str, Any]] = {}
-    try:
-        with _quiet():
-            root = zarr.open(file, mode="r")
-            version = root.metadata.zarr_format
-            members = [("", root), *(root.members(max_depth=None) if isinstance(root, zarr.Group) else ())]
-            for name, item in members:
-                if isinstance(item, zarr.Array):
-                    variable = _variable(str(Path(file).absolute()), name, item)
-                    variables[variable.name] = variable
-                else:
-                    groups[f"/{name}" if name else ""] = dict(item.attrs)
-    except (*DAMAGE, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CubeError(f"{path}: not a readable Zarr folder ({reason}); copy it again") from error
+    with refusing(CubeError, f"{path}: not a readable Zarr folder", "copy it again"), _quiet():
+        root = zarr.open(file, mode="r")
+        version = root.metadata.zarr_format
+        members = [("", root), *(root.members(max_depth=None) if isinstance(root, zarr.Group) else ())]
+        for name, item in members:
+            if isinstance(item, zarr.Array):
+                variable = _variable(str(Path(file).absolute()), name, item)
+                variables[variable.name] = variable
+            else:
+                groups[f"/{name}" if name else ""] = dict(item.attrs)
     return Container(path, f"Zarr {version}", variables, groups)
 
 

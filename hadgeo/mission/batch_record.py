@@ -9,11 +9,88 @@ import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
 
 from hadgeo.errors import OutputError
 from hadgeo.files import write_whole
 from hadgeo.maps.journal import differences
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class MapFacts(_Strict):
+    """What was found out on the way to a map.
+
+    Attributes:
+        detector: The detector that scored it.
+        bands: Bands used.
+        rows: Rows of the scene.
+        cols: Columns.
+        valid: Pixels that have a score.
+        seconds: Wall time of all stages.
+        pixels_per_second: Valid pixels over that.
+    """
+
+    detector: str
+    bands: PositiveInt
+    rows: PositiveInt
+    cols: PositiveInt
+    valid: NonNegativeInt
+    seconds: FiniteFloat
+    pixels_per_second: FiniteFloat
+
+
+class _Map(_Strict):
+    """A map: with what it was begun, with what it was finished, or both."""
+
+    begun: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
+    facts: MapFacts | None = None
+    bytes: NonNegativeInt | None = None
+
+    def known(self) -> dict[str, Any]:
+        """What of it there is; values in settings may be None as well, and stay."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+    @model_validator(mode="after")
+    def _finished_or_not(self) -> Self:
+        if len({self.settings is None, self.facts is None, self.bytes is None}) > 1:
+            raise ValueError("a finished map has settings, facts and a size")
+        return self
+
+
+class _Layer(BaseModel):
+    """What is known of a layer of all anomalies that is made."""
+
+    model_config = ConfigDict(strict=True)
+
+    request: dict[str, Any]
+    maps: dict[str, Any]
+    sha256: str
+    crs: str
+    objects: NonNegativeInt
+    duplicates: NonNegativeInt
+    left_out: dict[str, str]
+
+
+class _Record(_Strict):
+    """The whole file."""
+
+    model: dict[str, Any]
+    maps: dict[str, _Map]
+    # Records of versions that made maps alone have none.
+    products: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _layers_whole(self) -> Self:
+        for product in self.products.values():
+            if "request" in product:
+                _Layer.model_validate(product)
+        return self
 
 
 class BatchRecord:
@@ -40,11 +117,12 @@ class BatchRecord:
 
     def _read(self) -> None:
         try:
-            content = json.loads(self._path.read_text("utf-8"))
-            self.model, self._maps = dict(content["model"]), {name: dict(one) for name, one in content["maps"].items()}
-            # Records of versions that made maps alone have none.
-            self._products = {name: dict(one) for name, one in content.get("products", {}).items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            content = _Record.model_validate(json.loads(self._path.read_text("utf-8")))
+            self.model, self._products = content.model, content.products
+            self._maps = {name: one.known() for name, one in content.maps.items()}
+            # What is nested too deeply cannot be written again.
+            json.dumps(content.model_dump())
+        except (OSError, ValueError, RecursionError):
             raise OutputError(
                 f"{self._path}: not the record of a batch, or damaged; move it away, and use --overwrite to make the "
                 "maps again"

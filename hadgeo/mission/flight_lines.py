@@ -169,7 +169,7 @@ def _check_headings(headings: Sequence[str], table: Path) -> None:
         allowed = heading in _COLUMNS or (heading.startswith(_PARAMETER) and heading != _PARAMETER)
         if not allowed:
             raise ParameterError(
-                f"{table}: row 1: unknown heading {heading!r}; known headings are {', '.join(_COLUMNS)} and p.NAME"
+                f"{table}: row 1: unknown heading {heading[:80]!r}; known headings are {', '.join(_COLUMNS)} and p.NAME"
             )
         if headings.count(heading) > 1:
             raise ParameterError(f"{table}: row 1: the heading {heading} appears twice; remove one")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hadgeo.compute.memory import granted
 from hadgeo.cube import as_source
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import ModelError, RegionElsewhereError
@@ -52,7 +53,8 @@ class Settings:
         Raises:
             HadgeoError: It cannot be opened, or the mask leaves nothing of it.
         """
-        source = as_source(line.scene, reading=self.reading)
+        with granted(self.memory):
+            source = as_source(line.scene, reading=self.reading)
         return source if self.mask is None else masked(source, self.mask)
 
     def check_background(self, scene: Source) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hadgeo import __version__
 from hadgeo.errors import MissingExtraError
-from hadgeo.files import write_whole, written_beside
+from hadgeo.files import guarded, write_whole, written_beside
 from hadgeo.mission.outcomes import MissionLayer
 
 #: Columns that say something of a finished map.
@@ -54,7 +54,8 @@ def write_csv(rows: Sequence[Row], out: Path) -> None:
         for row in rows:
             # A line that failed has no map, whatever stands in its place.
             finished = row.map if row.state != "failed" else ""
-            writer.writerow([row.scene, row.state, finished, *(row.facts.get(name, "") for name in FACTS), row.error])
+            facts = [row.facts.get(name, "") for name in FACTS]
+            writer.writerow([guarded(cell) for cell in (row.scene, row.state, finished, *facts, row.error)])
 
 
 def write_html(

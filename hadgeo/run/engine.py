@@ -18,6 +18,7 @@ from hadgeo import __version__
 from hadgeo.bands import BandSelection
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
 from hadgeo.compute.executors import READERS, map_ahead, reading_threads
+from hadgeo.compute.memory import granted
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import DEFAULT_DETECTOR, make_detector
@@ -213,7 +214,8 @@ def detect(
     learned_from = learning(background, exclude, suppress, suppress_from, suppress_like)
     if isinstance(detector, Model) and learned_from is not None:
         learned_from.check_model()
-    source = as_source(cube)
+    with granted(memory):
+        source = as_source(cube)
     target = output_path(source, out)
     mask = None if suppressed_mask is None else Path(suppressed_mask)
     task = Task(

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from hadgeo import __version__
 from hadgeo.errors import CubeError, CubeNotFoundError, OutputExistsError
@@ -204,13 +204,19 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         if newer and "versions" in raw:
             raise CubeError(f"{file}: written by a newer hadgeo than {__version__}; update hadgeo")
         return Manifest.model_validate(raw)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValidationError):
+    except CubeError:
+        raise
+    except (OSError, ValueError, RecursionError):
         raise CubeError(f"{file}: not a hadgeo manifest; give the .json next to a map") from None
 
 
 def _unchanged(record: FileRecord) -> bool:
     path = Path(record.path)
-    return path.exists() and _describe(path) == record.model_copy(update={"sha256": None})
+    try:
+        return path.exists() and _describe(path) == record.model_copy(update={"sha256": None})
+    except (OSError, ValueError):
+        # No file can have such a name, or none may look at it.
+        return False
 
 
 def _describe(path: Path, *, hashed: bool = False) -> FileRecord:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -23,7 +23,7 @@ from torch import Tensor
 from hadgeo import __version__
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
-from hadgeo.errors import HadgeoError, ModelError
+from hadgeo.errors import HadgeoError, ModelError, refusing
 from hadgeo.formats.source import Source
 
 #: Raised when a file of this version can no longer be read by older ones.
@@ -173,16 +173,16 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
     if header.hash != _digest(header, tensors):
         raise ModelError(f"{file}: damaged, its contents do not match their hash; copy it again")
     try:
-        detector = make_detector(header.detector, header.parameters)
+        with refusing(ModelError, f"{file}: its parameters are not those of {header.detector}", "train it again"):
+            detector = make_detector(header.detector, header.parameters)
+    except ModelError:
+        raise
     except HadgeoError as error:
         raise ModelError(f"{file}: {error}; install the package that defines it, or train again") from None
     device = device or torch.device("cpu")
-    try:
+    with refusing(ModelError, f"{file}: its tensors are not those of {header.detector}", "train it again"):
         detector.load_state(tensors, device)
         _try_out(detector, len(header.spectrum.indices), device)
-    except (LookupError, RuntimeError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{file}: its tensors are not those of {header.detector} ({reason}); train it again") from None
     return Model(
         detector,
         header.spectrum,
@@ -219,7 +219,9 @@ def _parse(text: str, file: Path) -> _Header:
                 f"{__version__}, which reads up to format {FORMAT_VERSION}; update hadgeo"
             )
         return _Header.model_validate(raw)
-    except (json.JSONDecodeError, RecursionError, ValidationError):
+    except ModelError:
+        raise
+    except (ValueError, RecursionError):
         raise ModelError(f"{file}: damaged, its description cannot be read; copy it again") from None
 
 

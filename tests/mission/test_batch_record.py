@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from hadgeo.errors import OutputError
 from hadgeo.mission.batch_record import BatchRecord, describe_difference
 
 SETTINGS = {"detector": "rx", "bands": None, "parameters": {"shrinkage": 0.5}, "windows": (1, 2)}
+FACTS = {"detector": "rx", "bands": 4, "rows": 3, "cols": 4, "valid": 12, "seconds": 0.5, "pixels_per_second": 24}
 
 
 @pytest.fixture
@@ -26,11 +29,11 @@ def map_file(tmp_path: Path) -> Path:
 
 
 def test_a_finished_map_is_known_by_the_next_batch(path: Path, map_file: Path) -> None:
-    BatchRecord(path).finish("line_anomaly.tif", SETTINGS, {"valid": 12}, map_file)
+    BatchRecord(path).finish("line_anomaly.tif", SETTINGS, FACTS, map_file)
     again = BatchRecord(path)
     # Settings come back as JSON gives them, tuples as lists; that is no difference.
     assert again.is_finished("line_anomaly.tif", SETTINGS, map_file)
-    assert again.facts("line_anomaly.tif") == {"valid": 12}
+    assert again.facts("line_anomaly.tif") == FACTS
     assert not again.is_finished("line_anomaly.tif", {**SETTINGS, "bands": "1-4"}, map_file)
     assert not again.is_finished("other_anomaly.tif", SETTINGS, map_file)
     map_file.write_bytes(b"more scores")
@@ -41,13 +44,13 @@ def test_a_finished_map_is_known_by_the_next_batch(path: Path, map_file: Path) -
 
 def test_a_begun_map_keeps_what_an_older_one_was_finished_with(path: Path, map_file: Path) -> None:
     record = BatchRecord(path)
-    record.finish("line_anomaly.tif", SETTINGS, {}, map_file)
+    record.finish("line_anomaly.tif", SETTINGS, FACTS, map_file)
     record.begin("line_anomaly.tif", {"detector": "bs3lnet"})
     again = BatchRecord(path)
     assert again.is_begun("line_anomaly.tif", {"detector": "bs3lnet"})
     assert not again.is_begun("line_anomaly.tif", SETTINGS)
     assert again.settings("line_anomaly.tif")["detector"] == "rx"
-    again.finish("line_anomaly.tif", {"detector": "bs3lnet"}, {}, map_file)
+    again.finish("line_anomaly.tif", {"detector": "bs3lnet"}, FACTS, map_file)
     assert not again.is_begun("line_anomaly.tif", {"detector": "bs3lnet"})
 
 
@@ -73,7 +76,7 @@ def test_threads_lose_none_of_each_others_maps(path: Path, map_file: Path) -> No
     record = BatchRecord(path)
     names = [f"line{number}.tif" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: record.finish(name, {"name": name}, {}, map_file), names))
+        list(pool.map(lambda name: record.finish(name, {"name": name}, FACTS, map_file), names))
     again = BatchRecord(path)
     assert all(again.is_finished(name, {"name": name}, map_file) for name in names)
     # Nothing is left of the writing.
@@ -86,6 +89,29 @@ def test_what_is_no_record_is_refused_and_left(text: str, path: Path) -> None:
     with pytest.raises(OutputError, match=r"batch\.json: not the record of a batch, or damaged; .*--overwrite"):
         BatchRecord(path)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"facts": {**FACTS, "seconds": "long"}},
+        {"facts": {name: value for name, value in FACTS.items() if name != "valid"}},
+        {"facts": {**FACTS, "rows": 0}},
+        {"facts": None},
+        {"bytes": -1},
+        {"bytes": "6"},
+        {"settings": [1]},
+        {"begun": "yes"},
+        {"more": 1},
+    ],
+)
+def test_a_map_of_other_types_is_refused(change: dict[str, Any], path: Path, map_file: Path) -> None:
+    BatchRecord(path).finish("line_anomaly.tif", SETTINGS, FACTS, map_file)
+    content = json.loads(path.read_text())
+    content["maps"]["line_anomaly.tif"] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(OutputError, match="not the record of a batch"):
+        BatchRecord(path)
 
 
 def test_differences_are_told_in_words() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, HadgeoError
-from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource
+from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource, check_list
 from hadgeo.formats.container import Dimension, Variable, text, text_of
 from hadgeo.formats.containers import split_name
 from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5
@@ -55,7 +55,10 @@ class Opened:
     def values(self, place: str) -> npt.NDArray[Any] | None:
         """The values of a small dataset, or None where there is none of that name."""
         dataset = self.dataset(place)
-        return None if dataset is None else np.asarray(dataset[()])
+        if dataset is None or dataset.shape is None:
+            return None
+        check_list(dataset.shape, dataset.dtype.itemsize, f"{self.path}: {place}")
+        return np.asarray(dataset[()])
 
     def packing(self, dataset: Any, bands: int, fill: float | None) -> Packing:
         """How the samples of a cube are packed.

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
+from pydantic import TypeAdapter
 from rasterio.features import rasterize
 
 from hadgeo.cube import as_source
-from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError
+from hadgeo.errors import CubeError, HadgeoError, MissingExtraError, TargetError, refusing
 from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.reading import Reading
 from hadgeo.formats.source import Source
@@ -254,7 +255,7 @@ def _of_scene(path: Path, numbers: Sequence[int], run: Manifest | None) -> list[
     opened = {}
     for name in dict.fromkeys(names):
         try:
-            source = as_source(str(name), reading=_reading(run.options))
+            source = as_source(str(name), reading=_reading(run.options, path))
             opened[name] = source, survey(source, list(range(source.shape[0]))).level
         except MissingExtraError:
             raise
@@ -299,9 +300,11 @@ def _in_scene(path: Path, number: int, source: Source, level: float, how: str) -
     )
 
 
-def _reading(options: dict[str, Any]) -> Reading:
+def _reading(options: dict[str, Any], path: Path) -> Reading:
+    """How a scene was read, checked: a manifest may hold anything."""
     given = {name: options[name] for name in ("variable", "band_axis", "place", "fill", "quality") if name in options}
-    return Reading(**{**given, "quality": tuple(given.get("quality", ()))})
+    with refusing(TargetError, f"{path}: its manifest does not say how its scene is read", "run it again"):
+        return TypeAdapter(Reading).validate_python(given)
 
 
 def _outlines(path: Path, number: int, source: Source) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hadgeo.errors import CubeError, TargetError
+from hadgeo.errors import CubeError, TargetError, refusing
 from hadgeo.formats.envi_header import Header, find_data, find_header, is_header, read_header
 from hadgeo.formats.number_lists import shown, split_list
 from hadgeo.formats.spectral_units import counts, is_no_wavelength, reciprocal_factor, unit_factor, wavelengths_in_nm
@@ -59,9 +59,8 @@ def read_spectrum(name: str | os.PathLike[str]) -> Target:
     path, chosen = split_choice(name)
     header = path if is_header(path) else find_header(path)
     try:
-        if header is not None:
-            return _of_library(path, header, chosen)
-        return _of_text(path, chosen)
+        with refusing(TargetError, f"{path}: not readable as a spectrum", "save it again as text or CSV"):
+            return _of_text(path, chosen) if header is None else _of_library(path, header, chosen)
     except CubeError as error:
         raise TargetError(str(error)) from None
 

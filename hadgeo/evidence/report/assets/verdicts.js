@@ -96,8 +96,14 @@ function asGeoJSON() {
 
 const csvCell = (value) => {
   const text = value == null ? "" : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const safe = isFormula(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
+
+/** Whether spreadsheets would compute a cell; those get a quote before them, which is taken away when they are read. */
+const isFormula = (text) =>
+  /^(\s*[=+\-@＝＋－＠]|[\t\r\n|%])/.test(text) && !/^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/.test(text);
+const cellText = (cell = "") => (cell.startsWith("'") && isFormula(cell.slice(1)) ? cell.slice(1) : cell);
 
 /** The verdicts alone, one row for each anomaly; map and peak tell which anomaly it is, and thresholds need its score. */
 function asCSV() {
@@ -128,7 +134,7 @@ function parseCSV(text) {
   if (!names || !names.includes("id") || !names.includes("verdict")) {
     throw new Error("it has no columns id and verdict");
   }
-  return table.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] ?? ""])));
+  return table.map((row) => Object.fromEntries(names.map((name, i) => [name, cellText(row[i])])));
 }
 
 function parseGeoJSON(text) {
