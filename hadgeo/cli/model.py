@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from hadgeo.cli import options, say
@@ -30,8 +32,8 @@ def info(file: str, as_json: bool) -> None:
             "parameters": model.detector.params.model_dump(mode="json"),
             "bands": [i + 1 for i in spectrum.indices],
             "bands_of_sensor": spectrum.total,
-            "wavelength_nm": spectrum.wavelength,
-            "fwhm_nm": spectrum.fwhm,
+            "wavelength_nm": _known(spectrum.wavelength),
+            "fwhm_nm": _known(spectrum.fwhm),
             "stored_type": model.stored_dtype,
             "scenes": model.scenes,
             "loss": model.loss,
@@ -54,3 +56,8 @@ def info(file: str, as_json: bool) -> None:
     }
     for name, value in rows.items():
         say(f"{name:>10}  {value}")
+
+
+def _known(values: tuple[float, ...] | None) -> list[float | None] | None:
+    """Numbers as JSON can hold them: it has no NaN."""
+    return None if values is None else [value if math.isfinite(value) else None for value in values]

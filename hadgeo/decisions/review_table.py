@@ -28,6 +28,10 @@ SCORE: Final = "max_score"
 _NAMED = 5
 
 
+#: Whole numbers below this are themselves as floating-point numbers, too.
+_MOST_IDS = 2**53
+
+
 def floats(column: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Numbers that may be there as text; NaN for those that are not."""
     return np.array([float(value) if _is_finite(value) else math.nan for value in column.tolist()])
@@ -100,7 +104,7 @@ def ids_of(path: Path, table: Table) -> list[int]:
 
 def _is_whole(value: Any) -> bool:
     """Whether a value is a whole number, as a number or as text."""
-    return _is_finite(value) and float(value).is_integer()
+    return _is_finite(value) and float(value).is_integer() and abs(float(value)) < _MOST_IDS
 
 
 def verdicts_of(path: Path, table: Table, ids: Sequence[int]) -> list[Verdict]:

@@ -32,6 +32,9 @@ LARGE_CHUNK_CACHE = 2**28
 #: Most bytes of an array that is read whole: lists of wavelengths, tables of pixels.
 MOST_LIST_BYTES = 2**29
 
+#: Most chunks of such an array: libraries take a millisecond for each, however small it is.
+_MOST_PIECES = 20_000
+
 #: Arrays up to this size are read without asking how much of them is there.
 _SMALL_BYTES = 2**32
 
@@ -42,23 +45,28 @@ _MOST_EXPANSION = 5000
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zlib.error)
 
 
-def check_list(shape: tuple[int, ...], itemsize: int, told: str) -> None:
-    """Refuse to read an array as a whole that is larger than any that is meant to be.
+def check_list(array: StoredArray, told: str, *, most: int = MOST_LIST_BYTES) -> None:
+    """Refuse to read an array as a whole that is larger than any that is meant to be, or in more pieces.
 
     Args:
-        shape: Lengths of its axes.
-        itemsize: Bytes of one of its items.
+        array: The array.
         told: Where it stands, for the message.
+        most: Most bytes.
 
     Raises:
-        CubeError: It is too large.
+        CubeError: It is such a one.
     """
-    nbytes = math.prod(shape) * itemsize
-    if nbytes > MOST_LIST_BYTES:
+    shape = " x ".join(map(str, array.shape))
+    nbytes = math.prod(array.shape) * array.dtype.itemsize
+    if nbytes > most:
         raise CubeError(
-            f"{told}: {' x '.join(map(str, shape))} values, {nbytes / 1e9:.1f} GB, no list or layer of a scene; "
-            "the file is damaged: copy it again"
+            f"{told}: {shape} values, {nbytes / 1e9:.1f} GB, no list or layer of a scene; the file is damaged: copy it "
+            "again"
         )
+    chunks = array.chunks or array.shape
+    pieces = math.prod(-(-length // max(chunk, 1)) for length, chunk in zip(array.shape, chunks, strict=False))
+    if pieces > _MOST_PIECES:
+        raise CubeError(f"{told}: {shape} values in {pieces} chunks, too many to be read; save it in fewer")
 
 
 def check_stored(array: StoredArray, told: str, *, small: int = _SMALL_BYTES) -> None:

@@ -86,7 +86,7 @@ class Variable:
             CubeError: It is not small.
             ReadError: It is damaged.
         """
-        check_list(self.shape, self.array.dtype.itemsize, f"{self.array.file}: {self.name}")
+        check_list(self.array, f"{self.array.file}: {self.name}")
         try:
             return np.asarray(self.array.open(SMALL_CHUNK_CACHE)[tuple(slice(0, n) for n in self.shape)])
         except DAMAGE as error:

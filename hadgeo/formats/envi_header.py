@@ -54,6 +54,9 @@ _LAYOUT_KEYS = {
     *("file compression", "reflectance scale factor", "data gain values", "data offset values"),
 }
 
+#: Most keys of a header: its own have a few dozen, and GDAL's time grows with their square.
+_MOST_KEYS = 2000
+
 _WHITESPACE = re.compile(r"[\s_]+")
 
 #: Keys whose lists Python or people write in other brackets than braces, on several lines.
@@ -258,9 +261,15 @@ def parse_header(text: str, name: str) -> Header:
 
 
 def _fields(lines: Iterator[str], name: str) -> Iterator[tuple[str, str]]:
+    found = 0
     for line in lines:
         key, equals, value = line.partition("=")
-        if not equals or line.lstrip().startswith(";"):
+        if not equals:
+            continue
+        found += 1
+        if found > _MOST_KEYS:
+            raise CubeError(f"{name}: more than {_MOST_KEYS} keys; no header of a cube has so many: correct it")
+        if line.lstrip().startswith(";"):
             continue
         usual, value = normal_key(key), value.strip()
         if value.startswith("{") or (value.startswith(("[", "(")) and _LISTS.fullmatch(usual)):

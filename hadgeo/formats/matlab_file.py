@@ -22,7 +22,7 @@ import scipy.io
 
 from hadgeo.compute.memory import most_held
 from hadgeo.errors import CubeError, HadgeoError, ReadError
-from hadgeo.formats.arrays import DAMAGE, MOST_LIST_BYTES, Boxes, StoredArray, check_stored
+from hadgeo.formats.arrays import DAMAGE, MOST_LIST_BYTES, Boxes, StoredArray, check_list, check_stored
 from hadgeo.formats.hdf5 import SIGNATURE, Hdf5Array, check_own, import_h5py
 
 #: Places along each axis that tell how values differ along it.
@@ -30,6 +30,9 @@ SAMPLE = 64
 
 #: MATLAB's header of version 5, and its number for elements that are packed (MAT-File Format, "Level 5").
 _HEAD_BYTES, _COMPRESSED = 128, 15
+
+#: Arrays of more bytes than this are measurements, which never pack as densely as this many bytes in one.
+_LARGE_BYTES, _MOST_EXPANSION = 2**28, 200
 
 #: Bytes that are unpacked at once.
 _PIECE_BYTES = 2**20
@@ -107,6 +110,7 @@ class MatlabFile:
                 array = Hdf5Array.of(dataset)
                 self._check_held(name, math.prod(array.shape) * array.dtype.itemsize)
                 check_stored(array, f"{self.path}: {name}", small=MOST_LIST_BYTES)
+                check_list(array, f"{self.path}: {name}", most=self._most)
                 return np.asarray(dataset[()]).T
         top, *fields = name.split(".")
         value = self._structs[top] if top in self._structs else _load_v5(self.path, self.file, top)
@@ -144,6 +148,7 @@ class MatlabFile:
             with self._opened() as file:
                 dataset = file[_hdf5_name(name)]
                 array = Hdf5Array(self.file, dataset.name, dataset.shape, dataset.dtype, dataset.chunks)
+                check_stored(array, f"{self.path}: {name}")
             # MATLAB counts columns of memory first, and HDF5 last.
             return array, (2 - order[0], 2 - order[1], 2 - order[2])
         loaded = np.ascontiguousarray(self.load(name).transpose(order))
@@ -162,8 +167,8 @@ class MatlabFile:
         if 2 * nbytes > self._most:
             hint = "" if self.v73 else "save it as version 7.3, which is read window by window, or "
             raise CubeError(
-                f"{self.path}: {name} can only be read as a whole and takes {2 * nbytes / 1e9:.1f} GB while it is, but "
-                f"{self._most / 1e9:.1f} GB may be used; {hint}give a larger --memory"
+                f"{self.path}: {name} can only be read whole, in {2 * nbytes / 1e9:.2f} GB at least, "
+                f"but {self._most / 1e9:.2f} GB may be used; {hint}give a larger --memory"
             )
 
     @contextmanager
@@ -171,6 +176,8 @@ class MatlabFile:
         try:
             with import_h5py(self.path).File(self.file, "r") as file:
                 yield file
+        except HadgeoError:
+            raise
         except DAMAGE as error:
             raise ReadError(f"{self.path}: cannot be read ({error}); the file is damaged: copy it again") from error
 
@@ -204,7 +211,7 @@ class MatlabFile:
 
 
 def largest_element(path: str, enough: int) -> int:
-    """Bytes of the largest array of a file of version 5 when it is unpacked, as far as it is told or packed bytes last.
+    """Bytes of the largest array of a file of version 5 when it is unpacked.
 
     Args:
         path: The file.
@@ -212,6 +219,9 @@ def largest_element(path: str, enough: int) -> int:
 
     Returns:
         The bytes, or more than `enough`; 0 for an older version, whose arrays are as large as the file.
+
+    Raises:
+        CubeError: An array is large and next to nothing of it is in the file.
     """
     largest, size = 0, Path(path).stat().st_size
     with Path(path).open("rb") as file:
@@ -222,7 +232,15 @@ def largest_element(path: str, enough: int) -> int:
         while largest <= enough and len(tag := file.read(8)) == 8:
             kind, length = struct.unpack(f"{order}II", tag)
             end = file.tell() + length
-            held = _unpacked(file, length, enough) if kind == _COMPRESSED else min(length, size)
+            length = min(length, size)
+            # A bomb is known for one by this much, and more need not be unpacked.
+            bomb = max(_LARGE_BYTES, _MOST_EXPANSION * length)
+            held = _unpacked(file, length, min(enough, bomb)) if kind == _COMPRESSED else length
+            if held > bomb:
+                raise CubeError(
+                    f"{path}: more than {held / 1e6:.0f} MB in {length / 1e6:.1f} packed ones: no measurement; "
+                    "the file is damaged: save it again"
+                )
             largest = max(largest, held)
             file.seek(end)
     return largest

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from hadgeo.errors import CubeNotFoundError, HadgeoError, ReadError
 from hadgeo.files import RASTERIO_ERRORS
+from hadgeo.formats.envi_header import find_header, read_header
 from hadgeo.formats.gdal import cut_short, georeference, open_dataset, settings
 from hadgeo.formats.matlab import read_truth
 from hadgeo.formats.overlay_polygons import read_geometries, warn_of_shift
@@ -145,6 +146,10 @@ def _polygons(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[t
 
 
 def _raster(path: Path, grid: Grid, over: str, purpose: Purpose) -> Iterator[tuple[slice, Classes]]:
+    header = find_header(path)
+    if header is not None:
+        # GDAL would read it without bounds.
+        read_header(header)
     try:
         with settings(), open_dataset(os.fspath(path)) as dataset:
             if dataset.count > 4:

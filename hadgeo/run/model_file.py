@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -54,6 +55,10 @@ class Spectrum(BaseModel):
     def _of_as_many_bands(self) -> Self:
         if any(values is not None and len(values) != len(self.indices) for values in (self.wavelength, self.fwhm)):
             raise ValueError("wavelengths and widths must be as many as the bands")
+        if not all(
+            math.isnan(value) or 0 <= value < math.inf for value in (*(self.wavelength or ()), *(self.fwhm or ()))
+        ):
+            raise ValueError("wavelengths and widths must be numbers from 0 on")
         if not all(0 <= index < self.total for index in self.indices):
             raise ValueError("the bands must be some of the sensor's")
         return self
@@ -70,9 +75,9 @@ class _Header(BaseModel):
     parameters: dict[str, Any]
     spectrum: Spectrum
     stored_dtype: str
-    level: float
+    level: FiniteFloat
     scenes: tuple[str, ...]
-    loss: tuple[float, ...]
+    loss: tuple[FiniteFloat, ...]
     hash: str
 
 

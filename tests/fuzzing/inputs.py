@@ -480,13 +480,13 @@ def _batches(home: Path, scene: Path) -> Iterator[Kind]:
     (table / "t.csv").write_text(
         "scene,output,detector,bands,p.shrinkage,glt\ns.img,a.tif,,,,\nt.img,b.tif,rx,400-460,0.1,\n"
     )
-    of_table = ("batch", "--table", "t.csv", "-d", "rx", "-o", "maps", *_QUIET)
+    of_table = ("batch", "--table", "t.csv", "-d", "rx", "-o", "maps", "-q")
     yield Kind("table of lines", table, "t.csv", mutants.anything, (of_table,))
     batch = place_of(home)
     shutil.copytree(scene, batch)
     os.chdir(batch)
-    again = ("batch", "s.img", "-d", "rx", "-o", "maps")
-    _command(" ".join((*again, *_QUIET)))
+    again = ("batch", "s.img", "-d", "rx", "-o", "maps", "-q")
+    _command(" ".join(again))
     record = next(path for path in (batch / "maps").glob("*.json") if "batch" in path.name)
     told = str(record.relative_to(batch))
     yield Kind(
@@ -495,8 +495,8 @@ def _batches(home: Path, scene: Path) -> Iterator[Kind]:
         told,
         mutants.spoil_json,
         (
-            (*again, *_QUIET),
-            (*again, "--overwrite", *_QUIET),
-            (*again, "--pfa", "0.01", "--polygons", "out.geojson", *_QUIET),
+            again,
+            (*again, "--overwrite"),
+            (*again, "--pfa", "0.01", "--polygons", "out.geojson"),
         ),
     )

@@ -48,6 +48,9 @@ _RAW = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u20
 
 _UNEXPECTED = re.compile(r"unexpected \w+: |unexpected, beyond|Traceback \(most recent")
 
+#: How an error begins; of a batch, that of each line that failed.
+_ERROR = re.compile(r'hadgeo: error: |\{"type": "error"|\S.*: failed: ')
+
 #: Longest sound line of an error.
 _MOST_CHARACTERS = 2500
 
@@ -233,7 +236,7 @@ def _judge(code: int, told: str, seconds: float, memory: int) -> str:
     if _UNEXPECTED.search(told) or code not in (0, 1, 2) or _RAW.search(told):
         return "unexpected"
     if code:
-        lines = [line for line in told.splitlines() if line.startswith(("hadgeo: error:", '{"type": "error"'))]
-        whole = len(lines) == 1 and len(lines[0]) <= _MOST_CHARACTERS
+        lines = [line for line in told.splitlines() if _ERROR.match(line)]
+        whole = lines and (len(lines) == 1 or "failed" in lines[0]) and max(map(len, lines)) <= _MOST_CHARACTERS
         return "HadgeoError" if whole else "unexpected"
     return "success"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, HadgeoError
-from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource, check_list
+from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource, check_list, check_stored
 from hadgeo.formats.container import Dimension, Variable, text, text_of
 from hadgeo.formats.containers import split_name
 from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5
@@ -46,18 +46,25 @@ class Opened:
     assumed: list[str] = field(default_factory=list)
 
     def dataset(self, place: str) -> Any:
-        """An ``h5py.Dataset`` by its place in the file, or None."""
+        """An ``h5py.Dataset`` by its place in the file, or None.
+
+        Raises:
+            CubeError: It is large, and next to nothing of it is in the file.
+        """
         import h5py
 
         found = self.file.get(place)
-        return found if isinstance(found, h5py.Dataset) else None
+        if not isinstance(found, h5py.Dataset) or found.shape is None:
+            return None
+        check_stored(Hdf5Array.of(found), f"{self.path}: {place}")
+        return found
 
     def values(self, place: str) -> npt.NDArray[Any] | None:
         """The values of a small dataset, or None where there is none of that name."""
         dataset = self.dataset(place)
-        if dataset is None or dataset.shape is None:
+        if dataset is None:
             return None
-        check_list(dataset.shape, dataset.dtype.itemsize, f"{self.path}: {place}")
+        check_list(Hdf5Array.of(dataset), f"{self.path}: {place}")
         return np.asarray(dataset[()])
 
     def packing(self, dataset: Any, bands: int, fill: float | None) -> Packing:
