@@ -36,7 +36,7 @@ MOST_LIST_BYTES = 2**29
 _MOST_PIECES = 20_000
 
 #: Arrays up to this size are read without asking how much of them is there.
-_SMALL_BYTES = 2**32
+_SMALL_BYTES = 2**26
 
 #: Most bytes that come of one stored byte: deflate ends at 1032, and of scarcely filled mosaics there are some.
 _MOST_EXPANSION = 5000
