@@ -81,23 +81,23 @@ def pad(window: Window, halo: int, shape: tuple[int, int], grid: int = 1) -> Win
         window: A window inside the scene.
         halo: Pixels of true neighbours wanted on each side, at least 0.
         shape: The scene's rows and columns.
-        grid: Side of the blocks, counted from the scene's first row and column, that are to be read whole; the halo is
-            a multiple of it, and counted from the border of a block.
+        grid: Side of blocks, counted from the scene's first row and column, that are to be read whole: what is read
+            begins and ends at the border of a block, or of the scene.
 
     Returns:
-        The same rectangle with as much of the halo as lies inside the scene.
+        The same rectangle with at least the halo, as far as that lies inside the scene.
     """
-    rows, cols = shape
-    return Window(
-        window.row,
-        window.col,
-        window.height,
-        window.width,
-        top=min(window.row % grid + halo, window.row),
-        bottom=min(-window.rows.stop % grid + halo, rows - window.rows.stop),
-        left=min(window.col % grid + halo, window.col),
-        right=min(-window.cols.stop % grid + halo, cols - window.cols.stop),
+    (top, bottom), (left, right) = (
+        _around(own, halo, length, grid) for own, length in zip((window.rows, window.cols), shape, strict=True)
     )
+    return Window(window.row, window.col, window.height, window.width, top=top, bottom=bottom, left=left, right=right)
+
+
+def _around(own: slice, halo: int, length: int, grid: int) -> tuple[int, int]:
+    """How many pixels to read before and after a range, along one side of a scene of some length."""
+    first = max(0, (own.start - halo) // grid * grid)
+    stop = min(length, -((own.stop + halo) // -grid) * grid)
+    return own.start - first, stop - own.stop
 
 
 def tile(shape: tuple[int, int], size: tuple[int, int], halo: int = 0, grid: int = 1) -> Iterator[Window]:
@@ -142,6 +142,11 @@ class Holes:
         )
 
 
+def whole_halo(halo: int, grid: int) -> int:
+    """Pixels that are read on each side of a window that begins and ends on a grid; see `pad`."""
+    return math.ceil(halo / grid) * grid
+
+
 def window_size(
     shape: tuple[int, int],
     *,
@@ -169,6 +174,7 @@ def window_size(
         Rows and columns of a window, without its halo.
     """
     rows, cols = shape
+    halo = whole_halo(halo, grid)
     side = max(grid, (math.isqrt(max_pixels) - 2 * halo) // grid * grid)
     if block is None or block[1] >= cols:
         height = max_pixels // cols - 2 * halo

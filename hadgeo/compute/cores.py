@@ -7,8 +7,9 @@ nothing: the network of ScoreAD was no faster on two cores than on one, and piec
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -36,6 +37,17 @@ def map_cores(function: Callable[[T], R], items: Iterable[T], device: torch.devi
     if device.type != "cpu" or cores == 1:
         return [function(item) for item in items]
     return list(_threads(cores).map(function, items))
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let torch compute on a single core, for this thread: for sums that shall not depend on how many there are."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(cores)
 
 
 @cache

@@ -50,14 +50,16 @@ class Detector(ABC, Generic[ParamsT]):
         Params: The pydantic model of the hyper-parameters.
         seed_parameter: The hyper-parameter that ``--seed`` sets; None for a detector that draws nothing at random.
         steps_parameter: The hyper-parameter that is the number of training steps; None where there is none.
+        precision_parameter: The hyper-parameter that ``--precision`` sets, one of ``auto``, ``bfloat16`` and
+            ``float32``; None for a detector without a network.
         presets: Values of several hyper-parameters under one name, which users type as the parameter ``preset``.
         best_at: What it finds best, in a few words; empty if nobody says.
         explained_by: What `explain` gives, in a few words; empty if it gives nothing.
         relative_cost: Seconds per pixel of a whole run with defaults on a CPU, in units of those of RX; None if nobody
             has measured it.
         fitted_by: The package that `fit` imports and that comes with an extra of the same name; empty for none.
-        window_tolerance: Largest relative difference between the scores of a pixel in different windows, which comes of
-            the order in which libraries add up.
+        window_tolerance: Largest relative difference between the scores of a pixel in different windows; 0 where they
+            have the same bits, as arithmetic in canonical tiles gives (`hadgeo.detectors.tiles`).
         score_name: What a score is called in a map's description.
         params: The hyper-parameters, never changed by `fit`.
         loss_: Training loss of each step of the last fit; empty where there are none, or before it.
@@ -68,12 +70,13 @@ class Detector(ABC, Generic[ParamsT]):
     Params: ClassVar[type[Params]]
     seed_parameter: ClassVar[str | None] = None
     steps_parameter: ClassVar[str | None] = None
+    precision_parameter: ClassVar[str | None] = None
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     best_at: ClassVar[str] = ""
     explained_by: ClassVar[str] = ""
     relative_cost: ClassVar[float | None] = None
     fitted_by: ClassVar[str] = ""
-    window_tolerance: ClassVar[float] = 1e-6
+    window_tolerance: ClassVar[float] = 0.0
     score_name: ClassVar[str] = "anomaly score"
 
     loss_: Sequence[float] = ()
@@ -99,9 +102,17 @@ class Detector(ABC, Generic[ParamsT]):
         """Side in pixels of the blocks of a scene that share something in their scores; 1 where there are none.
 
         Blocks are counted from the first row and column of the scene. What the engine hands to `score` and `explain`
-        begins and ends at the border of a block, or of the scene; `halo` is a multiple of it, counted from there.
+        begins and ends at the border of a block, or of the scene.
         """
         return 1
+
+    @property
+    def precision(self) -> str:
+        """In what the networks of a fitted detector multiply: ``bfloat16`` or ``float32``; empty where there are none.
+
+        What `precision_parameter` says, and with ``auto`` what the device of the fit does best.
+        """
+        return ""
 
     @property
     def training_steps(self) -> int:

@@ -16,19 +16,25 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import fast_dtype, free_memory
-from hadgeo.detectors.base import Params, check_network, load_network, network_state, seeded
+from hadgeo.detectors.base import check_network, load_network, network_state, seeded
+from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
 from hadgeo.detectors.contrast import ContrastDetector
+from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
+from hadgeo.detectors.tiles import each_tile
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.progress import SILENT, Progress, Stage
-from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, spectra_of, valid_pixels
+from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, valid_pixels
+
+#: Pixels whose moments are summed up at a time.
+_MOMENTS_PIXELS = 2048
 
 
-class BS3LNetParams(Params):
+class BS3LNetParams(PrecisionParams):
     """Hyper-parameters of BS3LNet."""
 
     basic = ("statistic", "inner_window", "steps", "seed")
@@ -109,77 +115,11 @@ class BS3LNetParams(Params):
         return self
 
 
-class BlindSpotNetwork(nn.Module):
-    """The network of the paper's fig. 2: encoder, residual blocks, decoder, and a skip from the encoder.
-
-    All convolutions are 3x3 with reflection padding, so its receptive field reaches 2 * blocks + 3 pixels.
-
-    Args:
-        bands: Bands of the cube.
-        channels: Feature channels.
-        blocks: Residual blocks.
-    """
-
-    def __init__(self, bands: int, channels: int = 64, blocks: int = 2) -> None:
-        super().__init__()
-        self.encoder = Conv(bands, channels, bias=True)
-        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
-        self.decoder = Conv(channels, channels, bias=False)
-        self.decoder_norm = nn.BatchNorm2d(channels)
-        self.output = Conv(channels, bands, bias=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Predict (n, band, y, x) from as much."""
-        encoded = features = F.relu(self.encoder(x))
-        for block in self.blocks:
-            features = block(features)
-        predicted: Tensor = self.output(self.decoder_norm(self.decoder(features)) + encoded)
-        return predicted
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw weights as the paper does: convolutions N(0, 0.02), norms N(1, 0.02), biases 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-                mean = 0.0 if isinstance(module, nn.Conv2d) else 1.0
-                nn.init.normal_(module.weight, mean, 0.02, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-
-class Conv(nn.Conv2d):
-    """A 3x3 convolution that reflects at the border, or repeats it where a single row leaves nothing to reflect."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
-        super().__init__(inputs, outputs, 3, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve without a change of size."""
-        if min(x.shape[-2:]) > 1:
-            return super().forward(F.pad(x, (1, 1, 1, 1), mode="reflect"))
-        for sides, size in (((1, 1, 0, 0), x.shape[-1]), ((0, 0, 1, 1), x.shape[-2])):
-            x = F.pad(x, sides, mode="reflect" if size > 1 else "replicate")
-        return super().forward(x)
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions with batch norms beside the identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = Conv(channels, channels, bias=False)
-        self.first_norm = nn.BatchNorm2d(channels)
-        self.second = Conv(channels, channels, bias=False)
-        self.second_norm = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Refine features (n, channel, y, x)."""
-        inner = F.relu(self.first_norm(self.first(x)))
-        refined: Tensor = x + self.second_norm(self.second(inner))
-        return refined
-
-
 class BS3LNet(ContrastDetector[BS3LNetParams]):
     """Blind-spot self-supervised network.
+
+    The network scores in the precision that `precision` says, in canonical tiles (`hadgeo.detectors.tiles`). What it
+    leaves of the pixels, and all that is made of that, is float32.
 
     Attributes:
         mean_: Mean spectrum of the scene, float32 (band).
@@ -199,6 +139,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
     relative_cost = 12.0
     seed_parameter = "seed"
     steps_parameter = "steps"
+    precision_parameter = "precision"
 
     mean_: Tensor
     std_: Tensor
@@ -225,12 +166,23 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
             )
         self._set_scale(statistics, device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
-        _replace(crops, lambda crop: self._standardise(crop.to(device, torch.float32)))
+        _replace(crops, lambda crop: self._standardise(crop.to(device)))
         self.network_ = self._make_network(sample.bands).to(device)
-        self._train(crops, device, progress)
+        # Sums over a crop that several threads share depend on how many there are.
+        with one_core():
+            self._train([crop.permute(2, 0, 1) for crop in crops], device, progress)
+        self._prepare()
         _replace(crops, self._residual)
         self.whitening_ = self._residual_whitening(crops)
         return torch.cat([self._whitened(residual).flatten() for residual in crops])
+
+    @property
+    def precision(self) -> str:
+        """Of the network; see `Detector.precision`."""
+        return precision_name(network_dtype(self.params, self.mean_.device))
+
+    def _prepare(self) -> None:
+        self._tiled = TiledNetwork(self.network_, network_dtype(self.params, self.mean_.device))
 
     def _set_scale(self, statistics: Statistics, device: torch.device) -> None:
         std = torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std))
@@ -238,9 +190,10 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         self.std_ = std.float().to(device)
 
     def _standardise(self, block: Tensor) -> Tensor:
-        """Scale each band of a float32 (band, y, x) to the scene's unit variance, in place."""
-        block.permute(1, 2, 0).sub_(self.mean_).div_(self.std_)
-        return block
+        """Each band of (band, y, x) scaled to the scene's unit variance, float32 (y, x, band), contiguous."""
+        spectra = block.permute(1, 2, 0)
+        scaled = torch.empty(spectra.shape, dtype=torch.float32, device=block.device)
+        return torch.sub(spectra.to(torch.float32), self.mean_, out=scaled).div_(self.std_)
 
     def _make_network(self, bands: int) -> BlindSpotNetwork:
         with seeded(self.params.seed):
@@ -293,20 +246,17 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
 
     @torch.no_grad()
     def _residual(self, x: Tensor) -> Tensor:
-        """What the network does not predict of a standardised (band, y, x), put in its place; NaN stays NaN."""
-        invalid = ~valid_pixels(x)
-        if invalid.any():
-            x.nan_to_num_(0.0)
-        x -= self.network_(x[None].contiguous(memory_format=torch.channels_last))[0]
-        return x.masked_fill_(invalid, torch.nan) if invalid.any() else x
+        """What the network does not predict of standardised (y, x, band), put in its place; NaN in invalid pixels."""
+        invalid = ~x.sum(dim=2).isfinite()
+        self._tiled.subtract_from(x)
+        return x.masked_fill_(invalid[..., None], torch.nan)
 
     def _residual_whitening(self, residuals: list[Tensor]) -> Tensor:
         total: Statistics | None = None
         for residual in residuals:
-            spectra = spectra_of(residual.cpu())
+            spectra = residual.cpu().flatten(0, 1)
             spectra = spectra[spectra.sum(dim=1).isfinite()]
-            if len(spectra):
-                part = Statistics.of(spectra)
+            for part in map_cores(Statistics.of, torch.split(spectra, _MOMENTS_PIXELS) if len(spectra) else ()):
                 total = part if total is None else total.merge(part)
         if total is None:
             raise FitError(
@@ -319,25 +269,24 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
     @torch.no_grad()
     def statistic(self, block: Tensor) -> Tensor:
         """Size of the residual in the chosen statistic; see `Detector.score`."""
-        residual = self._residual(self._standardise(block.to(torch.float32, copy=True)))
+        residual = self._residual(self._standardise(block))
         if self.params.statistic == "mse":
-            return residual.square().mean(dim=0)
+            return each_tile(residual.permute(2, 0, 1), lambda x: x.square().mean(dim=1), dtype=torch.float32)
         return self._whitened(residual)
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor:
         """What the network predicts from the neighbours; see `Detector.explain`."""
-        block = block.to(torch.float32)
-        residual = self._residual(self._standardise(block.clone()))
-        return block - residual * self.std_[:, None, None]
+        residual = self._residual(self._standardise(block))
+        return block.to(torch.float32) - (residual * self.std_).permute(2, 0, 1)
 
     @torch.no_grad()
     def _whitened(self, residual: Tensor) -> Tensor:
-        return mahalanobis(residual, None, self.whitening_)
+        return mahalanobis(residual.permute(2, 0, 1), None, self.whitening_)
 
     def bytes_per_pixel(self, bands: int) -> int:
-        """Copies of the window, and feature maps; see `Detector.bytes_per_pixel`."""
-        return 4 * (3 * bands + 7 * self.params.channels)
+        """Copies of the window, and feature maps, in float32; see `Detector.bytes_per_pixel`."""
+        return 4 * (2 * bands + max(bands, 3 * self.params.channels))
 
     def state(self) -> dict[str, Tensor]:
         """Scale, network and whitening; see `Detector.state`."""
@@ -359,6 +308,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         check_network(sketch, state)
         self.network_ = self._make_network(len(self.mean_))
         load_network(self.network_, state, device)
+        self._prepare()
         return self
 
 

@@ -18,8 +18,8 @@ from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import TRIMS, CovarianceParams, regularised, trim_limit
 from hadgeo.detectors.drawn import ComponentParams, drawn_bytes, drawn_spectra, leading_components
 from hadgeo.detectors.kmeans import ClusterParams, background_clusters, spectra_at
-from hadgeo.detectors.pixelwise import pixelwise
 from hadgeo.detectors.sklearn import sklearn_module
+from hadgeo.detectors.tiles import each_tile
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -148,12 +148,12 @@ class ClusterRX(ContrastDetector[ClusterRXParams]):
 
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance to the nearest cluster; see `Detector.score`."""
-        return pixelwise(block.to(self.means_.device), lambda spectra: self._distances(spectra).amin(dim=1))
+        return each_tile(block.to(self.means_.device), lambda spectra: self._distances(spectra).amin(dim=1))
 
     def explain(self, block: Tensor) -> Tensor:
         """The mean of the nearest cluster; see `Detector.explain`."""
         on_device = block.to(self.means_.device)
-        nearest = pixelwise(on_device, lambda spectra: self._distances(spectra).argmin(dim=1), torch.long)
+        nearest = each_tile(on_device, lambda spectra: self._distances(spectra).argmin(dim=1), dtype=torch.long)
         return spectra_at(nearest, self.means_, block)
 
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import Self, TypeVar
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.cfar import local_contrast
+from hadgeo.detectors.tiles import SIDE
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
 
@@ -80,8 +80,12 @@ class ContrastDetector(Detector[ContrastParamsT]):
     @property
     def halo(self) -> int:
         """Reach of the statistic, and of the local median; see `Detector.halo`."""
-        # The median may need a single pixel of a block, and that pixel all of what its block does.
-        return self.reach + math.ceil(self.contrast_window // 2 / self.grid) * self.grid
+        return self.reach + self.contrast_window // 2
+
+    @property
+    def grid(self) -> int:
+        """A tile; see `hadgeo.detectors.tiles`."""
+        return SIDE
 
     @abstractmethod
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hadgeo.detectors.base import Params
+from hadgeo.detectors.whitening import eigenvectors
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics, spectra_of
 from hadgeo.windows import Window
@@ -63,8 +65,9 @@ def leading_components(spectra: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         Mean spectrum (band), and components of unit length as rows, the one with the largest variance first.
     """
-    statistics = Statistics.of(spectra)
-    _, vectors = torch.linalg.eigh(statistics.covariance)
+    with threadpool_limits(1, user_api="blas"):
+        statistics = Statistics.of(spectra)
+    _, vectors = eigenvectors(statistics.covariance)
     return statistics.mean, vectors.flip(1)[:, :count].T.contiguous()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from hadgeo.compute.cores import map_cores
 from hadgeo.detectors.base import Params
 from hadgeo.detectors.rings import ring_means, squares
+from hadgeo.detectors.tiles import times
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics, valid_pixels
 from hadgeo.windows import Window
@@ -92,8 +93,8 @@ def whitened(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
         Float64 (rank, y, x), NaN where a band is NaN.
     """
     centred = (block.to(mean) - mean[:, None, None]).flatten(1)
-    spectra: Tensor = (whitening @ centred).view(-1, *block.shape[1:])
-    return spectra
+    spectra = times(whitening, centred)
+    return spectra.view(-1, *block.shape[1:])
 
 
 def ring_differences(spectra: Tensor, sides: tuple[int, int]) -> Tensor:

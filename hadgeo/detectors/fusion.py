@@ -28,7 +28,7 @@ from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
-from hadgeo.windows import Window
+from hadgeo.windows import Window, whole_halo
 
 #: Side of the squares in which a part of a large scene is scored, to learn how rare scores are: some tens of them, each
 #: several times as large as the halo around it.
@@ -83,8 +83,6 @@ class Fusion(Detector[FusionParams]):
     Params = FusionParams
     seed_parameter = "seed"
     presets = {name: {"parts": parts} for name, parts in COMPOSITIONS.items()}  # noqa: RUF012 - as the contract has it
-    # Where many pixels score nearly alike, evidence rises steeply, and with it the last digits of a part's score.
-    window_tolerance = 1e-5
     best_at = "targets of any kind in scenes that nobody has looked at yet"
     explained_by = "the background that its first part expects"
     relative_cost = 37.0
@@ -113,8 +111,10 @@ class Fusion(Detector[FusionParams]):
     @property
     def halo(self) -> int:
         """What the farthest-seeing part needs; see `Detector.halo`."""
-        farthest = max(d.halo + part.average // 2 for d, part in zip(self.detectors_, self.parts, strict=True))
-        return math.ceil(farthest / self.grid) * self.grid
+        # Where a part sees whole blocks of an averaged cube, the average needs neighbours of all of their pixels.
+        return max(
+            d.halo + whole_halo(part.average // 2, d.grid) for d, part in zip(self.detectors_, self.parts, strict=True)
+        )
 
     @property
     def grid(self) -> int:

@@ -16,8 +16,8 @@ from torch import Tensor
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.drawn import ComponentParams, DrawnParams, drawn_bytes, drawn_spectra, leading_components
-from hadgeo.detectors.pixelwise import pixelwise
 from hadgeo.detectors.sklearn import sklearn_module
+from hadgeo.detectors.tiles import each_tile
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample
 
@@ -132,7 +132,7 @@ class IsolationForest(ContrastDetector[IsolationForestParams]):
 
     def statistic(self, block: Tensor) -> Tensor:
         """The anomaly score; see `Detector.score`."""
-        return pixelwise(block.to(self.mean_.device), self._isolation)
+        return each_tile(block.to(self.mean_.device), self._isolation)
 
     def _isolation(self, spectra: Tensor) -> Tensor:
         components = self._components(spectra)

@@ -21,7 +21,7 @@ from torch import Tensor
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.drawn import DrawnParams, drawn_bytes, drawn_spectra
-from hadgeo.detectors.pixelwise import pixelwise
+from hadgeo.detectors.tiles import each_tile
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
 
@@ -82,7 +82,7 @@ class KMeans(ContrastDetector[KMeansParams]):
 
     def statistic(self, block: Tensor) -> Tensor:
         """Distance to the nearest centre; see `Detector.score`."""
-        return pixelwise(block.to(self.centres_.device), lambda spectra: self._distances(spectra).amin(dim=1).sqrt())
+        return each_tile(block.to(self.centres_.device), lambda spectra: self._distances(spectra).amin(dim=1).sqrt())
 
     def _distances(self, spectra: Tensor) -> Tensor:
         """Squared distances of spectra (pixel, band) to all centres, (pixel, cluster)."""
@@ -91,7 +91,7 @@ class KMeans(ContrastDetector[KMeansParams]):
     def explain(self, block: Tensor) -> Tensor:
         """The centre of the nearest cluster; see `Detector.explain`."""
         on_device = block.to(self.centres_.device)
-        nearest = pixelwise(on_device, lambda spectra: self._distances(spectra).argmin(dim=1), torch.long)
+        nearest = each_tile(on_device, lambda spectra: self._distances(spectra).argmin(dim=1), dtype=torch.long)
         return spectra_at(nearest, self.centres_, block)
 
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time

@@ -12,25 +12,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised
 from hadgeo.detectors.rx import rao_blackwell_ledoit_wolf
+from hadgeo.detectors.tiles import SIDE, each_tile
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError, ParameterError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import Sample, spectra_of, valid_pixels
-
-#: Spectra scored at a time, elsewhere and on a CPU, where their copies then stay in its cache.
-_CHUNK_PIXELS = (2**16, 2**10)
+from hadgeo.sampling import Sample, valid_pixels
 
 #: A target nearer to the mean of the background than this, in its standard deviations, is no target.
 _NO_CONTRAST = 1e-6
@@ -83,6 +79,7 @@ class Matcher(Detector[TargetParamsT]):
     explained_by = "the mean spectrum of the scene"
     score_name = "match score"
     halo = 0
+    grid = SIDE
 
     mean_: Tensor
     vectors_: Tensor
@@ -132,7 +129,7 @@ class Matcher(Detector[TargetParamsT]):
 
     def score(self, block: Tensor) -> Tensor:
         """Likeness of each pixel; see `Detector.score`."""
-        return _each_spectrum(block.to(self.mean_.device), lambda spectra: self.likeness(spectra).amax(dim=1))
+        return each_tile(block.to(self.mean_.device), lambda spectra: self.likeness(spectra).amax(dim=1))
 
     def explain(self, block: Tensor) -> Tensor:
         """The mean spectrum of the background, everywhere; see `Detector.explain`."""
@@ -402,19 +399,3 @@ def narrowed(background: dict[str, Tensor], keep: list[int]) -> dict[str, Tensor
 def _own(tensor: Tensor, device: torch.device) -> Tensor:
     """A copy that lies in memory as every other: products of what a model file holds would be rounded otherwise."""
     return tensor.to(double_device(device)).clone(memory_format=torch.contiguous_format)
-
-
-def _each_spectrum(block: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """What a function makes of each spectrum of a block (band, y, x), float64 (y, x), a few at a time."""
-    _, rows, cols = block.shape
-    step = max(1, _CHUNK_PIXELS[block.device.type == "cpu"] // cols)
-    # One array for all: small ones kept between large ones that come and go would tear the heap apart.
-    scores = torch.empty((rows, cols), dtype=torch.float64, device=block.device)
-
-    @torch.no_grad()
-    def one(row: int) -> None:
-        part = slice(row, row + step)
-        scores[part] = function(spectra_of(block[:, part])).reshape(-1, cols)
-
-    map_cores(one, range(0, rows, step), block.device)
-    return scores

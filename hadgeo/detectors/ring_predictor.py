@@ -21,6 +21,7 @@ from hadgeo.compute.executors import READERS
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
 from hadgeo.detectors.rings import SQUARE, ring_means, squares
+from hadgeo.detectors.tiles import times
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -184,7 +185,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
             part = block[:, square.outer_rows, square.outer_cols].to(self.mean_.device, torch.float64)
             inner = (slice(None), *square.inner)
             around = torch.cat([ring[inner] for ring in ring_means(part, self._sides, self.mean_)]).flatten(1)
-            expected = self.weights_ @ (around - self.rings_mean_[:, None]) + self.mean_[:, None]
+            expected = times(self.weights_, around - self.rings_mean_[:, None]) + self.mean_[:, None]
             own = part[inner]
             yield square, torch.where(valid_pixels(own), own - expected.reshape(own.shape), torch.nan)
 

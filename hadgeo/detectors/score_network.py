@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +62,12 @@ class ScoreNetwork(nn.Module):
         self.up_norm = nn.ModuleList((nn.GroupNorm(_GROUPS[1], three), nn.GroupNorm(_GROUPS[0], two)))
         self.last = nn.Linear(2 * _HIDDEN, bands)
 
+    def time(self, t: Tensor) -> Tensor:
+        """What the layers are told of times (n), (n, 256)."""
+        phase = 2 * math.pi * t[:, None] * self.frequencies
+        told: Tensor = F.silu(self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)))
+        return told
+
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """The score times the noise's standard deviation, which is what the loss compares with the noise.
 
@@ -71,8 +79,7 @@ class ScoreNetwork(nn.Module):
         Returns:
             (n, band).
         """
-        phase = 2 * math.pi * t[:, None] * self.frequencies
-        time = F.silu(self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)))
+        time = self.time(t)
         first = F.silu(self.first_norm(self.first(x) + self.first_time(time)))
         if self.modulation is not None:
             assert condition is not None
@@ -89,6 +96,129 @@ class ScoreNetwork(nn.Module):
         features = self.up[-1](features)[:, 0]
         scored: Tensor = self.last(torch.cat([features, first], dim=1))
         return scored
+
+
+class TimedNetwork:
+    """A trained network at one time, as it scores.
+
+    What the time adds is a constant then, and part of each layer's bias. Convolutions along the spectrum are those of
+    images of one row, whose channels are neighbours in memory, and a transposed one of stride 2 is a plain one that
+    gives two values at each place. Norms are float32.
+
+    Args:
+        network: The network.
+        t: The time, a scalar.
+        dtype: Of weights and of what is multiplied with them; sums within a product are float32 in any case.
+    """
+
+    def __init__(self, network: ScoreNetwork, t: Tensor, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        with torch.no_grad():
+            time = network.time(t.reshape(1))[0]
+            self._first = _linear(network.first, dtype, network.first_time(time))
+            self._first_norm = network.first_norm
+            self._modulation = None if network.modulation is None else _linear(network.modulation, dtype)
+            down: Any = zip(network.down, network.down_time, network.down_norm, strict=True)
+            self._down = [
+                _Stage(_filters(conv.weight, dtype), at_time(time).to(dtype), norm) for conv, at_time, norm in down
+            ]
+            *others, last = cast(Iterable[nn.ConvTranspose1d], network.up)
+            up: Any = zip(others, network.up_time, network.up_norm, strict=True)
+            self._up = [
+                _Stage(_doubling_filters(conv.weight, dtype), at_time(time).repeat(2).to(dtype), norm)
+                for conv, at_time, norm in up
+            ]
+            assert last.bias is not None
+            self._widest = _doubling_filters(last.weight, dtype), last.bias.detach().repeat(2).to(dtype)
+            self._last = _linear(network.last, dtype)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The score times the noise's standard deviation; see `ScoreNetwork.forward`.
+
+        Args:
+            x: Scaled spectra with noise, (n, band).
+            condition: (n, band + 2), for a conditioned network.
+
+        Returns:
+            (n, band), float32.
+        """
+        dtype, norm = self._dtype, self._first_norm
+        first = F.linear(x.to(dtype), *self._first).float()
+        first = F.silu(F.layer_norm(first, norm.normalized_shape, norm.weight, norm.bias, norm.eps), inplace=True)
+        if self._modulation is not None:
+            assert condition is not None
+            gain, offset = F.linear(condition.to(dtype), *self._modulation).float().chunk(2, dim=1)
+            first = gain * first + offset
+        first = first.to(dtype)
+        features = first[..., None]
+        skipped = []
+        for stage in self._down:
+            features = stage(features, stride=2)
+            skipped.append(features)
+        for stage, skip in zip(self._up, skipped[1::-1], strict=True):
+            features = torch.cat([stage(features), skip], dim=2)
+        widest = _along(features, *self._widest).flatten(1)
+        return F.linear(torch.cat([widest, first], dim=1), *self._last).float()
+
+
+class _Stage:
+    """A convolution along the spectrum, its norm and its activation; two channels of a doubling one become one."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, norm: nn.GroupNorm) -> None:
+        self._weight, self._bias, self._norm = weight, bias, norm
+        self._dtype = bias.dtype
+
+    def __call__(self, x: Tensor, stride: int = 1) -> Tensor:
+        """From (n, place, channel) to the same, with half or twice as many places."""
+        channels = self._norm.num_channels
+        x = _along(x, self._weight, self._bias, stride).reshape(len(x), -1, channels).float()
+        return F.silu(_group_norm(x, self._norm), inplace=True).to(self._dtype)
+
+
+def _group_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """`norm` for (n, place, channel), several times as fast as torch's for channels that are neighbours in memory."""
+    count, places, channels = x.shape
+    values = places * channels // norm.num_groups
+
+    def by_group(sums: Tensor) -> Tensor:
+        return sums.view(count, norm.num_groups, -1).sum(dim=2, keepdim=True) / values
+
+    # What a convolution gives has a mean of the order of its spread, so that float32 is enough for this difference.
+    mean = by_group(x.sum(dim=1))
+    variance = (by_group((x * x).sum(dim=1)) - mean.square()).clamp(min=0)
+    scale = (variance + norm.eps).rsqrt() * norm.weight.view(norm.num_groups, -1)
+    offset = norm.bias.view(norm.num_groups, -1) - mean * scale
+    return torch.addcmul(offset.view(count, 1, channels), x, scale.view(count, 1, channels))
+
+
+def _along(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """A convolution along the places of (n, place, channel), as that of an image of one row."""
+    image = x.transpose(1, 2)[:, :, None]
+    found = F.conv2d(image, weight, bias, stride=(1, stride), padding=(0, weight.shape[3] // 2))
+    return found[:, :, 0].transpose(1, 2)
+
+
+def _filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Weights (out, in, place) of a convolution along a spectrum as those of one of images."""
+    return weight.detach().to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
+
+
+def _doubling_filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Weights (in, out, 5) of a transposed convolution of stride 2 as those of one that gives two values at each place.
+
+    Value 2 m is made of the places m - 1, m and m + 1 with the weights 4, 2 and 0, value 2 m + 1 of m and m + 1 with 3
+    and 1.
+    """
+    even = weight[:, :, [4, 2, 0]]
+    odd = F.pad(weight[:, :, [3, 1]], (1, 0))
+    return _filters(torch.cat([even, odd], dim=1).transpose(0, 1), dtype)
+
+
+def _linear(layer: nn.Linear, dtype: torch.dtype, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer, to which something may be added."""
+    bias = layer.bias if more is None else layer.bias + more
+    return layer.weight.detach().to(dtype), bias.detach().to(dtype)
 
 
 def released_names(network: ScoreNetwork) -> dict[str, str]:

@@ -11,8 +11,8 @@ pixel itself; where copies are asked for, all pixels share their noise, so that 
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,11 +21,13 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from hadgeo.compute.cores import map_cores
+from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import fast_dtype
-from hadgeo.detectors.base import Params, load_network, network_state, seeded
+from hadgeo.detectors.base import load_network, network_state, seeded
 from hadgeo.detectors.contrast import ContrastDetector
-from hadgeo.detectors.score_network import ScoreNetwork, noise_std, released_names
+from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
+from hadgeo.detectors.score_network import ScoreNetwork, TimedNetwork, noise_std, released_names
+from hadgeo.detectors.tiles import PIXELS, TOGETHER, each_tile, each_tile_spectra
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
@@ -33,15 +35,14 @@ from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 #: The least t that is trained; at 0 the score of a sample does not exist.
 _LEAST_T = 1e-5
 
-#: Pixels that are scored together: on a CPU their feature maps stay within a core's cache, a GPU wants many.
-_CHUNK, _GPU_CHUNK = 256, 16384
+#: Tiles that are scored together, elsewhere and on a CPU, where feature maps of one stay in a core's cache.
+_TOGETHER = (TOGETHER[0], 1)
 
-#: Pixels are scored in multiples of this. A matrix product of fewer rows is summed in another order, which would make
-#: scores depend on the window.
-_GRAIN = 16
+#: Spectra whose scores tell what is usual.
+_USUAL_SPECTRA = 2**16
 
 
-class ScoreADParams(Params):
+class ScoreADParams(PrecisionParams):
     """Hyper-parameters of ScoreAD."""
 
     basic = ("noise", "steps", "seed")
@@ -184,6 +185,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     relative_cost = 62.0
     seed_parameter = "seed"
     steps_parameter = "steps"
+    precision_parameter = "precision"
 
     low_: Tensor
     range_: Tensor
@@ -226,6 +228,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         detector.floor_ = torch.zeros((), device=device)
         detector.noise_ = detector._draw_noise(bands).to(device)
         detector.network_ = network.to(device).eval()
+        detector._prepare()
         return detector
 
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor | None:
@@ -240,8 +243,33 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         self.network_ = self._make_network(sample.bands).to(device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
         spectra, conditions = self._pool(crops)
-        self._train(spectra, conditions, device, progress)
-        return _in_chunks(self._statistic_of, spectra, conditions) if self.contrast_window else None
+        # The second core brings nothing, and sums that several share depend on how many there are.
+        with one_core():
+            self._train(spectra, conditions, device, progress)
+        self._prepare()
+        return self._usual_scores(spectra, conditions) if self.contrast_window else None
+
+    @property
+    def precision(self) -> str:
+        """Of the network; see `Detector.precision`."""
+        return precision_name(network_dtype(self.params, self.low_.device))
+
+    def _prepare(self) -> None:
+        times = torch.tensor(self.params.t, device=self.low_.device)
+        dtype = network_dtype(self.params, self.low_.device)
+        self._timed = [(noise_std(t), TimedNetwork(self.network_, t, dtype)) for t in times]
+
+    @torch.no_grad()
+    def _usual_scores(self, spectra: Tensor, conditions: Tensor | None) -> Tensor:
+        """Scores of some of the spectra that it was trained on, in blocks as large as those of a map."""
+        step = math.ceil(len(spectra) / _USUAL_SPECTRA)
+        x = spectra[::step]
+        if conditions is not None:
+            x = torch.cat([x, conditions[::step]], dim=1)
+        size = _TOGETHER[x.device.type == "cpu"] * PIXELS
+        # What fills up the last block is not counted.
+        blocks = torch.split(F.pad(x, (0, 0, 0, -len(x) % size)), size)
+        return torch.cat(map_cores(self._statistic_of, blocks, x.device))[: len(x)]
 
     def _draw_noise(self, bands: int) -> Tensor:
         params = self.params
@@ -307,23 +335,31 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     @torch.no_grad()
     def statistic(self, block: Tensor) -> Tensor:
         """Agreement or size of the scores around each pixel; see `Detector.score`."""
+        return each_tile(self._inputs(block), self._statistic_of, dtype=torch.float32, together=_TOGETHER)
+
+    def _inputs(self, block: Tensor) -> Tensor:
+        """What the network sees of each pixel: its scaled spectrum, and after it the condition where there is one."""
         scaled = self._scale(block)
-        valid = valid_pixels(scaled).flatten()
-        spectra = spectra_of(scaled)[valid]
-        conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
-        score = torch.full(valid.shape, torch.nan, device=scaled.device)
-        if len(spectra):
-            score[valid] = _in_chunks(self._statistic_of, spectra, conditions)
-        return score.reshape(scaled.shape[1:])
+        if not self.params.condition:
+            return scaled
+        conditions = nearest_neighbours(scaled, self.params)
+        return torch.cat([scaled, conditions.T.reshape(-1, *block.shape[1:])])
+
+    def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Spectra (pixel, band) and conditions of `_inputs`."""
+        bands = len(self.low_)
+        return inputs[:, :bands], inputs[:, bands:] if self.params.condition else None
 
     @torch.no_grad()
-    def _statistic_of(self, spectra: Tensor, condition: Tensor | None) -> Tensor:
+    def _statistic_of(self, inputs: Tensor) -> Tensor:
+        spectra, condition = self._split(inputs)
         size = torch.zeros(len(spectra), device=spectra.device)
-        for time in self.params.t:
-            t = torch.tensor([time], device=spectra.device)
+        if not spectra.sum(dim=1).isfinite().any():
+            return size
+        for std, network in self._timed:
             total = torch.zeros_like(spectra)
             for noise in self.noise_:
-                towards = self.network_(spectra + noise_std(t) * noise, t, condition)
+                towards = network(spectra + std * noise, condition)
                 # Without noise there is a single arrow, and only its length can tell.
                 total += towards if self.params.noise == "none" else F.normalize(towards, dim=1)
             size += total.norm(dim=1) / len(self.noise_)
@@ -336,19 +372,14 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         Tweedie's formula, x + std(t)² · score (B. Efron, "Tweedie's formula and selection bias", J. American
         Statistical Association 106(496), 2011, section 1); the network gives score · std(t).
         """
-        scaled = self._scale(block)
-        valid = valid_pixels(scaled).flatten()
-        spectra = spectra_of(scaled)[valid]
-        conditions = nearest_neighbours(scaled, self.params)[valid] if self.params.condition else None
-        expected = torch.full((len(valid), len(self.low_)), torch.nan, device=spectra.device)
-        if len(spectra):
-            expected[valid] = _in_chunks(self._denoised, spectra, conditions) * self.range_ + self.low_
-        return expected.T.reshape(block.shape)
+        expected = each_tile_spectra(self._inputs(block), self._denoised, bands=len(self.low_), together=_TOGETHER)
+        return (expected * self.range_ + self.low_).permute(2, 0, 1)
 
     @torch.no_grad()
-    def _denoised(self, spectra: Tensor, condition: Tensor | None) -> Tensor:
-        times = torch.tensor(self.params.t, device=spectra.device)[:, None]
-        return spectra + torch.stack([noise_std(t) * self.network_(spectra, t, condition) for t in times]).mean(dim=0)
+    def _denoised(self, inputs: Tensor) -> Tensor:
+        spectra, condition = self._split(inputs)
+        towards = [std * network(spectra, condition) for std, network in self._timed]
+        return spectra + torch.stack(towards).mean(dim=0)
 
     def bytes_per_pixel(self, bands: int) -> int:
         """Copies of the window, and the condition; feature maps are those of one chunk; see `Detector`."""
@@ -366,6 +397,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         )
         self.network_ = self._make_network(len(self.low_))
         load_network(self.network_, state, device)
+        self._prepare()
         return self
 
 
@@ -412,16 +444,3 @@ def _ring(inner: int, outer: int) -> list[tuple[int, int]]:
 def _overlap(length: int, offset: int) -> slice:
     """The positions p of [0, length) for which p + offset lies inside it too."""
     return slice(min(length, max(0, -offset)), max(0, min(length, length - offset)))
-
-
-def _in_chunks(use: Callable[[Tensor, Tensor | None], Tensor], spectra: Tensor, conditions: Tensor | None) -> Tensor:
-    """What `use` makes of spectra (n, band) and their conditions, so many at a time as suits the device."""
-    chunk = _CHUNK if spectra.device.type == "cpu" else _GPU_CHUNK
-
-    def one(start: int) -> Tensor:
-        part = slice(start, start + chunk)
-        x, condition = spectra[part], None if conditions is None else conditions[part]
-        padding = (0, 0, 0, -len(x) % _GRAIN)
-        return use(F.pad(x, padding), None if condition is None else F.pad(condition, padding))[: len(x)]
-
-    return torch.cat(map_cores(one, range(0, len(spectra), chunk), spectra.device))

@@ -18,7 +18,7 @@ from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import CovarianceParams, background_statistics, trim_bytes
 from hadgeo.detectors.rx import conditioned
-from hadgeo.detectors.whitening import mahalanobis
+from hadgeo.detectors.whitening import eigenvectors, mahalanobis
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
@@ -72,7 +72,7 @@ class SubspaceRX(ContrastDetector[SubspaceRXParams]):
         device = double_device(device)
         statistics = background_statistics(sample, self.params, device=device)
         covariance, _ = conditioned(statistics, ridge=self.params.ridge, name=self.name, progress=progress)
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = eigenvectors(covariance)
         # Largest first, and none that is 0 to working precision.
         values, vectors = values.flip(0), vectors.flip(1)
         keep = values > torch.finfo(torch.float64).eps * len(values) * values[0]

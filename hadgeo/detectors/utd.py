@@ -20,8 +20,8 @@ from torch import Tensor
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.covariance import CovarianceParams, background_statistics, trim_bytes
-from hadgeo.detectors.pixelwise import pixelwise
 from hadgeo.detectors.rx import conditioned
+from hadgeo.detectors.tiles import SIDE, each_tile
 from hadgeo.detectors.whitening import whitening
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
@@ -73,6 +73,11 @@ class UTD(Detector[UTDParams]):
         """None: each pixel by itself; see `Detector.halo`."""
         return 0
 
+    @property
+    def grid(self) -> int:
+        """A tile; see `hadgeo.detectors.tiles`."""
+        return SIDE
+
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         """Learn mean and covariance in streamed passes; see `Detector.fit`."""
         device = double_device(device)
@@ -88,7 +93,7 @@ class UTD(Detector[UTDParams]):
     def score(self, block: Tensor) -> Tensor:
         """The matched filter; see `Detector.score`."""
         filter_ = self.whitening_.T @ (self.whitening_ @ (self.level_ - self.mean_))
-        return pixelwise(block.to(self.mean_.device), lambda spectra: (spectra - self.mean_) @ filter_)
+        return each_tile(block.to(self.mean_.device), lambda spectra: (spectra - self.mean_) @ filter_)
 
     def explain(self, block: Tensor) -> Tensor:
         """The mean spectrum of the scene, everywhere; see `Detector.explain`."""
@@ -149,4 +154,4 @@ class RXDUTD(UTD):
             white = (spectra - self.mean_) @ self.whitening_.T
             return ((white - target) * white).sum(dim=1)
 
-        return pixelwise(block.to(self.mean_.device), difference)
+        return each_tile(block.to(self.mean_.device), difference)

@@ -24,7 +24,7 @@ from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent, Stage
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, valid_pixels
-from hadgeo.windows import Window, pad, tile
+from hadgeo.windows import Window, pad, tile, whole_halo
 
 #: Training steps of the trial; the first ones also pay for what is only done once.
 _TRIAL_STEPS = 6
@@ -82,7 +82,8 @@ def memory_budget(
         ParameterError: The user asked for less than a run takes.
         DeviceError: There is less than a run takes.
     """
-    smallest = window_bytes(source, detector, selection) * (2 * detector.halo + detector.grid) ** 2
+    side = 2 * whole_halo(detector.halo, detector.grid) + detector.grid
+    smallest = window_bytes(source, detector, selection) * side**2
     with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
     alone = fixed_bytes(source) + smallest
     least = with_fit if fit else alone
@@ -113,7 +114,8 @@ def _check_granted(source: Source, detector: Detector[Any], least: int, granted:
 def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """Bytes with which no window cuts a block of its file."""
     height, width = source.block or (1, 1)
-    high, wide = (math.lcm(side, detector.grid) + 2 * detector.halo for side in (height, width))
+    around = 2 * whole_halo(detector.halo, detector.grid)
+    high, wide = (math.lcm(side, detector.grid) + around for side in (height, width))
     # As `window_size` has it: strips of the scene's width, else squares.
     pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
     return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
