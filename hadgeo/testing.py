@@ -237,6 +237,19 @@ class DetectorContract:
             torch.set_num_threads(before)
         assert len({scores.tobytes() for scores in maps}) == 1
 
+    def test_a_network_computes_in_the_precision_that_was_asked_for(self, detector: Detector[Any]) -> None:
+        """It says so, in either every window gives the same bits, and what is anomalous stays so."""
+        role = detector.precision_parameter
+        if role is None:
+            pytest.skip(f"{detector.name} has no network")
+        scene = SCENES["odd size"]
+        for precision in ("float32", "bfloat16"):
+            params = detector.params.model_copy(update={role: precision})
+            made = fitted(type(detector)(params).shortened(SHORT), scene)
+            assert made.precision == precision
+            whole = scored_in_windows(made, scene, scene.shape[1:])
+            np.testing.assert_array_equal(scored_in_windows(made, scene, (7, 11)), whole)
+
     def test_state_round_trips_to_the_bit(self, detector: Detector[Any]) -> None:
         """A model file gives back the very detector."""
         scene = SCENES["odd size"]
@@ -286,7 +299,7 @@ class DetectorContract:
         fields = type(detector).Params.model_fields
         assert detector.name.isascii()
         assert detector.title
-        for role in (detector.seed_parameter, detector.steps_parameter):
+        for role in (detector.seed_parameter, detector.steps_parameter, detector.precision_parameter):
             assert role is None or role in fields
         assert detector.halo >= 0
         assert detector.grid >= 1

@@ -75,6 +75,7 @@ _RESOLVED = (
 @options.memory
 @cluster_options.cluster
 @options.seed
+@options.precision
 @click.option("--resume", is_flag=True, hidden=True, expose_value=False, help="What a batch does in any case.")
 @click.option("--overwrite", is_flag=True, help="Replace maps and a model that were made with other settings.")
 @options.quiet
@@ -94,6 +95,7 @@ def command(
     parameters: dict[str, str],
     cluster: str | None,
     seed: int | None,
+    precision: str | None,
     quiet: bool,
     progress: str,
     **settings: Any,
@@ -128,7 +130,8 @@ def command(
     if search is not None:
         detector, model, kind = search.method, None, "match"
     else:
-        parameters, kind = options.with_seed(detector, parameters, seed), "anomaly"
+        parameters = options.with_seed(detector, parameters, seed, precision)
+        kind = "anomaly"
     if manifest is not None:
         click.echo("--manifest is now called --table; the old name will be removed", err=True)
         table = table or manifest
@@ -167,7 +170,7 @@ def _check_model(context: click.Context, model: str | None) -> None:
     """Refuse options that would contradict a model."""
     if model is None:
         return
-    for option in ("fit_on", "detector", "parameters", "bands", "seed"):
+    for option in ("fit_on", "detector", "parameters", "bands", "seed", "precision"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise ParameterError(
                 f"{model}: {options.told(option)} is fixed in a model; omit it, train another model, or give "
@@ -180,7 +183,7 @@ def _search(context: click.Context, parameters: dict[str, str], model: str | Non
     given = context.params
     asked = {
         name
-        for name in (*match_options.NAMES, "detector", "seed")
+        for name in (*match_options.NAMES, "detector", "seed", "precision")
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
     if not asked & {"spectrum", "like"}:
@@ -189,7 +192,7 @@ def _search(context: click.Context, parameters: dict[str, str], model: str | Non
                 option = f"--{name.replace('_', '-')}"
                 raise ParameterError(f"{option} is of a spectrum to be found; add --spectrum or --like, or omit it")
         return None
-    for name in ("detector", "seed"):
+    for name in ("detector", "seed", "precision"):
         if name in asked:
             raise ParameterError(f"--{name} is of a search for anomalies; omit it, and choose a --method")
     return match_options.search_of(given, parameters, model)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 @options.window
 @cluster_options.cluster
 @options.seed
+@options.precision
 @decision_options.decision
 @options.overwrite
 @options.resume
@@ -96,6 +97,7 @@ def _detect(
     parameters: dict[str, str],
     bands: str | None,
     seed: int | None,
+    precision: str | None,
     **_: Any,
 ) -> None:
     check_scenes(context)
@@ -106,7 +108,7 @@ def _detect(
     elif resample_bands:
         raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
     else:
-        parameters = options.with_seed(detector, parameters, seed)
+        parameters = options.with_seed(detector, parameters, seed, precision)
     score_scenes(
         context,
         earlier,
@@ -383,7 +385,7 @@ def _load(model: str, context: click.Context, detector: str) -> Any:
     from hadgeo.run.model_file import load_model
 
     loaded = load_model(model)
-    for option in ("parameters", "bands", "seed"):
+    for option in ("parameters", "bands", "seed", "precision"):
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise ParameterError(
                 f"{model}: {options.told(option)} is fixed in a model; omit it, or train another model"
@@ -425,6 +427,7 @@ def _result(done: Detection, decision: Decision | None) -> dict[str, Any]:
         **({} if done.sensor_map is None else {"sensor_map": str(done.sensor_map)}),
         "detector": done.detector.name,
         "device": str(done.device),
+        **({"precision": done.detector.precision} if done.detector.precision else {}),
         "bands": done.bands.numbers(),
         "valid_pixels": done.valid,
         **({} if done.learned_pixels is None else {"learned_pixels": done.learned_pixels}),

@@ -30,6 +30,7 @@ def info(file: str, as_json: bool) -> None:
             "file": file,
             "detector": model.detector.name,
             "parameters": model.detector.params.model_dump(mode="json"),
+            "precision": model.detector.precision,
             "bands": [i + 1 for i in spectrum.indices],
             "bands_of_sensor": spectrum.total,
             "wavelength_nm": _known(spectrum.wavelength),
@@ -47,6 +48,7 @@ def info(file: str, as_json: bool) -> None:
         "file": file,
         "detector": f"{model.detector.name}, {model.detector.title}",
         "parameters": ", ".join(f"{k}={v}" for k, v in model.detector.params.model_dump(mode="json").items()),
+        **({"precision": f"{model.detector.precision} on this CPU"} if model.detector.precision else {}),
         "bands": f"{len(spectrum.indices)} of {spectrum.total}"
         + (f", {centres[0]:g} to {centres[-1]:g} nm" if centres else ", wavelengths unknown"),
         "scenes": f"{', '.join(model.scenes)} ({model.stored_dtype})",

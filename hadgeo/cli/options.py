@@ -38,6 +38,12 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing 
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Random seed, which makes a run repeatable; 0 by default."
 )
+precision = click.option(
+    "--precision",
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    help="In what networks multiply when they score; by default auto, bfloat16 where the hardware multiplies in it. "
+    "Detectors without a network compute as they always do.",
+)
 progress = click.option(
     "--progress",
     type=click.Choice(["bar", "json", "none"]),
@@ -170,8 +176,8 @@ def told(name: str) -> str:
     return {"parameters": "--parameter or --preset"}.get(name, f"--{name.replace('_', '-')}")
 
 
-def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[str, str]:
-    """A detector's parameters with ``--seed`` among them, where the detector draws anything at random.
+def with_seed(detector: str, values: dict[str, str], seed: int | None, precision: str | None = None) -> dict[str, str]:
+    """A detector's parameters with ``--seed`` and ``--precision`` among them, where the detector has such.
 
     Raises:
         ParameterError: It looks for a known spectrum, which is another command's.
@@ -180,5 +186,6 @@ def with_seed(detector: str, values: dict[str, str], seed: int | None) -> dict[s
 
     if detector in MATCHERS:
         raise ParameterError(f"{detector} needs a target spectrum; use `hadgeo match --spectrum FILE`")
-    name = detector_class(detector).seed_parameter
-    return values if seed is None or name is None else {name: str(seed), **values}
+    found = detector_class(detector)
+    roles = {found.seed_parameter: seed, found.precision_parameter: precision}
+    return {role: str(value) for role, value in roles.items() if role is not None and value is not None} | values

@@ -24,6 +24,7 @@ from hadgeo.cli.reporting import JsonLines, reporter, tell
 @learning_options.regions
 @options.device
 @options.seed
+@options.precision
 @options.overwrite
 @options.quiet
 @options.progress
@@ -39,6 +40,7 @@ def command(
     bands: str | None,
     device: str,
     seed: int | None,
+    precision: str | None,
     overwrite: bool,
     quiet: bool,
     progress: str,
@@ -64,7 +66,7 @@ def command(
             opened,
             detector,
             out=output,
-            parameters=options.with_seed(detector, parameters, seed),
+            parameters=options.with_seed(detector, parameters, seed, precision),
             bands=bands,
             **learning_options.given(given),
             device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 from contextlib import suppress
 
 import torch
@@ -54,12 +55,23 @@ def double_device(device: torch.device) -> torch.device:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """The type for training arithmetic: bfloat16 where the hardware multiplies in it, else float32."""
+    """The type in which networks multiply: bfloat16 where the hardware does, else float32."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether oneDNN has instructions for it; where AVX-512 lacks them it would emulate it, slower than float32."""
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    # Older releases of torch do not tell, and are taken at oneDNN's word.
+    told = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(ask() for ask in told if ask is not None) or not any(told)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -40,21 +40,22 @@ class Part:
         given = ", ".join(f"{key}={value}" for key, value in self.parameters)
         return self.detector + (f"@{self.average}" if self.average > 1 else "") + (f"({given})" if given else "")
 
-    def make(self, seed: int) -> Detector[Any]:
+    def make(self, seed: int = 0, precision: str = "auto") -> Detector[Any]:
         """The detector, unfitted.
 
         Args:
             seed: For one that draws at random, unless the part sets its own.
+            precision: For one with a network, likewise.
 
         Raises:
             DetectorNotFoundError: There is no such detector.
             ParameterError: A parameter is unknown or out of bounds.
         """
         detector = make_detector(self.detector, dict(self.parameters))
-        role = detector.seed_parameter
-        if role is None or role in dict(self.parameters):
-            return detector
-        return type(detector)(detector.params.model_copy(update={role: seed}))
+        roles = {detector.seed_parameter: seed, detector.precision_parameter: precision}
+        own = {None, *dict(self.parameters)}
+        update = {role: value for role, value in roles.items() if role not in own}
+        return type(detector)(detector.params.model_copy(update=update))
 
 
 @dataclass(frozen=True)

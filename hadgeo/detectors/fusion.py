@@ -22,8 +22,9 @@ from torch import Tensor
 from hadgeo.compute.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
-from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
+from hadgeo.detectors.precision import PrecisionParams
 from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
@@ -35,7 +36,7 @@ from hadgeo.windows import Window, whole_halo
 _SQUARE = 96
 
 
-class FusionParams(Params):
+class FusionParams(PrecisionParams):
     """Hyper-parameters of a fusion."""
 
     basic = ("seed",)
@@ -58,7 +59,7 @@ class FusionParams(Params):
                 if part.detector == Fusion.name:
                     raise ValueError("a fusion cannot be part of a fusion")
                 try:
-                    part.make(0)
+                    part.make()
                 except HadgeoError as error:
                     raise ValueError(str(error)) from None
         return self
@@ -82,6 +83,7 @@ class Fusion(Detector[FusionParams]):
     title = "Fusion (evidence of several detectors)"
     Params = FusionParams
     seed_parameter = "seed"
+    precision_parameter = "precision"
     presets = {name: {"parts": parts} for name, parts in COMPOSITIONS.items()}  # noqa: RUF012 - as the contract has it
     best_at = "targets of any kind in scenes that nobody has looked at yet"
     explained_by = "the background that its first part expects"
@@ -93,7 +95,7 @@ class Fusion(Detector[FusionParams]):
     def __init__(self, params: FusionParams | None = None) -> None:
         super().__init__(params)
         self.terms = self.params.terms
-        self.detectors_ = [part.make(self.params.seed) for part in self.parts]
+        self.detectors_ = [part.make(self.params.seed, self.params.precision) for part in self.parts]
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -120,6 +122,11 @@ class Fusion(Detector[FusionParams]):
     def grid(self) -> int:
         """The smallest whose blocks hold whole blocks of all parts; see `Detector.grid`."""
         return math.lcm(*(detector.grid for detector in self.detectors_))
+
+    @property
+    def precision(self) -> str:
+        """Of the parts that have a network; see `Detector.precision`."""
+        return ", ".join(sorted({detector.precision for detector in self.detectors_} - {""}))
 
     @property
     def training_steps(self) -> int:

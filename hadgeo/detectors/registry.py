@@ -82,7 +82,8 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
     # Pydantic says itself what is wrong with a parameter, or with a default that is missing.
     loaded()
     fields = loaded.Params.model_json_schema().get("properties", {})
-    for role, key in (("seed_parameter", loaded.seed_parameter), ("steps_parameter", loaded.steps_parameter)):
+    for role in ("seed_parameter", "steps_parameter", "precision_parameter"):
+        key = getattr(loaded, role)
         if key is not None and key not in fields:
             yield f"its {role} {key!r} is not one of its parameters"
 

@@ -340,7 +340,11 @@ class Recipe:
             )
         files = tuple((file.absolute(), file.stat().st_size) for file in source.files if file.exists())
         state = {name: tensor.detach().cpu() for name, tensor in detector.state().items()}
-        return cls(source, files, scorer.bands, type(detector), detector.params, state, device)
+        # What is decided here holds for all workers, whatever their hardware does best.
+        params = detector.params
+        if detector.precision_parameter is not None and detector.precision in ("bfloat16", "float32"):
+            params = params.model_copy(update={detector.precision_parameter: detector.precision})
+        return cls(source, files, scorer.bands, type(detector), params, state, device)
 
 
 class RemoteScorer:

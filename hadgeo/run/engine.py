@@ -417,7 +417,7 @@ def _kept_budget(earlier: Journal | None) -> int | None:
 
 def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Plan, fitted: Detector[Any]) -> Journal:
     """The earlier run's journal if it is of this very detector, or a new one."""
-    settings = {**plan.settings, "model": model_hash(fitted)}
+    settings = {**plan.settings, "model": model_hash(fitted), "precision": fitted.precision}
     if earlier is not None:
         check_same_run(earlier, settings, folder)
         return earlier
@@ -482,6 +482,8 @@ def _tags(plan: Plan, fitted: Detector[Any]) -> dict[str, str]:
         "HADGEO_BANDS": selection.numbers(),
         "HADGEO_BANDS_DROPPED": "; ".join(f"{count} {reason}" for reason, count in selection.dropped),
     }
+    if fitted.precision:
+        tags["HADGEO_PRECISION"] = fitted.precision
     if plan.task.learning is not None:
         tags["HADGEO_LEARNED_FROM"] = plan.task.learning.told
     return tags
