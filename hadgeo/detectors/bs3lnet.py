@@ -171,7 +171,6 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         # Sums over a crop that several threads share depend on how many there are.
         with one_core():
             self._train([crop.permute(2, 0, 1) for crop in crops], device, progress)
-        self._prepare()
         _replace(crops, self._residual)
         self.whitening_ = self._residual_whitening(crops)
         return torch.cat([self._whitened(residual).flatten() for residual in crops])
@@ -181,8 +180,13 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         """Of the network; see `Detector.precision`."""
         return precision_name(network_dtype(self.params, self.mean_.device))
 
-    def _prepare(self) -> None:
-        self._tiled = TiledNetwork(self.network_, network_dtype(self.params, self.mean_.device))
+    def _tiled(self) -> TiledNetwork:
+        """The network as it scores; made once of a network."""
+        made: tuple[BlindSpotNetwork, TiledNetwork] | None = self.__dict__.get("_made")
+        if made is None or made[0] is not self.network_:
+            made = self.network_, TiledNetwork(self.network_, network_dtype(self.params, self.mean_.device))
+            self._made = made
+        return made[1]
 
     def _set_scale(self, statistics: Statistics, device: torch.device) -> None:
         std = torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std))
@@ -248,7 +252,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
     def _residual(self, x: Tensor) -> Tensor:
         """What the network does not predict of standardised (y, x, band), put in its place; NaN in invalid pixels."""
         invalid = ~x.sum(dim=2).isfinite()
-        self._tiled.subtract_from(x)
+        self._tiled().subtract_from(x)
         return x.masked_fill_(invalid[..., None], torch.nan)
 
     def _residual_whitening(self, residuals: list[Tensor]) -> Tensor:
@@ -308,7 +312,6 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         check_network(sketch, state)
         self.network_ = self._make_network(len(self.mean_))
         load_network(self.network_, state, device)
-        self._prepare()
         return self
 
 

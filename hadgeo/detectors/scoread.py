@@ -228,7 +228,6 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         detector.floor_ = torch.zeros((), device=device)
         detector.noise_ = detector._draw_noise(bands).to(device)
         detector.network_ = network.to(device).eval()
-        detector._prepare()
         return detector
 
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Tensor | None:
@@ -246,7 +245,6 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         # The second core brings nothing, and sums that several share depend on how many there are.
         with one_core():
             self._train(spectra, conditions, device, progress)
-        self._prepare()
         return self._usual_scores(spectra, conditions) if self.contrast_window else None
 
     @property
@@ -254,10 +252,15 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         """Of the network; see `Detector.precision`."""
         return precision_name(network_dtype(self.params, self.low_.device))
 
-    def _prepare(self) -> None:
-        times = torch.tensor(self.params.t, device=self.low_.device)
-        dtype = network_dtype(self.params, self.low_.device)
-        self._timed = [(noise_std(t), TimedNetwork(self.network_, t, dtype)) for t in times]
+    def _timed(self) -> list[tuple[Tensor, TimedNetwork]]:
+        """The network at each noise time, and the noise's standard deviation there; made once of a network."""
+        made: tuple[ScoreNetwork, list[tuple[Tensor, TimedNetwork]]] | None = self.__dict__.get("_made")
+        if made is None or made[0] is not self.network_:
+            times = torch.tensor(self.params.t, device=self.low_.device)
+            dtype = network_dtype(self.params, self.low_.device)
+            made = self.network_, [(noise_std(t), TimedNetwork(self.network_, t, dtype)) for t in times]
+            self._made = made
+        return made[1]
 
     @torch.no_grad()
     def _usual_scores(self, spectra: Tensor, conditions: Tensor | None) -> Tensor:
@@ -356,7 +359,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         size = torch.zeros(len(spectra), device=spectra.device)
         if not spectra.sum(dim=1).isfinite().any():
             return size
-        for std, network in self._timed:
+        for std, network in self._timed():
             total = torch.zeros_like(spectra)
             for noise in self.noise_:
                 towards = network(spectra + std * noise, condition)
@@ -378,7 +381,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     @torch.no_grad()
     def _denoised(self, inputs: Tensor) -> Tensor:
         spectra, condition = self._split(inputs)
-        towards = [std * network(spectra, condition) for std, network in self._timed]
+        towards = [std * network(spectra, condition) for std, network in self._timed()]
         return spectra + torch.stack(towards).mean(dim=0)
 
     def bytes_per_pixel(self, bands: int) -> int:
@@ -397,7 +400,6 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         )
         self.network_ = self._make_network(len(self.low_))
         load_network(self.network_, state, device)
-        self._prepare()
         return self
 
 
