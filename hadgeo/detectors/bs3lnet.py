@@ -23,6 +23,7 @@ from hadgeo.compute.device import fast_dtype, free_memory
 from hadgeo.detectors.base import check_network, load_network, network_state, seeded
 from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
 from hadgeo.detectors.contrast import ContrastDetector
+from hadgeo.detectors.one_cycle import OneCycleAdam
 from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
 from hadgeo.detectors.tiles import each_tile
 from hadgeo.detectors.whitening import mahalanobis, whitening
@@ -212,8 +213,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
     def _train(self, crops: list[Tensor], device: torch.device, progress: Progress) -> None:
         params = self.params
         network = self.network_.train()
-        optimiser = torch.optim.Adam(network.parameters(), lr=params.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.learning_rate, total_steps=params.steps + 1)
+        optimiser = OneCycleAdam(network.parameters(), params.learning_rate, params.steps)
         generator = torch.Generator().manual_seed(params.seed)
         dtype = fast_dtype(device)
         side = params.crop
@@ -232,7 +232,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                     predicted = network(masked[None])[0]
                 loss = (predicted.float() - piece).flatten(1)[:, target].abs().mean()
-                optimiser.zero_grad(set_to_none=True)
+                optimiser.zero_grad()
                 loss.backward()
             except torch.OutOfMemoryError:
                 if side <= 16:
@@ -242,7 +242,6 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
                 progress.message(f"bs3lnet: out of memory on {device}; continuing with crops of {side} pixels")
                 continue
             optimiser.step()
-            schedule.step()
             losses.append(loss.detach())
             progress.advance()
         network.eval()

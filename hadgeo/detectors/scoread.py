@@ -25,6 +25,7 @@ from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import fast_dtype
 from hadgeo.detectors.base import load_network, network_state, seeded
 from hadgeo.detectors.contrast import ContrastDetector
+from hadgeo.detectors.one_cycle import OneCycleAdam
 from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
 from hadgeo.detectors.score_network import ScoreNetwork, TimedNetwork, noise_std, released_names
 from hadgeo.detectors.tiles import PIXELS, TOGETHER, each_tile, each_tile_spectra
@@ -34,6 +35,9 @@ from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 
 #: The least t that is trained; at 0 the score of a sample does not exist.
 _LEAST_T = 1e-5
+
+#: Share of the learning rate by which weights shrink in each step.
+_WEIGHT_DECAY = 0.01
 
 #: Tiles that are scored together, elsewhere and on a CPU, where feature maps of one stay in a core's cache.
 _TOGETHER = (TOGETHER[0], 1)
@@ -307,8 +311,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     def _train(self, spectra: Tensor, conditions: Tensor | None, device: torch.device, progress: Progress) -> None:
         params = self.params
         network = self.network_.train()
-        optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, params.learning_rate, total_steps=params.steps + 1)
+        optimiser = OneCycleAdam(network.parameters(), params.learning_rate, params.steps, weight_decay=_WEIGHT_DECAY)
         generator = torch.Generator().manual_seed(params.seed)
         dtype = fast_dtype(device)
         losses = []
@@ -326,10 +329,9 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
             loss = (predicted.float() + z).square().sum(dim=1)
             if params.retain_ratio < 1:
                 loss = loss.topk(max(1, round(params.retain_ratio * params.batch)), largest=False).values
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.mean().backward()
             optimiser.step()
-            schedule.step()
             losses.append(loss.detach().mean() / spectra.shape[1])
             progress.advance()
         network.eval()

@@ -115,7 +115,7 @@ def test_a_killed_run_is_finished_to_the_same_bytes(
 LATE_MOMENTS = {
     "map in its place": ("hadgeo.decisions.decision", "decide", "before", 1),
     "polygons": ("hadgeo.decisions.polygons", "write_polygons", "after", 1),
-    "spectra half drawn": ("hadgeo.evidence.spectrum_plots", "draw_spectrum", "after", 2),
+    "spectra half drawn": ("hadgeo.evidence.spectrum_plots", "draw_spectrum", "after", 4),
     "p-values not yet a map": ("hadgeo.maps.writer", "ScoreWriter.complete", "before", 2),
     "before the manifest": ("hadgeo.run.manifest", "write_manifest", "before", 1),
     "after the manifest": ("hadgeo.run.manifest", "write_manifest", "after", 1),
