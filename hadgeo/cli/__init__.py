@@ -24,7 +24,7 @@ DEBUG_KEY = "hadgeo.debug"
 #: Exit status of a run that was interrupted, as shells have it: 128 and the number of SIGINT.
 INTERRUPTED = 130
 
-#: Longest error that is printed; what libraries repeat of a file can be as long as the file.
+#: Longest line that is printed; what libraries repeat of a file can be as long as the file.
 _MOST_CHARACTERS = 2000
 
 #: What a standard output is like that cannot be written.
@@ -126,8 +126,8 @@ def one_line(text: object) -> str:
 
 
 def printable(text: object) -> str:
-    """Text as it is, line by line, with whatever a terminal could take for a command as an escape."""
-    return "\n".join(one_line(line) for line in str(text).split("\n"))
+    """Text line by line, none of endless length, with whatever a terminal could take for a command as an escape."""
+    return "\n".join(_shortened(one_line(line)) for line in str(text).split("\n"))
 
 
 def say(text: object = "", *, err: bool = False) -> None:
@@ -136,7 +136,7 @@ def say(text: object = "", *, err: bool = False) -> None:
 
 
 def _shortened(text: str) -> str:
-    """An error as it is, or without its middle, which is what a file holds or a library repeats of it."""
+    """A line as it is, or without its middle, which is what a file holds or a library repeats of it."""
     half = _MOST_CHARACTERS // 2
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} … {text[-half:]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -142,8 +143,19 @@ def open_source(
     with refusing(CubeError, f"{name}: not readable as {known.title}", _ADVICE):
         opened = known.open(name, reading)
         opened.reading = reading
+        _check_place(name, opened)
         source = with_fill(without_masks(opened), reading.fill)
     return source if bands is None else BandSubset(source, bands)
+
+
+def _check_place(name: str, source: Source) -> None:
+    """Refuse a place that is nowhere; a map there could not be shown, nor compared with any other."""
+    transform = source.metadata.transform
+    if not all(map(math.isfinite, transform)):
+        raise CubeError(
+            f"{name}: its transform ({', '.join(f'{value:g}' for value in transform[:6])}) is not finite; "
+            "correct its georeference, or remove it"
+        )
 
 
 def _check_name(name: str) -> None:

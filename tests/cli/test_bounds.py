@@ -228,3 +228,21 @@ def test_a_job_is_read_up_to_a_bound(tmp_path: Path) -> None:
         read_job(tmp_path / "job.json")
     with pytest.raises(JobError, match="cannot be read"):
         read_job(tmp_path / "missing.json")
+
+
+def test_a_place_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.bil").write_bytes(bytes(2 * 4 * 6 * 5))
+    (tmp_path / "x.hdr").write_text(
+        "NROWS 6\nNCOLS 5\nNBANDS 4\nNBITS 16\nLAYOUT BIL\nULXMAP 5\nULYMAP -inf\nXDIM 1\nYDIM 1\n"
+    )
+    for command in ("info", "detect"):
+        assert_one_line(run(command, str(tmp_path / "x.bil")), "x.bil", "is not finite", "correct its georeference")
+
+
+def test_a_name_of_thousands_of_characters_is_shown_in_part(scene: Path) -> None:
+    tmp_path, table = scene.parent, scene.with_name("t.csv")
+    table.write_text(f"scene,output\ns.img,a.tif\n{'x' * 5000},b.tif\n")
+    result = run("batch", "--table", str(table), "-d", "rx", "-o", str(tmp_path / "maps"), "-q")
+    assert result.exit_code == 1
+    assert "no such file" in result.output
+    assert max(map(len, result.output.splitlines())) < 2500
