@@ -56,7 +56,8 @@ def box_mean(block: Tensor, side: int) -> Tensor:
         (band, y, x), NaN where the pixel itself is invalid.
     """
     valid = block.sum(dim=0).isfinite()
-    whole = bool(valid.all())
+    # Another device would have to be waited for.
+    whole = valid.device.type == "cpu" and bool(valid.all())
     sums = box_sum(block if whole else torch.where(valid, block, 0.0), side)
     counts = box_sum(valid.to(block.dtype), side)
     return sums.div_(counts) if whole else torch.where(valid, sums / counts, torch.nan)

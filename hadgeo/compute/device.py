@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -77,6 +78,17 @@ def _cpu_multiplies_bfloat16() -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device's memory ran out."""
     return isinstance(error, torch.OutOfMemoryError)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that are free on a device, with what torch keeps of it for its next tensors; None where nobody says."""
+    module: Any = getattr(torch, device.type, None)
+    if device.type == "cpu" or not hasattr(module, "mem_get_info"):
+        return None
+    free, _ = module.mem_get_info(device)
+    if hasattr(module, "memory_reserved"):
+        free += module.memory_reserved(device) - module.memory_allocated(device)
+    return int(free)
 
 
 def free_memory(device: torch.device) -> None:

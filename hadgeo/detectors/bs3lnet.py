@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Self
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from hadgeo.compute.cores import map_cores, one_core
-from hadgeo.compute.device import fast_dtype, free_memory
+from hadgeo.compute.device import double_device, fast_dtype, free_memory
 from hadgeo.detectors.base import check_network, load_network, network_state, seeded
 from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
+from hadgeo.detectors.blind_spots import Crop, blind, random_piece, turned
 from hadgeo.detectors.contrast import ContrastDetector
 from hadgeo.detectors.one_cycle import OneCycleAdam
 from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
@@ -29,9 +29,9 @@ from hadgeo.detectors.tiles import each_tile
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.progress import SILENT, Progress, Stage
-from hadgeo.sampling import POOL_PIXELS, Sample, Statistics, valid_pixels
+from hadgeo.sampling import POOL_PIXELS, Sample, Statistics
 
-#: Pixels whose moments are summed up at a time.
+#: Pixels whose moments a CPU sums up at a time.
 _MOMENTS_PIXELS = 2048
 
 
@@ -171,7 +171,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         self.network_ = self._make_network(sample.bands).to(device)
         # Sums over a crop that several threads share depend on how many there are.
         with one_core():
-            self._train([crop.permute(2, 0, 1) for crop in crops], device, progress)
+            self._train([Crop.of(crop.permute(2, 0, 1)) for crop in crops], device, progress)
         _replace(crops, self._residual)
         self.whitening_ = self._residual_whitening(crops)
         return torch.cat([self._whitened(residual).flatten() for residual in crops])
@@ -210,7 +210,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         return network
 
-    def _train(self, crops: list[Tensor], device: torch.device, progress: Progress) -> None:
+    def _train(self, crops: list[Crop], device: torch.device, progress: Progress) -> None:
         params = self.params
         network = self.network_.train()
         optimiser = OneCycleAdam(network.parameters(), params.learning_rate, params.steps)
@@ -222,8 +222,9 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         for _ in range(params.steps):
             if progress.cancelled():
                 raise Cancelled("stopped on request")
-            piece = turned(random_piece(crops, side, generator), generator)
-            masked, target = blind(piece, params, generator)
+            found = turned(random_piece(crops, side, generator), generator)
+            piece = found.pixels
+            masked, target = blind(found, params, generator)
             if not len(target):
                 # A lone valid pixel has no neighbour to be predicted from.
                 progress.advance()
@@ -245,7 +246,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
             losses.append(loss.detach())
             progress.advance()
         network.eval()
-        self.loss_ = torch.stack(losses).tolist() if losses else []
+        self.loss_ = torch.stack(losses).cpu().tolist() if losses else []
 
     @torch.no_grad()
     def _residual(self, x: Tensor) -> Tensor:
@@ -256,10 +257,12 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
 
     def _residual_whitening(self, residuals: list[Tensor]) -> Tensor:
         total: Statistics | None = None
+        device = double_device(self.mean_.device)
+        size = _MOMENTS_PIXELS if device.type == "cpu" else POOL_PIXELS
         for residual in residuals:
-            spectra = residual.cpu().flatten(0, 1)
+            spectra = residual.to(device).flatten(0, 1)
             spectra = spectra[spectra.sum(dim=1).isfinite()]
-            for part in map_cores(Statistics.of, torch.split(spectra, _MOMENTS_PIXELS) if len(spectra) else ()):
+            for part in map_cores(Statistics.of, torch.split(spectra, size) if len(spectra) else (), device):
                 total = part if total is None else total.merge(part)
         if total is None:
             raise FitError(
@@ -318,86 +321,3 @@ def _replace(blocks: list[Tensor], function: Callable[[Tensor], Tensor]) -> None
     """Map over blocks in place, so that only one of them is in memory twice."""
     for i, block in enumerate(blocks):
         blocks[i] = function(block)
-
-
-def random_piece(crops: list[Tensor], side: int, generator: torch.Generator) -> Tensor:
-    """A random square out of the crops that holds at least one valid pixel, where a few tries find one.
-
-    Args:
-        crops: Blocks (band, y, x), NaN where invalid, each with at least one valid pixel.
-        side: Rows and columns wanted; less where a crop is smaller.
-        generator: Source of chance.
-
-    Returns:
-        (band, y, x).
-    """
-    for _ in range(20):
-        crop = crops[int(torch.randint(len(crops), (), generator=generator))]
-        rows, cols = min(side, crop.shape[1]), min(side, crop.shape[2])
-        row = int(torch.randint(crop.shape[1] - rows + 1, (), generator=generator))
-        col = int(torch.randint(crop.shape[2] - cols + 1, (), generator=generator))
-        piece = crop[:, row : row + rows, col : col + cols]
-        if valid_pixels(piece).any():
-            return piece
-    return crop
-
-
-def turned(piece: Tensor, generator: torch.Generator) -> Tensor:
-    """One of the eight rotations and reflections of a square (band, y, x): nature has no preferred direction."""
-    turns = int(torch.randint(8, (), generator=generator))
-    piece = piece.rot90(turns % 4, (1, 2))
-    return piece.flip(2) if turns >= 4 else piece
-
-
-def blind(x: Tensor, params: BS3LNetParams, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Replace masked pixels by spectra of their neighbours (paper, section III-B).
-
-    Args:
-        x: Standardised block (band, y, x), NaN where invalid.
-        params: Mask ratio and windows.
-        generator: Source of chance, on the CPU.
-
-    Returns:
-        The masked block, invalid pixels filled with the mean, and the flat indices of the masked pixels that are valid.
-    """
-    _, rows, cols = x.shape
-    inner, reach = params.inner_window // 2, params.neighbour_window // 2
-    block = _offsets(inner)
-    ring = _offsets(reach, inside=inner)
-    valid = valid_pixels(x).flatten().cpu()
-    candidates = valid.nonzero()
-    count = max(1, round(params.mask_ratio * len(candidates) / len(block)))
-    centre = candidates[torch.randperm(len(candidates), generator=generator)[:count]]
-    row, col = centre // cols, centre % cols
-    draw = ring[torch.randint(len(ring), (len(centre), len(block)), generator=generator)]
-    target_row, target_col = row + block[:, 0], col + block[:, 1]
-    source_row, source_col = _reflect(row + draw[..., 0], rows), _reflect(col + draw[..., 1], cols)
-    inside = (target_row >= 0) & (target_row < rows) & (target_col >= 0) & (target_col < cols)
-    target = (target_row * cols + target_col)[inside]
-    source = (source_row * cols + source_col)[inside]
-    # Reflection at the border can lead back to the pixel itself, which would show the answer.
-    usable = (source != target) & valid[target] & valid[source]
-    target, source = target[usable], source[usable]
-    # Blocks overlap; a pixel that is written twice would be either of two.
-    _, first = np.unique(target.numpy(), return_index=True)
-    target, source = target[first].to(x.device), source[first].to(x.device)
-    filled = x.nan_to_num(0.0)
-    masked = filled.flatten(1).clone()
-    masked[:, target] = filled.flatten(1)[:, source]
-    return masked.reshape(x.shape), target
-
-
-def _offsets(reach: int, inside: int = -1) -> Tensor:
-    """Row and column offsets within `reach` pixels and farther than `inside`, (n, 2)."""
-    side = torch.arange(-reach, reach + 1)
-    offsets = torch.cartesian_prod(side, side).reshape(-1, 2)
-    return offsets[offsets.abs().amax(dim=1) > inside]
-
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    """Reflect indices into [0, size), the border pixels not repeated."""
-    if size == 1:
-        return torch.zeros_like(index)
-    period = 2 * (size - 1)
-    index = index % period
-    return torch.minimum(index, period - index)

@@ -32,6 +32,9 @@ CONTRAST_ERROR = 2.0 ** -(_LEVEL_BITS + 1)
 #: A level above that of every number.
 _NO_LEVEL = 2**31
 
+#: The octave of what is not finite.
+_NO_OCTAVE = 255
+
 #: Rows and columns that are worked on at a time, elsewhere and on a CPU, where sums then stay in a core's cache.
 _PIECE = ((1024, 1024), (128, 256))
 
@@ -88,18 +91,20 @@ def _local_median(values: Tensor, window: int) -> Tensor:
     """
     valid = values.isfinite()
     lowest = torch.where(valid, values, torch.inf).amin()
-    if not lowest.isfinite():
+    highest = torch.where(valid, values, lowest).amax()
+    # Numbers that Python has to know are fetched together: a device is waited for each time.
+    first, last = (torch.stack([lowest, highest]).view(torch.int32) >> 23).cpu().tolist()
+    if first >= _NO_OCTAVE:
         inside = window // 2
         return values[inside:-inside, inside:-inside]
     # Bits of a positive float32 grow with it, so the upper ones number levels: equally many in each octave.
     level = values.view(torch.int32).to(torch.int64) >> _SHIFT
     counts = _Counts(valid, window)
     octave = torch.where(valid, level >> _LEVEL_BITS, _NO_LEVEL)
-    highest = torch.where(valid, values, lowest).amax()
-    first, last = (int(bound.view(torch.int32) >> 23) for bound in (lowest, highest))
     coarse = counts.median(octave, first, last + 1)
     # Only octaves in which a median lies are looked at in detail.
-    first, last = int(coarse.min()) << _LEVEL_BITS, (int(coarse.max()) + 1) << _LEVEL_BITS
+    first, last = torch.stack([coarse.min(), coarse.max()]).cpu().tolist()
+    first, last = first << _LEVEL_BITS, (last + 1) << _LEVEL_BITS
     middle = (counts.median(torch.where(valid, level, _NO_LEVEL), first, last) << _SHIFT) + (1 << (_SHIFT - 1))
     return middle.to(torch.int32).view(torch.float32)
 

@@ -43,7 +43,9 @@ def ring_means(block: Tensor, sides: tuple[int, ...], otherwise: Tensor) -> list
         (band, y, x) for each ring, finite everywhere.
     """
     valid = valid_pixels(block)
-    filled = block if bool(valid.all()) else torch.where(valid, block, 0.0)
+    # Another device would have to be waited for.
+    whole = valid.device.type == "cpu" and bool(valid.all())
+    filled = block if whole else torch.where(valid, block, 0.0)
     sums = [box_sum(filled, side) for side in sides]
     counts = [box_sum(valid.to(block.dtype), side) for side in sides]
     means = []

@@ -211,8 +211,8 @@ def _doubling_filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
     Value 2 m is made of the places m - 1, m and m + 1 with the weights 4, 2 and 0, value 2 m + 1 of m and m + 1 with 3
     and 1.
     """
-    even = weight[:, :, [4, 2, 0]]
-    odd = F.pad(weight[:, :, [3, 1]], (1, 0))
+    even = torch.stack([weight[:, :, place] for place in (4, 2, 0)], dim=2)
+    odd = F.pad(torch.stack([weight[:, :, place] for place in (3, 1)], dim=2), (1, 0))
     return _filters(torch.cat([even, odd], dim=1).transpose(0, 1), dtype)
 
 

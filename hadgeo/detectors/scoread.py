@@ -260,7 +260,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         """The network at each noise time, and the noise's standard deviation there; made once of a network."""
         made: tuple[ScoreNetwork, list[tuple[Tensor, TimedNetwork]]] | None = self.__dict__.get("_made")
         if made is None or made[0] is not self.network_:
-            times = torch.tensor(self.params.t, device=self.low_.device)
+            times = torch.tensor(self.params.t).to(self.low_.device)
             dtype = network_dtype(self.params, self.low_.device)
             made = self.network_, [(noise_std(t), TimedNetwork(self.network_, t, dtype)) for t in times]
             self._made = made
@@ -312,17 +312,17 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         params = self.params
         network = self.network_.train()
         optimiser = OneCycleAdam(network.parameters(), params.learning_rate, params.steps, weight_decay=_WEIGHT_DECAY)
-        generator = torch.Generator().manual_seed(params.seed)
+        generator = torch.Generator(device=device).manual_seed(params.seed)
         dtype = fast_dtype(device)
         losses = []
         progress.stage(Stage.FIT, params.steps)
         for _ in range(params.steps):
             if progress.cancelled():
                 raise Cancelled("stopped on request")
-            chosen = torch.randint(len(spectra), (params.batch,), generator=generator).to(device)
-            t = torch.rand(params.batch, generator=generator) * (1 - _LEAST_T) + _LEAST_T
-            z = torch.randn(params.batch, spectra.shape[1], generator=generator).to(device)
-            t = t.to(device)
+            # Drawn where they are used: a batch that is sent would be waited for.
+            chosen = torch.randint(len(spectra), (params.batch,), generator=generator, device=device)
+            t = torch.rand(params.batch, generator=generator, device=device) * (1 - _LEAST_T) + _LEAST_T
+            z = torch.randn(params.batch, spectra.shape[1], generator=generator, device=device)
             noisy = spectra[chosen] + noise_std(t)[:, None] * z
             with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                 predicted = network(noisy, t, None if conditions is None else conditions[chosen])
@@ -335,7 +335,7 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
             losses.append(loss.detach().mean() / spectra.shape[1])
             progress.advance()
         network.eval()
-        self.loss_ = torch.stack(losses).tolist()
+        self.loss_ = torch.stack(losses).cpu().tolist()
 
     @torch.no_grad()
     def statistic(self, block: Tensor) -> Tensor:
@@ -359,7 +359,8 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
     def _statistic_of(self, inputs: Tensor) -> Tensor:
         spectra, condition = self._split(inputs)
         size = torch.zeros(len(spectra), device=spectra.device)
-        if not spectra.sum(dim=1).isfinite().any():
+        # What it would save elsewhere is less than what asking a device costs.
+        if spectra.device.type == "cpu" and not spectra.sum(dim=1).isfinite().any():
             return size
         for std, network in self._timed():
             total = torch.zeros_like(spectra)

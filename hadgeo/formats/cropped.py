@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hadgeo.errors import CubeError
 from hadgeo.formats.source import DerivedSource, Source
+from hadgeo.formats.stored import Stored
 
 
 class Cropped(DerivedSource):
@@ -44,6 +45,10 @@ class Cropped(DerivedSource):
     ) -> npt.NDArray[np.floating[Any]]:
         """Read a window of the rectangle; see `Source.read`."""
         return self.source.read(_shifted(rows, self._rows.start), _shifted(cols, self._cols.start), bands)
+
+    def read_stored(self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)) -> Stored | None:
+        """As of the other source in the rectangle; see `Source.read_stored`."""
+        return self.source.read_stored(_shifted(rows, self._rows.start), _shifted(cols, self._cols.start), bands)
 
 
 def crop(source: Source, extent: Sequence[float]) -> Cropped:

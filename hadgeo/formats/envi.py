@@ -40,6 +40,7 @@ from hadgeo.formats.raster import RasterSource
 from hadgeo.formats.raw import GAP_BYTES, RawFile
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source, decode_bands, decoded_dtype
+from hadgeo.formats.stored import Stored, gather, may_send_stored
 from hadgeo.grid import Grid
 
 #: Stored bytes that a reading thread holds at a time, where a line is not longer.
@@ -113,6 +114,25 @@ class EnviSource(Source):
         except OSError as error:
             raise self._unreadable(rows, error) from error
         return out.transpose(self._to_bsq)
+
+    def read_stored(self, rows: slice, cols: slice, bands: npt.NDArray[np.intp] | slice = slice(None)) -> Stored | None:
+        """Read a window of small integers as it is stored; see `Source.read_stored`."""
+        indices = np.arange(self.shape[0])[bands]
+        if not may_send_stored(self._stored) or not indices.size:
+            return None
+        runs = [held for _, held in self._runs(indices)]
+        try:
+            with self._file.open("rb", buffering=0) as file:
+                if self._band_axis == 0:
+                    self._announce(file, rows, indices)
+                raw = RawFile(file, self._in_layout(*self.shape), self._stored, self._skip)
+                parts = [raw.box(self._in_layout(held, rows, cols)) for held in runs]
+        except OSError as error:
+            raise self._unreadable(rows, error) from error
+        firsts = [held.start for held in runs]
+        return gather(
+            parts, firsts, metadata=self.metadata, bands=indices, band_axis=self._band_axis, to_bsq=self._to_bsq
+        )
 
     def _read(
         self, file: FileIO, rows: slice, cols: slice, indices: npt.NDArray[np.intp], out: npt.NDArray[np.floating[Any]]

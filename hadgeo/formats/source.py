@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from rasterio.crs import CRS
 from hadgeo.errors import BandError
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.grid import Grid
+
+if TYPE_CHECKING:
+    from hadgeo.formats.stored import Stored
 
 #: Stored bytes decoded at a time: with their decoded counterpart and a mask they stay in a core's own cache.
 PIECE_BYTES = 2**18
@@ -151,6 +154,24 @@ class Source(ABC):
         Raises:
             ReadError: The file ends too early or cannot be decoded.
         """
+
+    def read_stored(
+        self,
+        rows: slice,  # noqa: ARG002 - for those that can
+        cols: slice,  # noqa: ARG002
+        bands: npt.NDArray[np.intp] | slice = slice(None),  # noqa: ARG002
+    ) -> Stored | None:
+        """Read a window as it is stored, where decoding that elsewhere gives the bits of `read` and costs less.
+
+        Args:
+            rows: As for `read`.
+            cols: As for `read`.
+            bands: As for `read`.
+
+        Raises:
+            ReadError: As `read` does.
+        """
+        return None
 
     def take_for_nodata(self, fill: float | npt.NDArray[np.float64]) -> None:
         """Take a value for nodata in every read from now on, in the place of what the file names.
@@ -352,7 +373,7 @@ def decode(
     Returns:
         A new array of the shape of `raw`: stored * scale + offset; the fill value, and anything not finite, is NaN.
     """
-    return _decode(raw, np.arange(raw.shape[band_axis]), _Rule.of(metadata, bands, raw.dtype), band_axis)
+    return _decode(raw, np.arange(raw.shape[band_axis]), Rule.of(metadata, bands, raw.dtype), band_axis)
 
 
 def decode_bands(
@@ -374,19 +395,32 @@ def decode_bands(
         out: Where to, as `decode` gives it, with the wanted bands alone along `band_axis`.
         first: The band of the cube with which `raw` begins.
     """
-    _decode(raw, bands - first, _Rule.of(metadata, bands, raw.dtype), band_axis, out)
+    _decode(raw, bands - first, Rule.of(metadata, bands, raw.dtype), band_axis, out)
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """How stored samples become physical ones; every field one value, or one a band."""
+class Rule:
+    """How stored samples become physical ones; every field one value, or one a band.
+
+    Attributes:
+        fill: What means nodata, in the stored type where that holds it.
+        scale: Factor, rounded to the decoded type.
+        offset: What is added after it.
+    """
 
     fill: npt.NDArray[Any] | None
     scale: npt.NDArray[np.float64] | None
     offset: npt.NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, metadata: Metadata, bands: npt.NDArray[np.intp] | slice, stored: np.dtype[Any]) -> _Rule:
+    def of(cls, metadata: Metadata, bands: npt.NDArray[np.intp] | slice, stored: np.dtype[Any]) -> Rule:
+        """Of some bands.
+
+        Args:
+            metadata: Of the cube.
+            bands: Which of its bands.
+            stored: Type of the samples.
+        """
         fill = None
         if metadata.band_nodata is not None:
             fill = metadata.band_nodata[bands]
@@ -431,7 +465,7 @@ class _Rule:
 def _decode(
     raw: npt.NDArray[Any],
     indices: npt.NDArray[np.intp],
-    rule: _Rule,
+    rule: Rule,
     band_axis: int,
     out: npt.NDArray[np.floating[Any]] | None = None,
 ) -> npt.NDArray[np.floating[Any]]:

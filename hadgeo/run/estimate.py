@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from hadgeo.bands import BandSelection
+from hadgeo.compute.device import free_bytes
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import default_memory, machine_memory
 from hadgeo.detectors.base import Detector
@@ -22,6 +24,7 @@ from hadgeo.formats.source import Source
 from hadgeo.formats.survey import band_index
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent, Stage
+from hadgeo.run.on_device import window_pixels
 from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, valid_pixels
 from hadgeo.windows import Window, pad, tile, whole_halo
@@ -103,6 +106,15 @@ def memory_budget(
     return min(asked or max(default_memory(), least, pays), granted)
 
 
+def _device_budget(source: Source, detector: Detector[Any], selection: BandSelection, device: torch.device) -> int:
+    """The budget for windows that the device holds as well, if it is another one than the CPU."""
+    free = free_bytes(device)
+    if free is None:
+        return sys.maxsize
+    pixels = window_pixels(detector, len(selection.indices), source.dtype.itemsize, free)
+    return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
+
+
 def _check_granted(source: Source, detector: Detector[Any], least: int, granted: int) -> None:
     if least > granted:
         raise DeviceError(
@@ -153,6 +165,8 @@ def estimate(
     """
     rows, cols = source.shape[1:]
     budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted, granted=granted)
+    if memory is None and granted is None:
+        budget = min(budget, _device_budget(source, detector, selection, device))
     plan = plan_windows(source, detector, selection, memory=budget, window=window)
     held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
     # Beside workers, what is said is theirs.

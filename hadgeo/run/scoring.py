@@ -1,34 +1,36 @@
 """Scoring a scene window by window: how large windows are, how one is read and scored.
 
-Readers run ahead of the device, and one window is scored at a time; what is in memory depends on the windows and never
-on the scene.
+Readers run ahead of the arithmetic, and a CPU scores one window at a time (`hadgeo.run.on_device` has other devices);
+what is in memory depends on the windows and never on the scene.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from hadgeo.bands import BandSelection
-from hadgeo.compute.device import free_memory, is_out_of_memory
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import LIBRARY_BYTES
 from hadgeo.detectors.base import Detector
-from hadgeo.errors import DeviceError, ReadError
+from hadgeo.errors import ReadError
 from hadgeo.formats.source import Source
+from hadgeo.formats.stored import Stored
 from hadgeo.formats.survey import band_index
+from hadgeo.run.on_device import DeviceScorer, score_window
 from hadgeo.sampling import valid_pixels
-from hadgeo.windows import Holes, Window, halves, tile, window_size
+from hadgeo.windows import Holes, Window, tile, window_size
 
 #: Seconds to wait before a window that could not be read is read again.
 RETRY_PAUSES = (0.2, 1.0)
+
+T = TypeVar("T")
 
 
 def plan_windows(
@@ -95,9 +97,11 @@ class WindowScorer:
         self.source, self.detector = source, detector
         self.bands = tuple(bands)
         self._index = band_index(bands, source.shape[0])
-        self._device = device
         self._holes = holes or Holes()
         self._lock = threading.Lock()
+        self._elsewhere: DeviceScorer | None = None
+        if device.type != "cpu":
+            self._elsewhere = DeviceScorer(detector, device, read=self._read, read_stored=self._read_stored)
 
     def __call__(self, window: Window) -> Scored:
         """Score a window.
@@ -108,51 +112,30 @@ class WindowScorer:
         nothing = np.full((window.height, window.width), np.nan, dtype=np.float32)
         if self._holes.cover(window):
             return window, nothing
+        if self._elsewhere is not None:
+            return window, self._elsewhere(window)
         block = torch.from_numpy(self._read(window))
         valid = valid_pixels(block[(slice(None), *window.inner)])
         if not valid.any():
             return window, nothing
         with self._lock:
-            scores = score_window(self.detector, block, window, self._device).float().cpu()
+            scores = score_window(self.detector, block, window, block.device).float()
         return window, torch.where(valid, scores, torch.nan).numpy()
 
     def _read(self, window: Window) -> npt.NDArray[np.floating[Any]]:
-        """Read a window and its halo; a network drive may need more than one try."""
-        for pause in RETRY_PAUSES:
-            try:
-                return self.source.read(window.outer_rows, window.outer_cols, self._index)
-            except ReadError:
-                time.sleep(pause)
-        return self.source.read(window.outer_rows, window.outer_cols, self._index)
+        """Read a window and its halo."""
+        return _patiently(lambda: self.source.read(window.outer_rows, window.outer_cols, self._index))
+
+    def _read_stored(self, window: Window) -> Stored | None:
+        """The same as it is stored, where that can be."""
+        return _patiently(lambda: self.source.read_stored(window.outer_rows, window.outer_cols, self._index))
 
 
-def score_window(detector: Detector[Any], block: Tensor, window: Window, device: torch.device) -> Tensor:
-    """Score a window that was read, in halves where the device's memory does not hold the whole.
-
-    Args:
-        detector: A fitted detector.
-        block: (band, y, x) of the window and its halo.
-        window: The window.
-        device: Where the detector scores.
-
-    Returns:
-        (y, x) scores of the window's own pixels.
-
-    Raises:
-        DeviceError: The device cannot even hold a single row.
-    """
-    try:
-        # Apple's GPUs have no float64.
-        moved = block.to(device, torch.float32 if device.type == "mps" else block.dtype)
-        return detector.score(moved)[window.inner]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if window.height == 1:
-            raise DeviceError(
-                f"{device} has too little free memory for one row of {block.shape[2]} pixels; "
-                "free some memory, use a smaller --window, or --device cpu"
-            ) from error
-    free_memory(device)
-    parts = halves(window, detector.halo, detector.grid)
-    return torch.cat([score_window(detector, block[:, w.outer_rows, w.outer_cols], w, device) for w in parts])
+def _patiently(read: Callable[[], T]) -> T:
+    """What is read; a network drive may need more than one try."""
+    for pause in RETRY_PAUSES:
+        try:
+            return read()
+        except ReadError:
+            time.sleep(pause)
+    return read()

@@ -12,7 +12,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from hadgeo.cube import open_cube, source_of
-from hadgeo.detectors.bs3lnet import BlindSpotNetwork, BS3LNet, BS3LNetParams, blind, random_piece
+from hadgeo.detectors.blind_spots import Crop, blind, random_piece
+from hadgeo.detectors.bs3lnet import BlindSpotNetwork, BS3LNet, BS3LNetParams
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import Cancelled, CubeWarning, ParameterError
 from hadgeo.formats.matlab import read_truth
@@ -77,7 +78,7 @@ def test_masked_pixels_never_see_themselves(inner: int, neighbour: int, shape: t
     x = torch.stack([row, col]).float() + 1  # each pixel says where it comes from
     seen = 0
     for _ in range(20):
-        masked, target = blind(x, params, generator)
+        masked, target = blind(Crop.of(x), params, generator)
         untouched = torch.ones(shape, dtype=torch.bool).flatten()
         untouched[target] = False
         assert torch.equal(masked.flatten(1)[:, untouched], x.flatten(1)[:, untouched])
@@ -94,7 +95,7 @@ def test_masked_pixels_never_see_themselves(inner: int, neighbour: int, shape: t
 def test_invalid_pixels_are_neither_targets_nor_replacements() -> None:
     x = torch.ones(3, 20, 20)
     x[:, 5:15, 5:15] = torch.nan
-    masked, target = blind(x, BS3LNetParams(mask_ratio=0.5), torch.Generator().manual_seed(0))
+    masked, target = blind(Crop.of(x), BS3LNetParams(mask_ratio=0.5), torch.Generator().manual_seed(0))
     assert x.flatten(1)[:, target].isfinite().all()
     assert (masked.flatten(1)[:, target] == 1).all()
     assert (masked[:, 5:15, 5:15] == 0).all()
@@ -105,7 +106,7 @@ def test_pieces_for_training_hold_valid_pixels() -> None:
     crop[:, :16, :] = 1
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        piece = random_piece([crop], 16, generator)
+        piece = random_piece([Crop.of(crop)], 16, generator).pixels
         assert piece.shape == (2, 16, 16)
         assert piece.isfinite().any()
 
@@ -196,5 +197,5 @@ def test_a_thin_diagonal_of_valid_pixels_is_enough(readers: Executor) -> None:
 def test_a_pixel_without_neighbours_is_no_target() -> None:
     x = torch.full((2, 9, 9), torch.nan)
     x[:, 4, 4] = 1
-    _, target = blind(x, BS3LNetParams(), torch.Generator().manual_seed(0))
+    _, target = blind(Crop.of(x), BS3LNetParams(), torch.Generator().manual_seed(0))
     assert len(target) == 0

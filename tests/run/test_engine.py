@@ -23,7 +23,7 @@ from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import BandError, Cancelled, DeviceError, OutputError, OutputExistsError, ParameterError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.run.scoring import score_window
+from hadgeo.run.on_device import score_window
 from hadgeo.sampling import Sample
 from hadgeo.windows import Window, pad
 from tests.support import Recorder, background
