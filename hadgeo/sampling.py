@@ -20,6 +20,7 @@ from torch import Tensor
 from hadgeo.compute.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
+from hadgeo.compute.lanes import to_device
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.selected import PixelBits
 from hadgeo.formats.source import Source
@@ -422,7 +423,7 @@ def _moments(
     rows = max(1, _CHUNK_PIXELS // block.shape[2]) if device.type == "cpu" else block.shape[1]
     total: Statistics | None = None
     for piece in torch.split(block, rows, dim=1):
-        spectra = spectra_of(piece.to(device))
+        spectra = spectra_of(to_device(piece, device))
         valid = spectra.sum(dim=1).isfinite()
         if not valid.all():
             spectra = spectra[valid]

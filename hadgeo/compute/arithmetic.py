@@ -8,15 +8,31 @@ keeps these switches for a whole process, so they are put back as they were once
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 _LOCK = threading.Lock()
-_users = 0
-_before: list[tuple[Any, str, Any]] = []
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """Something of torch's that holds for the whole process, and how it shall stand."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    exact: Any
+
+
+class _Users:
+    """How many need the switches as they are, and how they stood before."""
+
+    count = 0
+    before: list[tuple[_Switch, Any]]
 
 
 @contextmanager
@@ -26,36 +42,48 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
     Args:
         device: Where is computed; on any other device nothing changes.
     """
-    global _users
     if device.type != "cuda":
         yield
         return
     with _LOCK:
-        if not _users:
-            _before[:] = [(where, name, getattr(where, name)) for where, name, _ in _switches()]
-            for where, name, value in _switches():
-                setattr(where, name, value)
-        _users += 1
+        if not _Users.count:
+            _Users.before = list(_readable())
+            for switch, _ in _Users.before:
+                switch.write(switch.exact)
+        _Users.count += 1
     try:
         yield
     finally:
         with _LOCK:
-            _users -= 1
-            if not _users:
-                for where, name, value in _before:
-                    setattr(where, name, value)
+            _Users.count -= 1
+            if not _Users.count:
+                for switch, stood in _Users.before:
+                    switch.write(stood)
 
 
-def _switches() -> list[tuple[Any, str, Any]]:
-    """Where each switch is, what it is called, and how it shall stand."""
+def _readable() -> Iterator[tuple[_Switch, Any]]:
+    """The switches and how they stand, without those that torch refuses to read since somebody has mixed them."""
+    for switch in _switches():
+        with suppress(RuntimeError):
+            yield switch, switch.read()
+
+
+def _switches() -> list[_Switch]:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    fixed: list[tuple[Any, str, Any]] = [
-        (cudnn, "deterministic", True),
-        (cudnn, "benchmark", False),
-        (matmul, "allow_bf16_reduced_precision_reduction", False),
+    found = [
+        _attribute(cudnn, "deterministic", exact=True),
+        _attribute(cudnn, "benchmark", exact=False),
+        _attribute(matmul, "allow_bf16_reduced_precision_reduction", exact=False),
+        _attribute(cudnn, "allow_tf32", exact=False),
+        _Switch(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
     ]
-    convolutions = getattr(cudnn, "conv", None)
-    if hasattr(convolutions, "fp32_precision"):
-        # Torch 2.9 and later, which refuse a mixture of both names.
-        return [*fixed, (convolutions, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
-    return [*fixed, (cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
+    # Torch 2.9 and later have others beside the last two, and refuse to multiply where they contradict each other. They
+    # come after those, which change them as they are written.
+    others = [getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None), matmul]
+    if all(hasattr(where, "fp32_precision") for where in others):
+        found += [_attribute(where, "fp32_precision", exact="ieee") for where in others]
+    return found
+
+
+def _attribute(where: Any, name: str, *, exact: Any) -> _Switch:
+    return _Switch(partial(getattr, where, name), partial(setattr, where, name), exact)

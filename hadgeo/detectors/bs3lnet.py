@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import double_device, fast_dtype, free_memory
+from hadgeo.compute.lanes import to_device
 from hadgeo.detectors.base import check_network, load_network, network_state, seeded
 from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
 from hadgeo.detectors.blind_spots import Crop, blind, random_piece, turned
@@ -167,7 +168,7 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
             )
         self._set_scale(statistics, device)
         crops = sample.crops(size=self.params.crop, pixels=POOL_PIXELS, seed=self.params.seed)
-        _replace(crops, lambda crop: self._standardise(crop.to(device)))
+        _replace(crops, lambda crop: self._standardise(to_device(crop, device)))
         self.network_ = self._make_network(sample.bands).to(device)
         # Sums over a crop that several threads share depend on how many there are.
         with one_core():

@@ -17,6 +17,7 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from hadgeo import __version__
+from hadgeo.compute.arithmetic import exact_arithmetic
 from hadgeo.compute.device import resolve_device
 from hadgeo.cube import SceneLike, as_source
 from hadgeo.detectors.base import Detector
@@ -233,7 +234,8 @@ class _Looker:
         """The share of each part of the detector in the score of some pixels; none of a detector of one part."""
         if self._detector is None or not self._detector.part_names:
             return np.empty(0)
-        parts = self._detector.contributions(self._moved(block))[(slice(None), *window.inner)]
+        with exact_arithmetic(self._device):
+            parts = self._detector.contributions(self._moved(block))[(slice(None), *window.inner)]
         total = parts.cpu().numpy()[:, here].sum(axis=1).astype(np.float64)
         shares: npt.NDArray[np.float64] = total / max(total.sum(), np.finfo(np.float64).tiny)
         return shares
@@ -255,7 +257,8 @@ class _Looker:
         around: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float64]:
         if self._detector is not None:
-            explained = self._detector.explain(self._moved(block))
+            with exact_arithmetic(self._device):
+                explained = self._detector.explain(self._moved(block))
             if explained is not None:
                 inner = explained[(slice(None), *window.inner)].cpu().numpy()
                 return inner.astype(np.float64)

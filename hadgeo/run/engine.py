@@ -16,6 +16,7 @@ import torch
 
 from hadgeo import __version__
 from hadgeo.bands import BandSelection
+from hadgeo.compute.arithmetic import exact_arithmetic
 from hadgeo.compute.device import describe_device, free_memory, resolve_device
 from hadgeo.compute.executors import READERS, map_ahead, reading_threads
 from hadgeo.compute.memory import granted
@@ -302,7 +303,8 @@ def fit(
     scene = Scene(plan.source, bands) if learned is None else Scene(learned, bands, chosen=learned.chosen)
     sample = Sample(scene, executor=pool, device=device, progress=progress)
     earlier = None if kept is None else kept_fit(kept, detector, device)
-    fitted = earlier or detector.fit(sample, device=device, progress=progress)
+    with exact_arithmetic(device):
+        fitted = earlier or detector.fit(sample, device=device, progress=progress)
     # What windows may take is planned without what a fit leaves behind.
     free_memory(device)
     # Where nothing was learned from, there may be something to score.

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hadgeo.bands import BandSelection
+from hadgeo.compute.arithmetic import exact_arithmetic
 from hadgeo.compute.device import free_bytes
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import default_memory, machine_memory
@@ -189,7 +190,7 @@ def _seconds(
         detector = detector.shortened(_TRIAL_STEPS)
         clock = _TrialClock()
         scene = Scene(Cropped(source, trial.rows, trial.cols), selection.indices)
-        with ThreadPoolExecutor(READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool, exact_arithmetic(device):
             detector.fit(Sample(scene, executor=pool, device=device, progress=clock), device=device, progress=clock)
         # Steps cost the same whatever the size of the scene; a pass over it grows with it.
         seconds += clock.seconds(Stage.STATISTICS) * rows * cols / trial.pixels

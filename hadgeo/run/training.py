@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hadgeo.bands import BandSelection
+from hadgeo.compute.arithmetic import exact_arithmetic
 from hadgeo.compute.device import resolve_device
 from hadgeo.compute.executors import reading_threads
 from hadgeo.cube import SceneLike, as_source
@@ -107,7 +108,7 @@ def train(
                 replace(one, source=look.learned, chosen=look.learned.chosen)
                 for one, look in zip(fitted_on, looks, strict=True)
             ]
-        with fitting(looks):
+        with fitting(looks), exact_arithmetic(torch_device):
             chosen.fit(
                 Sample(*fitted_on, executor=pool, device=torch_device, progress=progress),
                 device=torch_device,

@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from hadgeo.cube import open_cube, source_of
+from hadgeo.detectors.blind_spot_network import Conv, reflected
 from hadgeo.detectors.blind_spots import Crop, blind, random_piece
 from hadgeo.detectors.bs3lnet import BlindSpotNetwork, BS3LNet, BS3LNetParams
 from hadgeo.detectors.registry import make_detector
@@ -99,6 +100,21 @@ def test_invalid_pixels_are_neither_targets_nor_replacements() -> None:
     assert x.flatten(1)[:, target].isfinite().all()
     assert (masked.flatten(1)[:, target] == 1).all()
     assert (masked[:, 5:15, 5:15] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (2, 2), (1, 4), (4, 1), (1, 1)])
+def test_a_border_of_pieces_is_that_of_reflection(shape: tuple[int, int]) -> None:
+    conv = Conv(3, 4, bias=True).double()
+    x = torch.randn(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    here, elsewhere = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected = conv(here)
+    found = torch.nn.functional.conv2d(reflected(elsewhere), conv.weight, conv.bias)
+    assert torch.equal(found, expected)
+    for result in (expected, found):
+        result.square().sum().backward()
+    assert here.grad is not None
+    assert elsewhere.grad is not None
+    assert torch.allclose(elsewhere.grad, here.grad, rtol=1e-12, atol=1e-12)
 
 
 def test_pieces_for_training_hold_valid_pixels() -> None:
