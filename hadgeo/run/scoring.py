@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from hadgeo.bands import BandSelection
+from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import LIBRARY_BYTES
 from hadgeo.detectors.base import Detector
@@ -100,7 +101,7 @@ class WindowScorer:
         self._holes = holes or Holes()
         self._lock = threading.Lock()
         self._elsewhere: DeviceScorer | None = None
-        if device.type != "cpu":
+        if _scores_on(detector, device):
             self._elsewhere = DeviceScorer(detector, device, read=self._read, read_stored=self._read_stored)
 
     def __call__(self, window: Window) -> Scored:
@@ -129,6 +130,16 @@ class WindowScorer:
     def _read_stored(self, window: Window) -> Stored | None:
         """The same as it is stored, where that can be."""
         return _patiently(lambda: self.source.read_stored(window.outer_rows, window.outer_cols, self._index))
+
+
+def _scores_on(detector: Detector[Any], device: torch.device) -> bool:
+    """Whether windows have to be sent to a device other than the CPU.
+
+    A detector of float64 stays on the CPU beside a device that has none; windows would be sent there and back.
+    """
+    if device == double_device(device):
+        return device.type != "cpu"
+    return any(tensor.device.type == device.type for tensor in detector.state().values())
 
 
 def _patiently(read: Callable[[], T]) -> T:

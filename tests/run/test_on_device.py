@@ -165,6 +165,17 @@ def test_what_is_no_smaller_as_it_is_stored_is_decoded_here(dtype: str, tmp_path
     assert source.read_stored(slice(0, 4), slice(0, 5)) is None
 
 
+def test_a_detector_of_float64_scores_here_beside_a_device_that_has_none(line: Path, readers: Executor) -> None:
+    # As Apple's: nothing may be sent to one, since this machine has none.
+    source, without = source_of(open_cube(line)), torch.device("mps")
+    for name in ("rx", "cluster_rx", "utd"):
+        detector = fitted(name, source, readers)
+        window = Window(0, 0, 32, 48)
+        expected = WindowScorer(source, range(BANDS), detector, CPU)(window)[1]
+        found = WindowScorer(source, range(BANDS), moved(detector, without), without)(window)[1]
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_part_of_a_scene_is_sent_as_it_is_stored(line: Path) -> None:
     whole = source_of(open_cube(line))
     part = Cropped(whole, slice(10, 40), slice(5, 25))
