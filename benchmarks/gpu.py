@@ -142,10 +142,7 @@ def main() -> int:
         return 1
     rows = max(64, int(given.size * 1e9) // (2 * BANDS * COLS))
     print(f"{describe_device(device)}, torch {torch.__version__}; {rows} x {COLS} pixels, {BANDS} bands of 16 bits\n")
-    print(
-        "| detector | multiplies in | fit, s | Mpx/s from memory | Mpx/s from disk | kflop a pixel | card, TFLOP/s | share |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         path = Path(folder) / "line.img"
         hadgeo.simulate(path, rows=rows, cols=COLS, bands=BANDS, targets=20, interleave="bil")
