@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,9 +55,12 @@ def plugin(window, project, monkeypatch):
     from hadgeo_qgis import plugin as module
 
     monkeypatch.setattr(module, "iface", window)
+    provider = QgsApplication.processingRegistry().providerById("hadgeo")
+    # It stays for the other tests.
+    registry = SimpleNamespace(removeProvider=lambda _provider: None)
+    monkeypatch.setattr(module, "QgsApplication", SimpleNamespace(processingRegistry=lambda: registry))
     made = module.HadgeoPlugin()
-    monkeypatch.setattr(made, "initProcessing", lambda: None)
-    monkeypatch.setattr(made, "_provider", None)
+    monkeypatch.setattr(made, "initProcessing", lambda: setattr(made, "_provider", provider))
     yield made
     made.unload()
 
