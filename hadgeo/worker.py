@@ -23,7 +23,7 @@ import click
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hadgeo import __version__
-from hadgeo.cli import INTERRUPTED, Interrupt, cli, explain, one_line
+from hadgeo.cli import INTERRUPTED, Interrupt, check_libraries_fit, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
 from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
 from hadgeo.files import witnessed
@@ -226,6 +226,7 @@ def run(job: Job, lines: JobProgress) -> None:
     """
     command, words = find_command(job.command)
     lines.stage(Stage.START, 1)
+    check_libraries_fit()
     given = command_line(command, job.arguments)
     with witnessed(lines.witness), warnings.catch_warnings():
         for category in (CubeWarning, ExtensionWarning):

@@ -17,7 +17,8 @@ import click
 
 from hadgeo import __version__
 from hadgeo.cli.streams import give_up_stdout, prepare_streams
-from hadgeo.errors import CubeWarning, ExtensionWarning, HadgeoError
+from hadgeo.compute.address_space import LIBRARY_ADDRESSES, address_space
+from hadgeo.errors import CubeWarning, DeviceError, ExtensionWarning, HadgeoError
 
 DEBUG_KEY = "hadgeo.debug"
 
@@ -29,6 +30,9 @@ _MOST_CHARACTERS = 2000
 
 #: What a standard output is like that cannot be written.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+
+#: How torch, Python and the system say that there is too little memory, without an error of that kind.
+_OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "can't start new thread", "failed to map segment")
 
 _COMMANDS = {
     "batch": "Score all flight lines of a mission and summarise the results.",
@@ -91,6 +95,7 @@ class LazyGroup(click.Group):
                 for category in (CubeWarning, ExtensionWarning):
                     warnings.simplefilter("always", category)
                 warnings.showwarning = _show_warning
+                check_libraries_fit()
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -105,6 +110,20 @@ class LazyGroup(click.Group):
             text, status = explain(error)
             click.echo(f"hadgeo: {text}", err=True)
             ctx.exit(status)
+
+
+def check_libraries_fit() -> None:
+    """Refuse where libraries could not be loaded: some of them end the process over that.
+
+    Raises:
+        DeviceError: The process may map too little.
+    """
+    space = address_space()
+    if space is not None and space < LIBRARY_ADDRESSES:
+        raise DeviceError(
+            f"a process may map {space / 1e6:.0f} MB here (ulimit -v), but hadgeo's libraries alone take about "
+            f"{LIBRARY_ADDRESSES / 1e6:.0f} MB; raise the limit"
+        )
 
 
 @contextmanager
@@ -157,7 +176,7 @@ def explain(error: Exception) -> tuple[str, int]:
         # Whoever writes a file says so himself.
         give_up_stdout()
         return f"error: standard output cannot be written ({error.strerror}); redirect it elsewhere", 1
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
         return "error: not enough memory; use a smaller --memory or --window", 1
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
+
+from hadgeo.compute.address_space import address_space
 
 #: What Python, torch, geospatial libraries, pieces of a file and gaps in the heap take beside windows, in bytes.
 LIBRARY_BYTES = 700 * 10**6
 
 #: Larger windows are no faster where they need no halo and cut no blocks.
 _ENOUGH = 10**9
+
+#: Files of a control group that say in bytes what its processes may hold together, and what they hold: v2, then v1.
+_LIMITS, _USAGES = ("memory.max", "memory.high", "memory.limit_in_bytes"), ("memory.current", "memory.usage_in_bytes")
+
+#: What its ``memory.stat`` calls pages of files, which the kernel drops where memory is short. In v1, only totals hold
+#: those of groups below.
+_DROPPED = (("active_file", "inactive_file"), ("total_active_file", "total_inactive_file"))
+
+#: Addresses for the stack of a thread that is still to be started, and for a heap of its own, which only so many get
+#: where addresses are short.
+_STACK_BYTES, _HEAP_BYTES, _HEAPS = 8 * 2**20, 64 * 2**20, 8
+
+_PROCESS = Path("/proc/self")
 
 _GRANTED: ContextVar[int | None] = ContextVar("granted", default=None)
 
@@ -35,8 +52,20 @@ def most_held() -> int:
 
 
 def machine_memory() -> int:
-    """Bytes of this machine's memory, or of the share of it that a container or a batch system grants."""
-    return min([int(psutil.virtual_memory().total), *_control_groups()])
+    """Bytes that this process may come to hold: this machine's memory, or what its limits leave of that.
+
+    Limits are those of all control groups that it is in, as containers, batch systems and systemd set them, less what
+    other processes of a group hold, and that of its address space (``ulimit -v``).
+    """
+    limits = [int(psutil.virtual_memory().total), *_control_groups()]
+    if (space := address_space()) is not None:
+        memory = psutil.Process().memory_info()
+        # What is mapped and not held, such as parts of libraries, is as good as gone, and threads are still to come:
+        # those that read, and for each core one of torch's and one of our own.
+        threads = 4 + 2 * (os.cpu_count() or 1)
+        spare = threads * _STACK_BYTES + min(threads, _HEAPS) * _HEAP_BYTES
+        limits.append(space - memory.vms + memory.rss - spare)
+    return max(0, min(limits))
 
 
 def default_memory() -> int:
@@ -44,18 +73,68 @@ def default_memory() -> int:
     return min(machine_memory() // 4, _ENOUGH)
 
 
-def _control_groups() -> list[int]:
-    """Limits of the control groups above this process, on Linux: cgroup v2, and where a container shows v1."""
-    root = Path("/sys/fs/cgroup")
-    files = [root / "memory" / "memory.limit_in_bytes"]
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            if line.startswith("0::"):
-                group = root / line.removeprefix("0::").lstrip("/")
-                files += [folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)]
-    limits = []
-    for file in files:
-        # An unlimited group says "max", and one that cannot be read limits nothing that we could know.
-        with suppress(OSError, ValueError):
-            limits.append(int(file.read_text()))
-    return limits
+def _control_groups(process: Path = _PROCESS) -> list[int]:
+    """What each control group of a process leaves to it, on Linux; nothing for a group without a limit.
+
+    Args:
+        process: Where the system describes the process.
+    """
+    own = 0
+    with suppress(psutil.Error):
+        memory = psutil.Process().memory_info()
+        own = memory.rss - getattr(memory, "shared", 0)
+    left = []
+    for folder in _group_folders(process):
+        limits = [limit for name in _LIMITS if (limit := _number(folder / name)) is not None]
+        if limits:
+            left.append(min(limits) - max(0, _held(folder) - own))
+    return left
+
+
+def _group_folders(process: Path) -> Iterator[Path]:
+    """Folders of the control groups that limit a process, and of all groups above them; v2, v1 or both."""
+    mounts = list(_mounts(process))
+    for line in _lines(process / "cgroup"):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        for root, folder, kind in mounts:
+            if kind != ("cgroup" if "memory" in controllers.split(",") else None if controllers else "cgroup2"):
+                continue
+            # A container may see its own group as the root of all, under a path that the host knows.
+            below = PurePosixPath(path)
+            group = folder / below.relative_to(root) if below.is_relative_to(root) else folder
+            if ".." in group.parts or not group.is_dir():
+                group = folder
+            yield from (one for one in (group, *group.parents) if one.is_relative_to(folder))
+
+
+def _mounts(process: Path) -> Iterator[tuple[str, Path, str]]:
+    """Where groups that can limit memory are mounted: which of them, its folder, and ``cgroup`` or ``cgroup2``."""
+    for line in _lines(process / "mountinfo"):
+        before, _, after = line.partition(" - ")
+        fields, (kind, _, options) = before.split(" "), (*after.split(" ", 2), "", "", "")[:3]
+        if len(fields) > 4 and (kind == "cgroup2" or (kind == "cgroup" and "memory" in options.split(","))):
+            root, folder = (re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), f) for f in fields[3:5])
+            yield root, Path(folder), kind
+
+
+def _held(group: Path) -> int:
+    """Bytes that processes of a group hold and the kernel cannot take back."""
+    used = next((used for name in _USAGES if (used := _number(group / name)) is not None), 0)
+    entries = dict(words for line in _lines(group / "memory.stat") if len(words := line.split(" ")) == 2)
+    names = _DROPPED["total_active_file" in entries]
+    dropped = sum(int(entries[name]) for name in names if entries.get(name, "").isdecimal())
+    return max(0, used - dropped)
+
+
+def _number(file: Path) -> int | None:
+    """The number in a file; None where there is none: an unlimited group of v2 says "max"."""
+    # What cannot be read limits nothing that we could know.
+    with suppress(OSError, ValueError):
+        return int(file.read_text())
+    return None
+
+
+def _lines(file: Path) -> list[str]:
+    with suppress(OSError, ValueError):
+        return file.read_text().splitlines()
+    return []
