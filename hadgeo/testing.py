@@ -349,6 +349,8 @@ class DetectorContract:
         for bands in (1, 400):
             assert isinstance(detector.bytes_per_pixel(bands), int)
             assert detector.bytes_per_pixel(bands) >= 0
+            assert isinstance(detector.core_bytes(bands), int)
+            assert detector.core_bytes(bands) >= 0
             small, large = (detector.fit_bytes(bands, pixels) for pixels in (1, 10**9))
             assert isinstance(small, int)
             assert 0 <= small <= large

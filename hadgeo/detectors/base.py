@@ -198,6 +198,14 @@ class Detector(ABC, Generic[ParamsT]):
     def bytes_per_pixel(self, bands: int) -> int:
         """Bytes that `score` takes for each pixel of a window, beside the window itself."""
 
+    def core_bytes(self, bands: int) -> int:  # noqa: ARG002 - for those that need it
+        """Bytes that `score` takes on each core that it uses at once, however large the window is.
+
+        Args:
+            bands: Bands used.
+        """
+        return 0
+
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """Bytes that `fit` takes, beside the pieces of the scene that are streamed through it.
 

@@ -23,11 +23,15 @@ from torch import Tensor
 from hadgeo.compute.boxes import box_sum
 from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
-from hadgeo.compute.executors import READERS
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.dual_window import DualWindowParams, check_differences, difference_statistics, whitened
-from hadgeo.detectors.rings import SQUARE
+from hadgeo.detectors.dual_window import (
+    DualWindowParams,
+    check_differences,
+    difference_statistics,
+    difference_statistics_bytes,
+    whitened,
+)
 from hadgeo.detectors.whitening import whitening
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, valid_pixels
@@ -143,8 +147,11 @@ class BlockRX(ContrastDetector[BlockRXParams]):
     def _tile_size(self) -> tuple[int, int]:
         """Rows and columns that one core works on at a time, in whole blocks."""
         side, most = self.params.block, max(1, _TILE_SIDE // self.params.block)
-        each = 8 * (len(self.whitening_) + 1) ** 2 * (2 * self._blocks + 5)
-        return most * side, max(1, min(most, _MATRIX_BYTES // each)) * side
+        return most * side, max(1, min(most, _MATRIX_BYTES // self._block_bytes(len(self.whitening_)))) * side
+
+    def _block_bytes(self, rank: int) -> int:
+        """Bytes of the matrices that are at hand for each block of a row."""
+        return 8 * (rank + 1) ** 2 * (2 * self._blocks + 5)
 
     def _of_tile(self, block: Tensor, part: Window, ridge: Tensor) -> Iterator[Tensor]:
         """The distances of one row of blocks after the other, (y, x), the last ones of which may be too many.
@@ -209,10 +216,17 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         """The distance and its local contrast; see `Detector.bytes_per_pixel`."""
         return 32
 
+    def core_bytes(self, bands: int) -> int:
+        """Matrices and spectra of a few rows of blocks, side by side; see `Detector.core_bytes`."""
+        side, most = self.params.block, max(1, _TILE_SIDE // self.params.block)
+        each = self._block_bytes(bands)
+        across = max(1, min(most, _MATRIX_BYTES // each))
+        rows, cols = (self._blocks + 3) * side, (across + 2 * self._blocks) * side
+        return across * each + 2 * 8 * (bands + 1) ** 2 * (across + 2 * self._blocks) + 8 * (bands + 1) * rows * cols
+
     def fit_bytes(self, bands: int, pixels: int) -> int:
-        """What is usual, and copies of a square with its ring in each reading thread; see `Detector.fit_bytes`."""
-        square = min(pixels, (SQUARE + _RING.outer_window - 1) ** 2)
-        return super().fit_bytes(bands, pixels) + READERS * 8 * bands * (2 * bands + 10 * square)
+        """Crops that tell what is usual, or copies of a square in each reading thread; see `Detector.fit_bytes`."""
+        return max(super().fit_bytes(bands, pixels), difference_statistics_bytes(_RING, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """Mean, whitening and ridge; see `Detector.state`."""

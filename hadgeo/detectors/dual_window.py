@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from hadgeo.compute.cores import map_cores
+from hadgeo.compute.executors import READERS
 from hadgeo.detectors.base import Params
-from hadgeo.detectors.rings import ring_means, squares
+from hadgeo.detectors.rings import ring_means, square_bytes, squares
 from hadgeo.detectors.tiles import times
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics, valid_pixels
@@ -139,6 +140,16 @@ def check_differences(covariance: Tensor, name: str) -> None:
             f"{name}: no pixel differs from its surroundings, so there is nothing to detect; check the input "
             "and --bands"
         )
+
+
+def difference_bytes(params: DualWindowParams, bands: int, pixels: int | None = None) -> int:
+    """Bytes that `ring_differences` takes for one square, with what it is given and sums over windows."""
+    return square_bytes(bands, params.outer_window // 2, 9, pixels)
+
+
+def difference_statistics_bytes(params: DualWindowParams, bands: int, pixels: int) -> int:
+    """Bytes that `difference_statistics` takes beside what is read: each thread has its square and moments."""
+    return READERS * (difference_bytes(params, bands, pixels) + 5 * 8 * bands**2)
 
 
 def difference_statistics(

@@ -218,6 +218,10 @@ class Fusion(Detector[FusionParams]):
         left = 4 * bands
         return largest + left + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
 
+    def core_bytes(self, bands: int) -> int:
+        """The largest part; see `Detector.core_bytes`."""
+        return max(detector.core_bytes(bands) for detector in self.detectors_)
+
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The largest part, or the pieces that are scored by all; see `Detector.fit_bytes`."""
         largest = max(detector.fit_bytes(bands, pixels) for detector in self.detectors_)

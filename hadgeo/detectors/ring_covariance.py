@@ -84,6 +84,19 @@ class _Shared:
         return items[self.serves, torch.arange(4, device=items.device)]
 
 
+def forms_bytes(bands: int, outer: int) -> int:
+    """Bytes that `Rings.forms` takes on a core: of each tile some matrices of its pixels, and its surroundings.
+
+    Args:
+        bands: Bands.
+        outer: Side of the outer window in pixels.
+    """
+    tiles, values = _TILE_ROWS[True], bands + _LANES
+    # Decompositions of the four pixels of a tile and a copy, in float32, and one by one in float64.
+    matrices = 4 * values**2 * (2 * 4 + 2) + 3 * 8 * values**2
+    return tiles * (matrices + 3 * 8 * values * (outer + 1) ** 2)
+
+
 class Rings:
     """The neighbourhood of each pixel of a window.
 

@@ -9,6 +9,7 @@ W. Anderson, "An Introduction to Multivariate Statistical Analysis", 3rd ed., 20
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Self
 
@@ -20,13 +21,16 @@ from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.rings import SQUARE, ring_means, squares
+from hadgeo.detectors.rings import ring_means, square_bytes, squares
 from hadgeo.detectors.tiles import times
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, spectra_of, valid_pixels
 from hadgeo.windows import Window
+
+#: Copies of a square with its neighbours: sums over three windows and what they are made of, and means of two rings.
+_COPIES = 12
 
 
 class RingPredictorParams(ContrastByDefaultParams):
@@ -193,11 +197,14 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
         """The distance and its local contrast; see `Detector.bytes_per_pixel`."""
         return 32
 
+    def core_bytes(self, bands: int) -> int:
+        """A core's share of one square, on which all work together; see `Detector.core_bytes`."""
+        return math.ceil(square_bytes(bands, self.reach, _COPIES) / torch.get_num_threads())
+
     def fit_bytes(self, bands: int, pixels: int) -> int:
-        """Moments of three spectra a pixel, in each reading thread; see `Detector.fit_bytes`."""
-        return READERS * 2 * 8 * (3 * bands) ** 2 + READERS * 8 * 8 * bands * min(
-            pixels, (SQUARE + 2 * self.reach) ** 2
-        )
+        """A square and moments of three spectra a pixel, in each reading thread; see `Detector.fit_bytes`."""
+        learning = READERS * (square_bytes(bands, self.reach, _COPIES, pixels) + 5 * 8 * (3 * bands) ** 2)
+        return max(super().fit_bytes(bands, pixels), learning)
 
     def state(self) -> dict[str, Tensor]:
         """The regression and the whitening of its residual; see `Detector.state`."""

@@ -10,16 +10,18 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
-from hadgeo.detectors.covariance import TRIM_CROP, TRIM_PIXELS, TRIMS, CovarianceParams, regularised
+from hadgeo.detectors.covariance import TRIM_CROP, TRIM_PIXELS, TRIMS, CovarianceParams, regularised, trim_bytes
 from hadgeo.detectors.dual_window import (
     DualWindowParams,
     check_differences,
+    difference_bytes,
     difference_statistics,
+    difference_statistics_bytes,
     expected_by_ring,
     ring_differences,
     whitened,
 )
-from hadgeo.detectors.ring_covariance import Rings
+from hadgeo.detectors.ring_covariance import Rings, forms_bytes
 from hadgeo.detectors.rx import rao_blackwell_ledoit_wolf
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
@@ -134,6 +136,17 @@ class RingDetector(ContrastDetector[RingParamsT]):
     def bytes_per_pixel(self, bands: int) -> int:
         """With covariance 'local', whitened spectra, and those with spare bands in two precisions; else scores."""
         return 16 + (8 * bands + 12 * (bands + 8) if self.params.covariance == "local" else 0)
+
+    def core_bytes(self, bands: int) -> int:
+        """A square and what its differences take, or matrices of a few tiles; see `Detector.core_bytes`."""
+        if self.params.covariance == "local":
+            return forms_bytes(bands, self.params.outer_window)
+        return difference_bytes(self.params, bands)
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """What is usual, or squares and moments of each reading thread; see `Detector.fit_bytes`."""
+        learning = difference_statistics_bytes(self.params, bands, pixels)
+        return max(super().fit_bytes(bands, pixels), learning + trim_bytes(self.params, bands, pixels))
 
     def state(self) -> dict[str, Tensor]:
         """Mean, whitening and ridge; see `Detector.state`."""

@@ -16,6 +16,12 @@ from hadgeo.windows import Window, pad, tile
 SQUARE = 64
 
 
+def square_bytes(bands: int, reach: int, copies: int, pixels: int | None = None) -> int:
+    """Bytes of so many float64 copies of the spectra of one square and its neighbours, in a scene of so many pixels."""
+    square = (SQUARE + 2 * reach) ** 2
+    return copies * 8 * bands * (square if pixels is None else min(square, pixels))
+
+
 def squares(window: Window, reach: int) -> Iterator[Window]:
     """Cut a window's own pixels into small squares, each with as many neighbours as were read.
 

@@ -167,6 +167,12 @@ def _check_name(name: str) -> None:
         raise CubeError(f"{name}: the name is not UTF-8, which GDAL cannot open; rename the file") from None
     if is_no_path(name):
         return
+    try:
+        str(Path(name).absolute()).encode()
+    except UnicodeEncodeError:
+        raise CubeError(
+            f"{name}: the name of a folder that it lies in is not UTF-8, which GDAL cannot open; rename the folder"
+        ) from None
     if not exists(name):
         raise CubeNotFoundError(f"{name}: no such file; check the path")
     if not Path(name).exists():

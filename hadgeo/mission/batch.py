@@ -25,6 +25,7 @@ from hadgeo.errors import (
     ParameterError,
     RegionError,
 )
+from hadgeo.files import check_name
 from hadgeo.formats.glt import Glt
 from hadgeo.formats.reading import AS_IT_SAYS, Reading
 from hadgeo.formats.source import Source
@@ -306,6 +307,7 @@ class _Run:
     def _detect(self, line: FlightLine, model: Model | None, progress: Progress) -> Outcome:
         common = self._settings
         scene = common.open(line)
+        check_name(line.map, "an output in a --table")
         glt = common.geometry(line, scene)
         wanted = common.of_map(line, model, scene, glt)
         begun = {**wanted, "hadgeo": __version__, "memory": common.memory, "device": common.device}

@@ -26,7 +26,7 @@ from hadgeo.formats.survey import band_index
 from hadgeo.maps.writer import disk_bytes
 from hadgeo.progress import Silent, Stage
 from hadgeo.run.on_device import window_pixels
-from hadgeo.run.scoring import WindowScorer, fixed_bytes, plan_windows, window_bytes
+from hadgeo.run.scoring import WindowScorer, cores_bytes, fixed_bytes, plan_windows, window_bytes
 from hadgeo.sampling import PIECE_BYTES, POOL_PIXELS, Sample, Scene, valid_pixels
 from hadgeo.windows import Window, pad, tile, whole_halo
 
@@ -88,6 +88,7 @@ def memory_budget(
     """
     side = 2 * whole_halo(detector.halo, detector.grid) + detector.grid
     smallest = window_bytes(source, detector, selection) * side**2
+    smallest += cores_bytes(detector, selection)
     with_fit = fixed_bytes(source) + max(smallest, _fit_bytes(source, detector, selection))
     alone = fixed_bytes(source) + smallest
     least = with_fit if fit else alone
@@ -113,7 +114,8 @@ def _device_budget(source: Source, detector: Detector[Any], selection: BandSelec
     if free is None:
         return sys.maxsize
     pixels = window_pixels(detector, len(selection.indices), source.dtype.itemsize, free)
-    return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
+    held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * pixels
+    return fixed_bytes(source) + held
 
 
 def _check_granted(source: Source, detector: Detector[Any], least: int, granted: int) -> None:
@@ -132,7 +134,8 @@ def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelect
     high, wide = (math.lcm(side, detector.grid) + around for side in (height, width))
     # As `window_size` has it: strips of the scene's width, else squares.
     pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
-    return fixed_bytes(source) + window_bytes(source, detector, selection) * pixels
+    held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * pixels
+    return fixed_bytes(source) + held
 
 
 def estimate(
@@ -171,6 +174,7 @@ def estimate(
         budget = min(budget, _device_budget(source, detector, selection, device))
     plan = plan_windows(source, detector, selection, memory=budget, window=window)
     held = window_bytes(source, detector, selection) * max(w.outer_shape[0] * w.outer_shape[1] for w in plan)
+    held += cores_bytes(detector, selection)
     # Beside workers, what is said is theirs.
     fit = 0 if fitted or granted is not None else _fit_bytes(source, detector, selection)
     if trial is None:

@@ -51,7 +51,7 @@ def plan_windows(
     if window is not None:
         size = (window, window)
     else:
-        budget = max(1, (memory - fixed_bytes(source)) // pixel_bytes)
+        budget = max(1, (memory - fixed_bytes(source) - cores_bytes(detector, selection)) // pixel_bytes)
         size = window_size(shape, halo=detector.halo, max_pixels=budget, block=source.block, grid=detector.grid)
     return tuple(tile(shape, size, detector.halo, detector.grid))
 
@@ -59,6 +59,11 @@ def plan_windows(
 def fixed_bytes(source: Source) -> int:
     """Bytes that a run takes whatever its windows."""
     return LIBRARY_BYTES + source.cache_bytes + READERS * source.block_bytes
+
+
+def cores_bytes(detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes that scoring takes on all cores, whatever the windows."""
+    return torch.get_num_threads() * detector.core_bytes(len(selection.indices))
 
 
 def window_bytes(source: Source, detector: Detector[Any], selection: BandSelection) -> int:

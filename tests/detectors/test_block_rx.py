@@ -18,7 +18,7 @@ from hadgeo.detectors.block_rx import BlockRX, BlockRXParams
 from hadgeo.detectors.dual_window import DualWindowParams, difference_statistics
 from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import FitError, ParameterError
-from hadgeo.run.scoring import fixed_bytes, plan_windows, window_bytes
+from hadgeo.run.scoring import cores_bytes, fixed_bytes, plan_windows, window_bytes
 from hadgeo.sampling import Sample, Scene
 from hadgeo.testing import DetectorContract
 from tests.support import background, memory_source
@@ -159,7 +159,8 @@ def test_windows_begin_on_the_grid_for_any_budget(block: tuple[int, int] | None)
     each = window_bytes(source, detector, selection)
     least = (2 * detector.halo + detector.grid) ** 2
     for pixels in (least, 2 * least, 20_000, 50_000, 10**6):
-        plan = plan_windows(source, detector, selection, memory=fixed_bytes(source) + each * pixels, window=None)
+        memory = fixed_bytes(source) + cores_bytes(detector, selection) + each * pixels
+        plan = plan_windows(source, detector, selection, memory=memory, window=None)
         assert all(w.row % 8 == 0 and w.col % 8 == 0 for w in plan)
         assert max(w.outer_shape[0] * w.outer_shape[1] for w in plan) <= pixels
         assert sum(w.pixels for w in plan) == 200 * 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -292,3 +293,40 @@ def test_a_line_of_another_sensor_fails_alone(mission: list[Path], tmp_path: Pat
 def test_lines_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"any of the 1 flight lines: x/\*\.png: no such file"):
         detect_all([Path("x/*.png")], tmp_path / "maps")
+
+
+def test_a_line_whose_map_would_have_too_long_a_name_fails_alone(mission: list[Path], folder: Path) -> None:
+    long = [mission[0].with_name(letter * length + ".img") for letter, length in (("a", 236), ("b", 251))]
+    try:
+        for path in long:
+            shutil.copy(mission[0], path)
+            shutil.copy(mission[0].with_suffix(".hdr"), path.with_suffix(".hdr"))
+        batch = detect_all([mission[0], *long, mission[1]], folder)
+    finally:
+        for path in long:
+            path.unlink()
+            path.with_suffix(".hdr").unlink()
+    assert states(batch) == ["done", "failed", "failed", "done"]
+    for outcome in batch.outcomes[1:3]:
+        assert outcome.error.endswith("the name is too long; give a shorter one with an output in a --table")
+    assert len(list(folder.glob("*.tif"))) == 2
+
+
+def test_a_line_in_a_folder_whose_name_is_not_utf8_fails_alone(mission: list[Path], folder: Path) -> None:
+    odd = mission[0].with_name("odd\udcff") / "inner.img"
+    try:
+        odd.parent.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    try:
+        shutil.copy(mission[0], odd)
+        shutil.copy(mission[0].with_suffix(".hdr"), odd.with_suffix(".hdr"))
+        batch = detect_all([odd, mission[1]], folder)
+        with contextlib.chdir(odd.parent):
+            again = detect_all([Path("inner.img"), mission[1]], folder)
+    finally:
+        shutil.rmtree(odd.parent)
+    assert states(batch) == ["failed", "done"]
+    assert states(again) == ["failed", "kept"]
+    assert "the name is not UTF-8" in batch.outcomes[0].error
+    assert "the name of a folder that it lies in is not UTF-8" in again.outcomes[0].error
