@@ -33,7 +33,8 @@ def describe(*, extensions: bool = True) -> dict[str, Any]:
     Returns:
         ``protocol``, ``version``, ``default_detector``; ``stages`` of progress by name, each with the unit that it
         counts; ``commands`` by name, each with ``help`` and ``arguments`` by the name that they have in a worker's
-        job; ``detectors`` by name, each with ``title`` and ``parameters``.
+        job; ``detectors`` by name, each with ``title``, ``relative_cost`` (None where nobody has measured it) and
+        ``parameters``.
     """
     detectors = usable_detectors() if extensions else {name: detector_class(name) for name in sorted(BUILT_IN)}
     return {
@@ -89,7 +90,7 @@ def _detector(cls: type[Detector[Any]]) -> dict[str, Any]:
     parameters = {
         key: {**field, "basic": key in (*cls.Params.basic, "preset")} for key, field in parameter_fields(cls).items()
     }
-    return {"title": cls.title, "parameters": parameters}
+    return {"title": cls.title, "relative_cost": cls.relative_cost, "parameters": parameters}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ _MOMENTS_PIXELS = 2048
 class BS3LNetParams(PrecisionParams):
     """Hyper-parameters of BS3LNet."""
 
-    basic = ("statistic", "inner_window", "steps", "seed")
+    basic = ("statistic", "inner_window")
 
     statistic: Literal["cfar", "whitened", "mse"] = Field(
         default="cfar",

@@ -39,8 +39,6 @@ _SQUARE = 96
 class FusionParams(PrecisionParams):
     """Hyper-parameters of a fusion."""
 
-    basic = ("seed",)
-
     parts: str = Field(
         default=COMPOSITIONS["standard"],
         title="Parts",

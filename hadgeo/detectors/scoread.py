@@ -49,7 +49,7 @@ _USUAL_SPECTRA = 2**16
 class ScoreADParams(PrecisionParams):
     """Hyper-parameters of ScoreAD."""
 
-    basic = ("noise", "steps", "seed")
+    basic = ("noise",)
 
     noise: Literal["antithetic", "independent", "none"] = Field(
         default="none",

@@ -1,30 +1,24 @@
-"""QGIS's own dialog of an algorithm, which shows the parameters of the chosen detector alone."""
+"""QGIS's own dialog of an algorithm, which begins with the layer that is meant rather than with the topmost one."""
 
 from __future__ import annotations
 
 from processing.gui.AlgorithmDialog import AlgorithmDialog
 
-from .parameters import DETECTOR, detector_parameter_name
-from .schema import DETECTORS
+from .defaults import MEANT, layer_meant
 
 
-class DetectorDialog(AlgorithmDialog):
-    """Hides parameters of the detectors that are not chosen; their values have no meaning then."""
+class HadgeoDialog(AlgorithmDialog):
+    """Chooses a scene where a scene is asked for, and a score map where scores are."""
 
     def getParametersPanel(self, alg, parent):
-        """QGIS's panel, wired to the choice of the detector."""
+        """QGIS's panel, with the layers that are meant."""
         panel = super().getParametersPanel(alg, parent)
-        choice = panel.wrappers[DETECTOR]
-        choice.widgetValueHasChanged.connect(lambda wrapper: show_parameters_of(panel, wrapper.parameterValue()))
-        show_parameters_of(panel, choice.parameterValue())
+        for parameter in alg.parameterDefinitions():
+            kind = parameter.metadata().get(MEANT)
+            wrapper = panel.wrappers.get(parameter.name())
+            if kind is None or wrapper is None:
+                continue
+            layer = layer_meant(kind, wrapper.parameterValue())
+            if layer is not None:
+                wrapper.setParameterValue(layer.id(), panel.processing_context)
         return panel
-
-
-def show_parameters_of(panel, chosen: str) -> None:
-    """Show a detector's parameters and hide the others'."""
-    for detector, facts in DETECTORS.items():
-        for key in facts["parameters"]:
-            wrapper = panel.wrappers[detector_parameter_name(detector, key)]
-            for widget in (wrapper.wrappedLabel(), wrapper.wrappedWidget()):
-                if widget is not None:
-                    widget.setVisible(detector == chosen)

@@ -11,8 +11,12 @@ from qgis.core import (
 )
 
 from .schema import DETECTORS, argument, default_detector
+from .wording import for_dialogs, title_of
 
 DETECTOR = "DETECTOR"
+
+#: How long detectors take, by how many times as long as RX: it takes seconds for a million pixels of 120 bands.
+_COSTS = ((4, "fast, seconds"), (20, "half a minute"), (float("inf"), "minutes"))
 
 #: What the boxes of QGIS can hold.
 _LARGEST = 2**31 - 1
@@ -35,18 +39,19 @@ def of_argument(command: str, name: str, title: str = "", advanced: bool = False
     Args:
         command: The command.
         name: The argument; the parameter has its name in capitals.
-        title: What the dialog shows; the name by default.
+        title: What the dialog shows; that of `wording.title_of` by default.
         advanced: Whether it is one of the advanced.
         **changes: Replace parts of the schema, such as `default`.
     """
     facts = {**argument(command, name), **changes}
-    parameter = _parameter(name.upper(), title or name.replace("_", " ").capitalize(), facts)
+    parameter = _parameter(name.upper(), title or title_of(name), facts)
     return with_help(parameter, facts["help"], advanced)
 
 
 def _parameter(name: str, title: str, facts: dict):
     """Make one parameter of a simple type."""
-    default, kind = facts.get("default"), facts.get("type")
+    # No words at all are an empty text.
+    default, kind = facts.get("default") if facts.get("default") != [] else None, facts.get("type")
     optional = default is None and not facts.get("required", False)
     if facts.get("choices"):
         return choice(name, title, facts["choices"], default, optional)
@@ -73,9 +78,28 @@ def choice(name: str, title: str, options: list, default=None, optional: bool = 
 
 def detector_choice() -> QgsProcessingParameterEnum:
     """Which detector."""
-    lines = "; ".join(f"{name}: {facts['title']}" for name, facts in DETECTORS.items())
-    text = f"How anomalies are found. {lines}. Only the parameters of the chosen detector apply."
-    return with_help(choice(DETECTOR, "Detector", list(DETECTORS), default_detector()), text)
+    lines = "; ".join(f"{name}: {facts['title']}, {cost(name)}" for name, facts in DETECTORS.items())
+    text = (
+        "How anomalies are found, and how long that takes for a million pixels of 120 bands without a GPU. "
+        f"{lines}. Only the parameters of the chosen detector apply."
+    )
+    made = with_help(choice(DETECTOR, "Detector", list(DETECTORS), default_detector()), text)
+    # Only where there is a window, this is imported: a list of names for people, with what each costs.
+    made.setMetadata({"widget_wrapper": {"class": f"{__package__}.detector_widget.DetectorWidget"}})
+    return made
+
+
+def label(detector: str) -> str:
+    """A detector's name for people, and what it costs."""
+    return f"{DETECTORS[detector]['title'].split(' (')[0]}: {cost(detector)}"
+
+
+def cost(detector: str) -> str:
+    """How long a detector takes, in words, as far as somebody has measured it."""
+    relative = DETECTORS[detector].get("relative_cost")
+    if relative is None:
+        return "duration unknown"
+    return next(words for most, words in _COSTS if relative <= most)
 
 
 def detector_parameter_name(detector: str, key: str) -> str:
@@ -94,7 +118,9 @@ def detector_parameters() -> list:
     for detector, facts in DETECTORS.items():
         for key, field in facts["parameters"].items():
             name, title = detector_parameter_name(detector, key), f"{detector}: {field['title']}"
-            parameter = with_help(_parameter(name, title, _simple(field)), field["description"], not field["basic"])
+            parameter = with_help(
+                _parameter(name, title, _simple(field)), for_dialogs(field["description"]), not field["basic"]
+            )
             made.append((not field["basic"], parameter))
     return [parameter for _, parameter in sorted(made, key=lambda pair: pair[0])]
 

@@ -9,6 +9,7 @@ from osgeo import gdal
 from qgis.core import (
     QgsColorRampShader,
     QgsCoordinateReferenceSystem,
+    QgsPalettedRasterRenderer,
     QgsProcessingLayerPostProcessorInterface,
     QgsProject,
     QgsRasterLayer,
@@ -17,6 +18,7 @@ from qgis.core import (
     QgsStyle,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtGui import QColor
 
 from . import sidecar
 from .review.locate import nowhere
@@ -94,6 +96,15 @@ def save_p_value_style(path: str) -> None:
     wrapped.setRasterShaderFunction(shader)
     layer.setRenderer(QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, wrapped))
     sidecar.save(layer, path)
+
+
+def save_truth_style(path: str) -> None:
+    """Write a style beside a truth: targets yellow, everything else clear."""
+    layer = QgsRasterLayer(path, "truth")
+    if layer.isValid():
+        target = QgsPalettedRasterRenderer.Class(1, QColor("#ffff33"), "target")
+        layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, [target]))
+        sidecar.save(layer, path)
 
 
 class Named(QgsProcessingLayerPostProcessorInterface):

@@ -238,12 +238,12 @@ def test_a_map_without_scores_keeps_qgis_own_style(tmp_path):
     assert styles.score_range(str(path)) == (0.0, 0.0)
 
 
-def test_loaded_layers_are_named_after_scene_and_detector(provider, project, scene, tmp_path):
+def test_loaded_layers_are_named_after_what_they_are_and_the_scene(provider, project, scene, tmp_path):
     processing.runAndLoadResults(
         "hadgeo:detect", {"INPUT": scene, "DETECTOR": "rx", "OUTPUT": str(tmp_path / "x.tif")}, feedback=Log()
     )
     (layer,) = project.mapLayers().values()
-    assert layer.name() == "line rx anomaly score"
+    assert layer.name() == "Anomaly scores – line"
     assert layer.renderer().type() == "singlebandpseudocolor"
     assert layer.crs().authid() == "EPSG:32633"
 

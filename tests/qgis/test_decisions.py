@@ -86,7 +86,7 @@ def test_detect_gives_scores_polygons_and_spectra_at_once(provider, project, sce
     parameters = {"INPUT": scene, "DETECTOR": "rx", "PFA": 0.002, **outputs}
     processing.runAndLoadResults("hadgeo:detect", parameters, feedback=Log())
     layers = QgsProject.instance().layerTreeRoot().layerOrder()
-    assert [layer.name() for layer in layers] == ["line rx anomalies", "line rx anomaly score"]
+    assert [layer.name() for layer in layers] == ["Anomalies – line", "Anomaly scores – line"]
     assert layers[0].renderer().type() == "graduatedSymbol"
     assert layers[1].renderer().type() == "singlebandpseudocolor"
     assert all(layer.crs().authid() == "EPSG:32633" for layer in layers)

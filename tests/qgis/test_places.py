@@ -97,7 +97,7 @@ def test_other_layers_of_a_geopackage_stay_and_ours_is_loaded(provider, project,
         processing.runAndLoadResults("hadgeo:threshold", given, feedback=Log())
         (layer,) = project.mapLayers().values()
         assert layer.renderer().type() == "graduatedSymbol"
-        assert layer.name() == "line_anomaly anomalies"
+        assert layer.name() == "Anomalies – line"
         assert 0 < layer.featureCount() <= top
         project.clear()
     trees = QgsVectorLayer(f"{out}|layername=trees", "trees", "ogr")

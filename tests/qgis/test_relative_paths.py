@@ -83,7 +83,7 @@ def test_a_relative_output_is_loaded_and_named(provider, here):
     )
     (layer,) = QgsProject.instance().mapLayers().values()
     assert Path(layer.source()) == here / "x.tif"
-    assert layer.name() == "line rx anomaly score"
+    assert layer.name() == "Anomaly scores – line"
     QgsProject.instance().clear()
 
 

@@ -11,15 +11,18 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingException,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorLayer,
     QgsProject,
     QgsRectangle,
 )
 from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtGui import QIcon
 
-from .. import backend, settings, styles
+from .. import backend, handover, settings, styles
+from ..defaults import SCENE, meant_for
 from ..parameters import (
     DETECTOR,
     detector_choice,
@@ -30,12 +33,13 @@ from ..parameters import (
     with_help,
 )
 from ..schema import DETECTORS, SCHEMA, argument
+from ..wording import for_dialogs, title_of
 from .values import GivenValues
 
 ICONS = Path(__file__).parents[1] / "icons"
 
-#: Arguments that say which array of a file is the cube.
-READING = ("variable", "band_axis")
+#: Arguments that say how a scene is read.
+READING = ("variable", "band_axis", "place", "fill", "quality")
 
 
 class Feedback(backend.Listener):
@@ -44,11 +48,13 @@ class Feedback(backend.Listener):
     Args:
         feedback: Processing's own.
         stages: Where each stage begins and ends, in percent of the whole.
+        titles: What the dialog calls the backend's arguments.
     """
 
-    def __init__(self, feedback, stages: dict[str, tuple[float, float]]) -> None:
+    def __init__(self, feedback, stages: dict[str, tuple[float, float]], titles: dict | None = None) -> None:
         self._feedback = feedback
         self._stages = stages
+        self._titles = titles or {}
         self._stage = ""
         self._percent, self._step, self._since = 0.0, 0.0, 0.0
 
@@ -57,9 +63,16 @@ class Feedback(backend.Listener):
         if stage != self._stage:
             self._stage = stage
             self._percent, self._step, self._since = 0.0, 5.0, 0.0
-            self._feedback.setProgressText(f"{stage} …")
+            self._feedback.setProgressText(f"{self._text(stage)} …")
         begin, end = self._stages.get(stage, (0, 0))
-        whole = begin + (end - begin) * self._estimate(percent, seconds) / 100
+        self._show(begin + (end - begin) * self._estimate(percent, seconds) / 100)
+
+    def _text(self, stage: str) -> str:
+        """What a stage is called in the log."""
+        return stage
+
+    def _show(self, whole: float) -> None:
+        """Move the bar to so many percent of one run."""
         self._feedback.setProgress(max(self._feedback.progress(), whole))
 
     def _estimate(self, percent: float, seconds: float) -> float:
@@ -71,6 +84,7 @@ class Feedback(backend.Listener):
 
     def log(self, message: str, warning: bool = False) -> None:
         """Show a line of the backend's log."""
+        message = for_dialogs(message, self._titles)
         if warning:
             self._feedback.pushWarning(message)
         else:
@@ -98,6 +112,7 @@ class HadgeoAlgorithm(GivenValues):
         TAGS: Words that find it.
         ICON: Name of the icon's file.
         STAGES: Where each stage of the backend begins and ends in the progress bar.
+        CALLED: Parameters that have another name than the backend's argument, by that argument.
     """
 
     ID = ""
@@ -107,6 +122,7 @@ class HadgeoAlgorithm(GivenValues):
     TAGS: tuple[str, ...] = ()
     ICON = "hadgeo.svg"
     STAGES: dict[str, tuple[float, float]] = {}
+    CALLED = {"scenes": "input", "scene": "input"}
 
     def name(self) -> str:
         """The id, for scripts and models."""
@@ -146,6 +162,13 @@ class HadgeoAlgorithm(GivenValues):
         listed = "".join(f"<h3>{_escape(title)}</h3><p>{_escape(text)}</p>" for title, text in entries)
         return f"<p>{_escape(self.SUMMARY)}</p>{listed}"
 
+    def createCustomParametersWidget(self, parent=None):
+        """The dialog."""
+        # Only where there is a window: qgis_process has no Processing dialogs.
+        from ..dialog import HadgeoDialog
+
+        return HadgeoDialog(self.create(), parent=parent)
+
     def createInstance(self):
         """A new one."""
         return type(self)()
@@ -167,13 +190,14 @@ class HadgeoAlgorithm(GivenValues):
                 )
         return super().checkParameterValues(parameters, context)
 
-    def run_backend(self, command: str, arguments: dict, feedback) -> list:
+    def run_backend(self, command: str, arguments: dict, feedback, listener=None) -> list:
         """Run one command of the backend.
 
         Args:
             command: Its name.
             arguments: Its arguments by name; device, memory and overwrite are added where the command has them.
             feedback: Processing's own.
+            listener: What hears of the run, where that is not a `Feedback`.
 
         Returns:
             The results; an empty list where the user cancelled.
@@ -192,15 +216,22 @@ class HadgeoAlgorithm(GivenValues):
             feedback.pushWarning(note)
         self.notes.clear()
         try:
-            results = backend.run(settings.interpreter(), command, arguments, Feedback(feedback, self.STAGES))
+            listener = listener or Feedback(feedback, self.STAGES, self.titles())
+            results = backend.run(settings.interpreter(), command, arguments, listener)
             feedback.setProgress(100)
             return results
         except backend.BackendStopped:
             feedback.pushInfo("Stopped; no unfinished files were left behind.")
             return []
         except backend.BackendError as error:
-            QgsMessageLog.logMessage(str(error), "hadgeo", Qgis.MessageLevel.Critical)
-            raise QgsProcessingException(str(error)) from None
+            told = for_dialogs(str(error), self.titles())
+            QgsMessageLog.logMessage(told, "hadgeo", Qgis.MessageLevel.Critical)
+            raise QgsProcessingException(told) from None
+
+    def titles(self) -> dict:
+        """What this dialog calls the backend's arguments."""
+        found = {one.name().lower(): one.description() for one in self.parameterDefinitions()}
+        return {**found, **{argument: found[name] for argument, name in self.CALLED.items() if name in found}}
 
     def scene(self, parameters, name: str, context) -> dict:
         """How the scene of a parameter is to be read, as arguments of a command."""
@@ -222,12 +253,36 @@ class HadgeoAlgorithm(GivenValues):
                 raise QgsProcessingException(f"the extent lies outside the scene '{layer.name()}'")
         return [box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()]
 
-    def name_layer(self, context, output: str, name: str) -> None:
-        """Give an output that is loaded after the run its name and style."""
-        if context.willLoadLayerOnCompletion(output):
-            details = context.layerToLoadOnCompletionDetails(output)
-            details.name = name
-            details.setPostProcessor(styles.Named(name))
+    def name_layer(self, context, output: str, what: str, of: str, more: str = "") -> None:
+        """Give an output that is loaded after the run its style, and a name unless the user has given it one.
+
+        Args:
+            context: Processing's.
+            output: The output.
+            what: What it is; that comes first.
+            of: What it was made of.
+            more: What tells it from a layer of the same name that the project has already.
+        """
+        if not context.willLoadLayerOnCompletion(output):
+            return
+        details = context.layerToLoadOnCompletionDetails(output)
+        own = details.name if details.name != self._title_of_output(details.outputName) else ""
+        name = own or f"{what} – {of}"
+        if not own and more and QgsProject.instance().mapLayersByName(name):
+            name = f"{name} ({more})"
+        details.name = name
+        details.setPostProcessor(styles.Named(name))
+
+    def _title_of_output(self, name: str) -> str:
+        definition = self.parameterDefinition(name)
+        return "" if definition is None else definition.description()
+
+    def shown_name(self, parameters, name: str, context) -> str:
+        """What the user calls a raster: its layer's name, or that of its file."""
+        layer = self.parameterAsRasterLayer(parameters, name, context)
+        if layer is not None and layer.name() and layer.name() != Path(layer.source()).name:
+            return layer.name()
+        return Path(handover.text_of(parameters.get(name), context)).stem
 
 
 class RenewsDetectors:
@@ -242,14 +297,7 @@ class RenewsDetectors:
 
 
 class DetectorChoice:
-    """Mixed into algorithms that let the user choose a detector: their dialog shows the chosen one's parameters."""
-
-    def createCustomParametersWidget(self, parent=None):
-        """The dialog."""
-        # Only where there is a window: qgis_process has no Processing dialogs.
-        from ..dialog import DetectorDialog
-
-        return DetectorDialog(self.create(), parent=parent)
+    """Mixed into algorithms that let the user choose a detector."""
 
     def tags(self) -> list:
         """Words that find it, names of detectors among them."""
@@ -279,17 +327,16 @@ def scene_parameter(name: str = "INPUT", title: str = "Scene") -> QgsProcessingP
         "A hyperspectral cube: any file that GDAL can read, such as GeoTIFF or ENVI (the data file, not the .hdr), and "
         "any other that the backend reads, such as MATLAB or HDF5, chosen as a file."
     )
-    return with_help(QgsProcessingParameterRasterLayer(name, title), text)
+    return meant_for(with_help(QgsProcessingParameterRasterLayer(name, title), text), SCENE)
 
 
 def reading_parameters(command: str) -> list:
-    """The parameters for files that hold several arrays.
+    """The parameters for what a file does not say of itself: its cube, its place, its nodata.
 
     Args:
         command: The command that takes them.
     """
-    titles = zip(READING, ("Array of the file", "Band axis of the array"))
-    return [of_argument(command, name, title, advanced=True) for name, title in titles]
+    return [of_argument(command, name, advanced=True) for name in READING]
 
 
 def selected_parameter() -> QgsProcessingParameterBoolean:
@@ -314,13 +361,34 @@ def learning_parameters(command: str) -> list:
     """
     kinds = [QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon]
     made = []
-    for name, title in (("background", "Learn from"), ("exclude", "Do not learn from")):
-        layer = QgsProcessingParameterMapLayer(name.upper(), title, optional=True, types=kinds)
+    for name in ("background", "exclude"):
+        layer = QgsProcessingParameterMapLayer(name.upper(), title_of(name), optional=True, types=kinds)
         made.append(with_help(layer, argument(command, name)["help"], advanced=True))
-    made.append(of_argument(command, "suppress", "Suppress surfaces", advanced=True))
+    made.append(of_argument(command, "suppress", advanced=True))
     if "suppress_from" in SCHEMA["commands"][command]["arguments"]:
-        made.append(of_argument(command, "suppress_from", "Leave suppressed surfaces out of", advanced=True))
+        made.append(of_argument(command, "suppress_from", advanced=True))
     return made
+
+
+def rejected_parameters() -> list:
+    """The parameters for maps without what a person has rejected before."""
+    kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
+    like = QgsProcessingParameterVectorLayer("SUPPRESS_LIKE", title_of("suppress_like"), types=kinds, optional=True)
+    return [
+        with_help(like, argument("detect", "suppress_like")["help"], advanced=True),
+        of_argument("detect", "suppress_angle", advanced=True),
+    ]
+
+
+def report_parameters() -> list:
+    """The parameters for the page of a review."""
+    page = QgsProcessingParameterFileDestination(
+        "REPORT", title_of("report"), "HTML files (*.html)", optional=True, createByDefault=False
+    )
+    return [
+        with_help(page, argument("detect", "report")["help"]),
+        of_argument("detect", "report_limit", advanced=True),
+    ]
 
 
 def open_layer(path: str):

@@ -17,6 +17,7 @@ from .base import (
     selected_parameter,
 )
 from .evaluate import plot_parameter, report_parameter, truth_parameter, write_report
+from .several_detectors import SeveralDetectors, duration
 
 
 class Compare(HadgeoAlgorithm):
@@ -39,6 +40,7 @@ class Compare(HadgeoAlgorithm):
         "fit": (15, 55),
         "score": (55, 95),
     }
+    CALLED = {"scene": "input", "detector": "detectors", "output": "maps"}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -50,7 +52,7 @@ class Compare(HadgeoAlgorithm):
         self.addParameter(mask_parameter())
         for parameter in (*learning_parameters("compare"), selected_parameter(), *reading_parameters("compare")):
             self.addParameter(parameter)
-        self.addParameter(of_argument("compare", "bootstrap", "Bootstrap resamples", advanced=True))
+        self.addParameter(of_argument("compare", "bootstrap", advanced=True))
         self.addParameter(of_argument("compare", "seed", advanced=True))
         self.addParameter(report_parameter())
         self.addParameter(plot_parameter("compare"))
@@ -76,11 +78,15 @@ class Compare(HadgeoAlgorithm):
             "plot": plot,
             "output": maps,
         }
-        results = self.run_backend("compare", arguments, feedback)
+        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        values = 0 if layer is None else layer.width() * layer.height() * layer.bandCount()
+        listener = SeveralDetectors(feedback, self.STAGES, self.titles(), arguments["detector"], values)
+        results = self.run_backend("compare", arguments, feedback, listener)
         if not results:
             return {}
         board = {entry["detector"]: entry for entry in results[0]["leaderboard"]}
         write_report(report, f"Detectors on {Path(scene['scene']).name}", board)
         for name, entry in board.items():
-            feedback.pushInfo(f"{name}: AUC {entry['metrics']['auc_d_f']['value']:.5f}")
+            seconds = duration(sum(entry["seconds"].values()))
+            feedback.pushInfo(f"{name}: AUC {entry['metrics']['auc_d_f']['value']:.5f}, {seconds}")
         return {"OUTPUT": report, "PLOT": plot, "MAPS": maps, "BEST": next(iter(board))}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingParameterExtent,
@@ -14,16 +12,19 @@ from qgis.core import (
 from .. import polygon_style, styles
 from ..parameters import of_argument, with_help
 from ..schema import argument
+from ..wording import title_of
 from .base import (
     DetectorChoice,
     HadgeoAlgorithm,
     learning_parameters,
     mask_parameter,
     reading_parameters,
+    rejected_parameters,
+    report_parameters,
     scene_parameter,
     selected_parameter,
 )
-from .threshold import polygons_parameter, spectra_parameters
+from .threshold import decided, decision_outputs, polygons_parameter, spectra_parameters
 from .values import load_instead
 
 #: Where the stages that follow the scores stand in the progress bar.
@@ -37,6 +38,10 @@ DECISION = {
 }
 
 
+#: Flags of the map's geometry.
+_GEOMETRY = ("sensor_geometry", "north_up")
+
+
 class ScoringAlgorithm(HadgeoAlgorithm):
     """What the algorithms that write a score map have in common.
 
@@ -47,20 +52,28 @@ class ScoringAlgorithm(HadgeoAlgorithm):
     """
 
     COMMAND = "detect"
-    SCORE = "anomaly score"
-    FOUND = "anomalies"
+    SCORE = "Anomaly scores"
+    FOUND = "Anomalies"
 
     def add_scoring_parameters(self) -> None:
-        """Add the mask, the extent, the windows, and the outputs."""
+        """Add the mask, the extent, what is suppressed, the windows, and the outputs."""
         self.addParameter(mask_parameter())
         extent = QgsProcessingParameterExtent("EXTENT", "Extent", optional=True)
         self.addParameter(with_help(extent, "Process only this part of the scene; all of it by default."))
-        self.addParameter(of_argument("detect", "pfa", "False-alarm rate of anomalies"))
-        for name, title in (("GLT", "Lookup table (GLT)"), ("IGM", "Coordinates of pixels (IGM)")):
-            file = QgsProcessingParameterFile(name, title, optional=True)
-            self.addParameter(with_help(file, argument("detect", name.lower())["help"], advanced=True))
-        self.addParameter(of_argument("detect", "window", "Window size in pixels", advanced=True))
-        scores = QgsProcessingParameterRasterDestination("OUTPUT", "Anomaly scores")
+        pfa = of_argument("detect", "pfa", "False-alarm rate of anomalies")
+        self.addParameter(with_help(pfa, f"{pfa.help()} 0.001 by default, where anomalies are written."))
+        for name in ("glt", "igm"):
+            file = QgsProcessingParameterFile(name.upper(), title_of(name), optional=True)
+            self.addParameter(with_help(file, argument("detect", name)["help"], advanced=True))
+        for name in (*_GEOMETRY, "window"):
+            self.addParameter(of_argument("detect", name, advanced=True))
+        for parameter in rejected_parameters():
+            self.addParameter(parameter)
+        surfaces = QgsProcessingParameterRasterDestination(
+            "SUPPRESSED_MASK", title_of("suppressed_mask"), optional=True, createByDefault=False
+        )
+        self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
+        scores = QgsProcessingParameterRasterDestination("OUTPUT", self.SCORE)
         self.addParameter(
             with_help(
                 scores,
@@ -69,43 +82,72 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             )
         )
         self.addParameter(polygons_parameter("POLYGONS", optional=True))
-        for parameter in (*spectra_parameters(), selected_parameter()):
+        for parameter in (*spectra_parameters(), *report_parameters(), selected_parameter()):
             self.addParameter(parameter)
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
+        for output in decision_outputs():
+            self.addOutput(output)
 
     def detect(self, parameters, context, feedback, arguments: dict) -> dict:
         """Run the command on one scene and hand over its map."""
         scene = self.scene(parameters, "INPUT", context)
         output = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         polygons = self.parameterAsOutputLayer(parameters, "POLYGONS", context) or None
+        surfaces = self.parameterAsOutputLayer(parameters, "SUPPRESSED_MASK", context) or None
+        page = self.parameterAsFileOutput(parameters, "REPORT", context) or None
+        if not polygons:
+            self._warn_of_polygons(parameters, context, feedback)
         spectra = self.spectra(parameters, context, polygons)
         arguments = {
             **arguments,
-            **self.options(("window", "pfa", "glt", "igm"), parameters, context),
+            **self.options(("window", "pfa", "glt", "igm", "report_limit", *_GEOMETRY), parameters, context),
+            **self.rejected(parameters, context, feedback),
+            "suppressed_mask": surfaces,
             "polygons": polygons,
+            "report": page,
             **spectra,
             **{"scenes" if key == "scene" else key: value for key, value in scene.items()},
             "output": output,
             "extent": self.extent(parameters, context),
             "mask": self.overlay(parameters, "MASK", context, feedback),
         }
+        if not page:
+            # A rule of how a page looks is a wish for a decision, too.
+            arguments.pop("report_limit")
         results = self.run_backend(self.COMMAND, arguments, feedback)
         if not results:
             return {}
-        name = f"{Path(scene['scene']).stem} {results[0]['detector']}"
+        of, more = self.shown_name(parameters, "INPUT", context), results[0]["detector"]
         styles.save_score_style(output)
-        self.name_layer(context, output, f"{name} {self.SCORE}")
+        self.name_layer(context, output, self.SCORE, of, more)
+        if surfaces:
+            self.name_layer(context, surfaces, "Suppressed surfaces", of, more)
         if polygons:
             polygon_style.save_polygon_style(polygons, pictures=bool(spectra))
             polygons = load_instead(context, polygons, polygon_style.source_of(polygons))
-            self.name_layer(context, polygons, f"{name} {self.FOUND}")
+            self.name_layer(context, polygons, self.FOUND, of, more)
+        decision = results[0].get("decision")
         return {
             "OUTPUT": output,
             "POLYGONS": polygons,
+            "SUPPRESSED_MASK": surfaces,
+            "REPORT": page,
             "VALID_PIXELS": results[0]["valid_pixels"],
             "SECONDS": sum(results[0]["seconds"].values()),
+            **({} if decision is None else decided(decision, feedback)),
         }
+
+    def _warn_of_polygons(self, parameters, context, feedback) -> None:
+        """Say what is asked for of anomalies that are not written."""
+        names = ["PFA"] if self.value(parameters, "PFA", context) is not None else []
+        names += ["SPECTRA"] if self.parameterAsBoolean(parameters, "SPECTRA", context) else []
+        if names:
+            titles = " and ".join(f"'{self.parameterDefinition(name).description()}'" for name in names)
+            feedback.pushWarning(
+                f"{titles}: no polygons are written, since '{self.parameterDefinition('POLYGONS').description()}' is "
+                "left out; choose a file there to have them"
+            )
 
 
 class Detect(DetectorChoice, ScoringAlgorithm):
@@ -136,10 +178,6 @@ class Detect(DetectorChoice, ScoringAlgorithm):
         self.addParameter(of_argument("detect", "bands"))
         for parameter in learning_parameters("detect"):
             self.addParameter(parameter)
-        surfaces = QgsProcessingParameterRasterDestination(
-            "SUPPRESSED_MASK", "Suppressed surfaces", optional=True, createByDefault=False
-        )
-        self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
         for parameter in reading_parameters("detect"):
             self.addParameter(parameter)
         self.add_scoring_parameters()
@@ -149,6 +187,4 @@ class Detect(DetectorChoice, ScoringAlgorithm):
         chosen = self.detector_arguments(parameters, context)
         chosen.update(self.options(("bands",), parameters, context))
         chosen.update(self.learning(parameters, context, feedback, ("suppress_from",)))
-        surfaces = self.parameterAsOutputLayer(parameters, "SUPPRESSED_MASK", context) or None
-        results = self.detect(parameters, context, feedback, {**chosen, "suppressed_mask": surfaces})
-        return {**results, "SUPPRESSED_MASK": surfaces} if results else results
+        return self.detect(parameters, context, feedback, chosen)

@@ -28,7 +28,7 @@ class DetectWithModel(ScoringAlgorithm):
         self.addParameter(scene_parameter())
         model = QgsProcessingParameterFile("MODEL", "Trained detector", extension="hadgeo")
         self.addParameter(with_help(model, argument("detect", "model")["help"]))
-        self.addParameter(of_argument("detect", "resample_bands", "Interpolate bands", advanced=True))
+        self.addParameter(of_argument("detect", "resample_bands", advanced=True))
         self.add_scoring_parameters()
         for parameter in reading_parameters("detect"):
             self.addParameter(parameter)

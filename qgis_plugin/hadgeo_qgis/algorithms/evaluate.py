@@ -13,6 +13,7 @@ from qgis.core import (
     QgsProcessingParameterMultipleLayers,
 )
 
+from ..defaults import TRUTH, meant_for
 from ..parameters import of_argument, with_help
 from ..schema import argument
 from .base import HadgeoAlgorithm, selected_parameter
@@ -28,7 +29,7 @@ def truth_parameter() -> QgsProcessingParameterMapLayer:
         "Where the targets are: polygons, or a raster in which 0 is background and anything else a target. If "
         "georeferenced, it is resampled to the grid of the scene; otherwise it must have the same shape."
     )
-    return with_help(made, text)
+    return meant_for(with_help(made, text), TRUTH)
 
 
 def report_parameter(name: str = "OUTPUT") -> QgsProcessingParameterFileDestination:
@@ -86,6 +87,7 @@ class Evaluate(HadgeoAlgorithm):
     TAGS = ("roc", "auc", "accuracy", "precision")
     ICON = "evaluate.svg"
     STAGES = {"start": (0, 99)}
+    CALLED = {"scores": "input", "map": "input", "truths": "truth"}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""

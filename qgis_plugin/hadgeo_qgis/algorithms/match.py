@@ -15,7 +15,7 @@ from qgis.core import (
 from .. import handover
 from ..parameters import of_argument, with_help
 from ..schema import argument
-from .base import reading_parameters, scene_parameter
+from .base import learning_parameters, reading_parameters, scene_parameter
 from .detect import DECISION, ScoringAlgorithm
 
 
@@ -31,7 +31,7 @@ class Match(ScoringAlgorithm):
     TAGS = ("target", "spectrum", "library", "ACE", "matched filter", "SAM", "CEM")
     ICON = "match.svg"
     STAGES = {"start": (0, 5), "statistics": (5, 40), "score": (40, 80), **DECISION}
-    COMMAND, SCORE, FOUND = "match", "match score", "matches"
+    COMMAND, SCORE, FOUND = "match", "Match scores", "Matches"
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -52,6 +52,8 @@ class Match(ScoringAlgorithm):
         model = QgsProcessingParameterFile("MODEL", "Trained detector", extension="hadgeo", optional=True)
         self.addParameter(with_help(model, argument("match", "model")["help"], advanced=True))
         self.addParameter(of_argument("match", "bands"))
+        for parameter in learning_parameters("match"):
+            self.addParameter(parameter)
         self.add_scoring_parameters()
         for parameter in reading_parameters("match"):
             self.addParameter(parameter)
@@ -60,6 +62,7 @@ class Match(ScoringAlgorithm):
         """Match."""
         chosen = self.options(("method", "target_scale", "bands"), parameters, context)
         chosen["model"] = self.parameterAsFile(parameters, "MODEL", context) or None
+        chosen.update(self.learning(parameters, context, feedback, ("suppress_from",)))
         return self.detect(parameters, context, feedback, {**chosen, **self._target(parameters, context, feedback)})
 
     def _target(self, parameters, context, feedback) -> dict:
@@ -73,17 +76,11 @@ class Match(ScoringAlgorithm):
         number = self.value(parameters, "ANOMALY", context)
         if number is None:
             raise QgsProcessingException("Give the number of the anomaly to find more of: its field 'id'.")
-        return {"like": f"{self._anomalies(parameters, number, context, feedback)}#{number}"}
-
-    def _anomalies(self, parameters, number: int, context, feedback) -> str:
-        """The file of the anomalies: their own, where it has one, since their spectra lie beside it."""
-        given = parameters.get("LIKE")
-        layer = handover.layer_of(given, context)
-        if layer is None or not handover.has_polygons_of_a_run(layer):
-            return self.overlay(parameters, "LIKE", context, feedback)
-        request = QgsFeatureRequest().setFilterExpression(f'"id" = {number}')
-        if next(layer.getFeatures(request), None) is None:
-            raise QgsProcessingException(
-                f"there is no such anomaly in the layer '{layer.name()}': it shows none of 'id' {number}"
-            )
-        return handover.absolute(layer.source())
+        layer = handover.layer_of(parameters.get("LIKE"), context)
+        if layer is not None and handover.has_polygons_of_a_run(layer):
+            request = QgsFeatureRequest().setFilterExpression(f'"id" = {number}')
+            if next(layer.getFeatures(request), None) is None:
+                raise QgsProcessingException(
+                    f"there is no such anomaly in the layer '{layer.name()}': it shows none of 'id' {number}"
+                )
+        return {"like": f"{self.anomalies(parameters, 'LIKE', context, feedback)}#{number}"}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.core import (
+    QgsProcessingContext,
     QgsProcessingOutputNumber,
     QgsProcessingOutputRasterLayer,
     QgsProcessingParameterCrs,
     QgsProcessingParameterRasterDestination,
 )
 
+from .. import handover, styles
 from ..parameters import of_argument, with_help
 from ..schema import argument
 from .base import HadgeoAlgorithm
@@ -40,6 +42,7 @@ class Simulate(HadgeoAlgorithm):
     TAGS = ("synthetic", "truth", "demo")
     ICON = "simulate.svg"
     STAGES = {"start": (0, 5), "simulate": (5, 99)}
+    CALLED = {"out": "output"}
 
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
@@ -71,5 +74,15 @@ class Simulate(HadgeoAlgorithm):
         results = self.run_backend("simulate", arguments, feedback)
         if not results:
             return {}
-        self.name_layer(context, output, Path(output).stem)
-        return {"OUTPUT": output, "TRUTH": results[0]["truth"], "TARGET_PIXELS": results[0]["target_pixels"]}
+        truth = handover.absolute(results[0]["truth"])
+        if context.willLoadLayerOnCompletion(output):
+            self._load_truth(context, truth, context.layerToLoadOnCompletionDetails(output).project, Path(output).stem)
+        self.name_layer(context, output, "Scene", Path(output).stem)
+        return {"OUTPUT": output, "TRUTH": truth, "TARGET_PIXELS": results[0]["target_pixels"]}
+
+    def _load_truth(self, context, truth: str, project, of: str) -> None:
+        """Have QGIS load the truth beside the scene: 0 clear, 1 yellow."""
+        styles.save_truth_style(truth)
+        details = QgsProcessingContext.LayerDetails(f"Truth – {of}", project, "TRUTH")
+        details.setPostProcessor(styles.Named(details.name))
+        context.addLayerToLoadOnCompletion(truth, details)

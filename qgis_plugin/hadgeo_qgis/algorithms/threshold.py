@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qgis.core import (
     QgsProcessing,
     QgsProcessingException,
@@ -15,24 +13,20 @@ from qgis.core import (
 )
 
 from .. import polygon_style, styles
+from ..defaults import SCORES, meant_for
 from ..parameters import of_argument, with_help
 from ..schema import argument
 from .base import READING, HadgeoAlgorithm, reading_parameters
 from .values import load_instead
 
-_RULES = {"pfa": "False-alarm rate", "percentile": "Percentile", "value": "Score", "top": "Number of pixels"}
-_GROUPING = {
-    "connectivity": "Connectivity",
-    "min_pixels": "Smallest anomaly",
-    "merge_distance": "Merge distance",
-    "grow_pfa": "False-alarm rate to grow to",
-}
+_RULES = ("pfa", "percentile", "value", "top")
+_GROUPING = ("connectivity", "min_pixels", "merge_distance", "grow_pfa")
 
 
 def polygons_parameter(name: str, optional: bool = False) -> QgsProcessingParameterVectorDestination:
-    """The parameter for anomalies as polygons."""
+    """The parameter for anomalies as polygons, which a dialog asks for to begin with."""
     made = QgsProcessingParameterVectorDestination(
-        name, "Anomalies", QgsProcessing.SourceType.TypeVectorPolygon, optional=optional, createByDefault=not optional
+        name, "Anomalies", QgsProcessing.SourceType.TypeVectorPolygon, optional=optional
     )
     text = (
         "One polygon per anomaly, the rarest first, with pixels, area, scores, p-value, expected false alarms and "
@@ -48,8 +42,52 @@ def spectra_parameters() -> list:
         "Plot the spectrum of each of the rarest anomalies against its expected background into a folder next to the "
         "polygons, for display in the map tips. It takes a moment per anomaly."
     )
-    limit = of_argument("threshold", "spectra_limit", "Spectra of at most so many anomalies", advanced=True)
+    limit = of_argument("threshold", "spectra_limit", advanced=True)
     return [with_help(made, text), limit]
+
+
+def decision_outputs() -> list:
+    """What models and scripts learn of a decision."""
+    return [
+        QgsProcessingOutputNumber(name, title)
+        for name, title in (
+            ("ANOMALIES", "Anomalies"),
+            ("THRESHOLD", "Threshold"),
+            ("PIXELS", "Pixels that reach it"),
+            ("EXPECTED_FALSE_ALARMS", "Expected false alarms"),
+        )
+    ]
+
+
+def decided(told: dict, feedback) -> dict:
+    """Say what was found, as the last line of a log, and return the values of `decision_outputs`.
+
+    Args:
+        told: The decision, as the backend tells of it.
+        feedback: Processing's own.
+    """
+    feedback.pushInfo(f"{told['pixels']:,} pixels reach {told['threshold']:.6g}")
+    found, expected = told["groups"], told["expected_false_alarms"]
+    if found is not None:
+        feedback.pushInfo(f"{_counted(found, 'anomaly', 'anomalies')}{_expected(expected)}")
+    return {
+        "ANOMALIES": found,
+        "THRESHOLD": told["threshold"],
+        "PIXELS": told["pixels"],
+        "EXPECTED_FALSE_ALARMS": expected,
+    }
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _expected(number) -> str:
+    """So many false alarms in words; small numbers with a figure or two, as none at all is another thing."""
+    if number is None:
+        return ""
+    text = f"{number:,.0f}" if number >= 2 or number == 0 else f"{number:.2g}"
+    return f", {text} expected false {'alarm' if text == '1' else 'alarms'}"
 
 
 class Threshold(HadgeoAlgorithm):
@@ -63,6 +101,7 @@ class Threshold(HadgeoAlgorithm):
     )
     TAGS = ("false alarm", "p-value", "vectorise", "decision")
     ICON = "threshold.svg"
+    CALLED = {"scores": "input"}
     STAGES = {
         "start": (0, 5),
         "range": (5, 15),
@@ -77,11 +116,12 @@ class Threshold(HadgeoAlgorithm):
     def initAlgorithm(self, configuration=None) -> None:  # noqa: ARG002
         """Declare parameters and outputs."""
         text = "A score map, such as the output of 'Detect anomalies'; any raster with one band will do."
-        self.addParameter(with_help(QgsProcessingParameterRasterLayer("INPUT", "Anomaly scores"), text))
-        for name, title in _RULES.items():
-            self.addParameter(of_argument("threshold", name, title, advanced=name != "pfa"))
-        for name, title in _GROUPING.items():
-            self.addParameter(of_argument("threshold", name, title, advanced=name != "min_pixels"))
+        scores = with_help(QgsProcessingParameterRasterLayer("INPUT", "Anomaly scores"), text)
+        self.addParameter(meant_for(scores, SCORES))
+        for name in _RULES:
+            self.addParameter(of_argument("threshold", name, advanced=name != "pfa"))
+        for name in _GROUPING:
+            self.addParameter(of_argument("threshold", name, advanced=name != "min_pixels"))
         self.addParameter(polygons_parameter("OUTPUT"))
         scene = QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True)
         self.addParameter(with_help(scene, argument("threshold", "scene")["help"], advanced=True))
@@ -91,13 +131,8 @@ class Threshold(HadgeoAlgorithm):
             "P_VALUES", "Map of p-values", optional=True, createByDefault=False
         )
         self.addParameter(with_help(p_values, "The p-value of each pixel, as a GeoTIFF on the grid of the map."))
-        for name, title in (
-            ("ANOMALIES", "Anomalies"),
-            ("THRESHOLD", "Threshold"),
-            ("PIXELS", "Pixels that reach it"),
-            ("EXPECTED_FALSE_ALARMS", "Expected false alarms"),
-        ):
-            self.addOutput(QgsProcessingOutputNumber(name, title))
+        for output in decision_outputs():
+            self.addOutput(output)
 
     def processAlgorithm(self, parameters, context, feedback) -> dict:
         """Threshold."""
@@ -119,19 +154,11 @@ class Threshold(HadgeoAlgorithm):
         results = self.run_backend("threshold", arguments, feedback)
         if not results:
             return {}
-        told = results[0]
-        feedback.pushInfo(f"{told['groups']} anomalies of {told['pixels']} pixels reach {told['threshold']:.6g}")
         polygon_style.save_polygon_style(polygons, pictures=bool(spectra))
         polygons = load_instead(context, polygons, polygon_style.source_of(polygons))
-        self.name_layer(context, polygons, f"{Path(scores).stem} anomalies")
+        of = self.shown_name(parameters, "INPUT", context).removeprefix("Anomaly scores – ").removesuffix("_anomaly")
+        self.name_layer(context, polygons, "Anomalies", of)
         if p_values:
             styles.save_p_value_style(p_values)
-            self.name_layer(context, p_values, f"{Path(scores).stem} p-values")
-        return {
-            "OUTPUT": polygons,
-            "P_VALUES": p_values,
-            "ANOMALIES": told["groups"],
-            "THRESHOLD": told["threshold"],
-            "PIXELS": told["pixels"],
-            "EXPECTED_FALSE_ALARMS": told["expected_false_alarms"],
-        }
+            self.name_layer(context, p_values, "P-values", of)
+        return {"OUTPUT": polygons, "P_VALUES": p_values, **decided(results[0], feedback)}

@@ -7,6 +7,7 @@ from pathlib import Path
 from osgeo import gdal
 from qgis.core import (
     QgsProcessingAlgorithm,
+    QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -151,6 +152,30 @@ class GivenValues(QgsProcessingAlgorithm):
             parameters, "SELECTED", context
         )
         return handover.overlay(given, context, feedback, selected=selected)
+
+    def anomalies(self, parameters, name: str, context, feedback):
+        """Polygons of an earlier run as a path: their own file, where it has one, as their spectra lie beside it."""
+        layer = handover.layer_of(parameters.get(name), context)
+        if layer is not None and handover.has_polygons_of_a_run(layer):
+            return handover.absolute(layer.source())
+        return self.overlay(parameters, name, context, feedback)
+
+    def rejected(self, parameters, context, feedback) -> dict:
+        """What the parameters of `rejected_parameters` say, as arguments of a command.
+
+        Raises:
+            QgsProcessingException: Verdicts of the layer are not saved, so that its file does not have them.
+        """
+        layer = handover.layer_of(parameters.get("SUPPRESS_LIKE"), context)
+        if layer is not None and layer.isModified():
+            raise QgsProcessingException(
+                f"the layer '{layer.name()}' has verdicts or other edits that are not saved: save them first"
+            )
+        if layer is not None and layer.subsetString():
+            # Verdicts count by file, and a filter would not.
+            raise QgsProcessingException(f"the layer '{layer.name()}' has a filter: remove it, or save it as a new one")
+        like = self.anomalies(parameters, "SUPPRESS_LIKE", context, feedback)
+        return {"suppress_like": like, **(self.options(("suppress_angle",), parameters, context) if like else {})}
 
     def learning(self, parameters, context, feedback, more: tuple = ()) -> dict:
         """What the parameters of `learning_parameters` say, as arguments of a command."""
