@@ -1,6 +1,6 @@
 """Make the pictures of docs/qgis.md: dialogs, toolbox and a map, without a screen.
 
-HADGEO_PYTHON=$PWD/.venv/bin/python QT_QPA_PLATFORM=offscreen /usr/bin/python3 docs/qgis_pictures.py docs/images
+HADGEO_PYTHON=$PWD/.venv/bin/python xvfb-run -a /usr/bin/python3 docs/qgis_pictures.py docs/images
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ def main(folder: Path) -> None:
     )
 
     loaded = true_colour(scene)
-    anomalies, heat = QgsVectorLayer(polygons, "line anomalies", "ogr"), QgsRasterLayer(scores, "line anomaly score")
+    anomalies, heat = (
+        QgsVectorLayer(polygons, "Anomalies – line", "ogr"),
+        QgsRasterLayer(scores, "Anomaly scores – line"),
+    )
     QgsProject.instance().addMapLayers([loaded, heat, anomalies])
     size = QSize(480, 370)
     spectrum = Path(polygons).with_name("anomalies_spectra") / "anomaly_1.png"
