@@ -141,7 +141,7 @@ def main(folder: Path) -> None:
         algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"hadgeo:{name}")
         dialog = algorithm.createCustomParametersWidget(None) or AlgorithmDialog(algorithm, False, None)
         dialog.setParameters(parameters)
-        dialog.resize(820, 640)
+        dialog.resize(820, 860 if name == "detect" else 640)
         dialog.show()
         QgsApplication.processEvents()
         dialog.grab().save(str(folder / f"qgis_{name}.png"))

@@ -91,7 +91,12 @@ def detector_choice() -> QgsProcessingParameterEnum:
 
 def label(detector: str) -> str:
     """A detector's name for people, and what it costs."""
-    return f"{DETECTORS[detector]['title'].split(' (')[0]}: {cost(detector)}"
+    return f"{short_title(detector)}: {cost(detector)}"
+
+
+def short_title(detector: str) -> str:
+    """A detector's name for people, without what it stands for."""
+    return DETECTORS[detector]["title"].split(" (")[0]
 
 
 def cost(detector: str) -> str:
@@ -117,7 +122,7 @@ def detector_parameters() -> list:
     made = []
     for detector, facts in DETECTORS.items():
         for key, field in facts["parameters"].items():
-            name, title = detector_parameter_name(detector, key), f"{detector}: {field['title']}"
+            name, title = detector_parameter_name(detector, key), f"{short_title(detector)}: {field['title']}"
             parameter = with_help(
                 _parameter(name, title, _simple(field)), for_dialogs(field["description"]), not field["basic"]
             )

@@ -10,8 +10,16 @@ from hadgeo_qgis.schema import DETECTORS
 from osgeo import gdal
 from processing.gui.AlgorithmDialog import AlgorithmDialog
 from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
-from qgis.core import QgsApplication, QgsProcessingContext, QgsProject, QgsRasterLayer
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingContext,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProject,
+    QgsRasterLayer,
+)
 from qgis.gui import QgsBrowserGuiModel
+from qgis.PyQt import sip
 from qgis.PyQt.QtWidgets import QGroupBox, QWidget
 
 NAMES = [
@@ -60,6 +68,9 @@ def dialog(provider, window):
 
     yield make
     for made in opened:
+        # QGIS deletes what is closed.
+        if sip.isdeleted(made):
+            continue
         made.close()
         made.deleteLater()
     QgsApplication.processEvents()
@@ -92,7 +103,8 @@ def advanced_group(made):
 def test_the_advanced_group_shows_the_chosen_detectors_parameters_alone_when_it_is_opened(dialog):
     made = dialog("detect")
     group, wrappers = advanced_group(made), made.mainWidget().wrappers
-    assert group.property("collapsed")
+    # QGIS remembers how it was left.
+    group.setProperty("collapsed", True)
     group.setProperty("collapsed", False)
     assert shown(made) == {"fusion"}
     assert wrappers["FUSION_SEED"].wrappedWidget().isVisible()
@@ -106,6 +118,11 @@ def test_the_advanced_group_shows_the_chosen_detectors_parameters_alone_when_it_
     group.setProperty("collapsed", False)
     assert shown(made) == {"scoread"}
     assert wrappers["SCOREAD_STEPS"].wrappedWidget().isVisible()
+    made.close()
+    again = dialog("detect")
+    assert not advanced_group(again).property("collapsed")
+    assert shown(again) == {"fusion"}
+    advanced_group(again).setProperty("collapsed", True)
 
 
 def test_detectors_have_names_for_people_and_say_what_they_cost(dialog, scene):
@@ -204,7 +221,7 @@ def test_a_batch_shows_columns_of_the_detectors_that_are_chosen(provider, window
         for column in range(table.columnCount())
         if table.horizontalHeaderItem(column) and not table.isColumnHidden(column)
     ]
-    assert visible[:3] == ["Scene", "Detector", "fusion: Preset"]
+    assert visible[:3] == ["Scene", "Detector", "Fusion: Preset"]
     assert len(visible) <= 12
     panel.addRow(1)
     panel.wrappers[1][detector].setParameterValue("rx", context)
@@ -241,3 +258,18 @@ def test_a_batch_detects_on_every_scene(provider, window, project, scenes, tmp_p
     for _ in range(20):
         QgsApplication.processEvents()
         time.sleep(0.05)
+
+
+def test_the_model_designer_takes_a_detector_as_it_takes_other_values(provider, window):
+    from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
+
+    model = QgsProcessingModelAlgorithm("chain", "tests")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("hadgeo:detect")
+    designer = ModelerParametersDialog(algorithm, model)
+    designer.widget.widget.wrappers["DETECTOR"].setWidgetValue(
+        QgsProcessingModelChildParameterSource.fromStaticValue("rx")
+    )
+    child = designer.createAlgorithm()
+    (source,) = child.parameterSources()["DETECTOR"]
+    assert source.staticValue() == "rx"
+    designer.close()

@@ -69,10 +69,6 @@ class ScoringAlgorithm(HadgeoAlgorithm):
             self.addParameter(of_argument("detect", name, advanced=True))
         for parameter in rejected_parameters():
             self.addParameter(parameter)
-        surfaces = QgsProcessingParameterRasterDestination(
-            "SUPPRESSED_MASK", title_of("suppressed_mask"), optional=True, createByDefault=False
-        )
-        self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
         scores = QgsProcessingParameterRasterDestination("OUTPUT", self.SCORE)
         self.addParameter(
             with_help(
@@ -84,6 +80,10 @@ class ScoringAlgorithm(HadgeoAlgorithm):
         self.addParameter(polygons_parameter("POLYGONS", optional=True))
         for parameter in (*spectra_parameters(), *report_parameters(), selected_parameter()):
             self.addParameter(parameter)
+        surfaces = QgsProcessingParameterRasterDestination(
+            "SUPPRESSED_MASK", title_of("suppressed_mask"), optional=True, createByDefault=False
+        )
+        self.addParameter(with_help(surfaces, argument("detect", "suppressed_mask")["help"], advanced=True))
         self.addOutput(QgsProcessingOutputNumber("VALID_PIXELS", "Pixels that have a score"))
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Seconds"))
         for output in decision_outputs():
