@@ -106,6 +106,19 @@ def test_a_job_gives_the_bytes_of_the_command_line(scene: Path, tmp_path: Path) 
     assert out.read_bytes() == twin.read_bytes()
 
 
+def test_a_batch_tells_of_its_progress_and_of_each_line(scene: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tif"
+    broken.write_text("no raster")
+    given = {"scenes": [str(scene), str(broken)], "output": str(tmp_path / "maps"), "detector": "rx"}
+    status, lines, _ = answer(job("batch", **given))
+    assert status == 0
+    assert lines[-1]["type"] == "result"
+    assert [line["state"] for line in lines[-1]["lines"]] == ["done", "failed"]
+    assert "broken.tif" in lines[-1]["lines"][1]["error"]
+    assert {"score"} <= {line["stage"] for line in lines if line["type"] == "progress"}
+    assert f"flight line 1 of 2: {scene}" in [line["message"] for line in lines if line["type"] == "log"]
+
+
 def test_a_job_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(job("versions", json=True), encoding="utf-8")
     done = subprocess.run(

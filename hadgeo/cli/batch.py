@@ -19,7 +19,7 @@ from hadgeo.cli import (
     say,
     scene_options,
 )
-from hadgeo.cli.reporting import JsonLines, tell
+from hadgeo.cli.reporting import JsonLines, host, tell
 from hadgeo.cli.watching import JsonWatch, watching
 from hadgeo.errors import ParameterError
 
@@ -155,6 +155,11 @@ def command(
             suppress_like=learning_options.unwanted_of(settings),
             **{name: value for name, value in settings.items() if name not in _RESOLVED},
         )
+    here = host()
+    if here is not None:
+        # Which of them failed is part of the result.
+        here.emit("result", **_result(batch))
+        return
     if isinstance(watch, JsonWatch):
         JsonLines().emit("result", **_result(batch))
     elif not quiet:

@@ -106,9 +106,9 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
         style: "bar", "json" or "none".
         quiet: Show nothing, whatever the style.
     """
-    host = _host()
-    if host is not None or style == "json":
-        yield host or JsonLines()
+    here = host()
+    if here is not None or style == "json":
+        yield here or JsonLines()
         return
     if quiet:
         yield Silent()
@@ -147,14 +147,15 @@ def tell(text: str) -> None:
 
 def print_json(facts: dict[str, Any]) -> None:
     """Print one JSON object, or hand it as a result to the program that runs the command."""
-    host = _host()
-    if host is not None:
-        host.emit("result", **facts)
+    here = host()
+    if here is not None:
+        here.emit("result", **facts)
     else:
         click.echo(json.dumps(facts, indent=2, allow_nan=False))
 
 
-def _host() -> JsonLines | None:
+def host() -> JsonLines | None:
+    """Where the program that runs this command within itself wants to hear of it; None at a terminal."""
     context = click.get_current_context(silent=True)
     return context.meta.get(HOST_KEY) if context else None
 

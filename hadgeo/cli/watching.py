@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hadgeo.cli import one_line, printable
-from hadgeo.cli.reporting import JsonLines, short, tell
+from hadgeo.cli.reporting import JsonLines, host, short, tell
 from hadgeo.progress import Progress, unit_of
 
 if TYPE_CHECKING:
@@ -231,6 +231,41 @@ class JsonWatch:
         JsonLines().message(text)
 
 
+class HostWatch:
+    """The flight lines of a batch, for the program that runs the command within itself: one run after the other.
+
+    Args:
+        lines: Where it listens.
+        total: How many flight lines there are.
+    """
+
+    def __init__(self, lines: JsonLines, total: int) -> None:
+        self._lines = lines
+        self._total = total
+
+    def fitting(self) -> Progress:
+        """Follow the fit."""
+        return self._lines
+
+    def begun(self, number: int, line: FlightLine) -> Progress:
+        """Report that a flight line has begun."""
+        self._lines.message(f"flight line {number + 1} of {self._total}: {line.scene}")
+        return self._lines
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        """Say what became of a line."""
+        told = f": {outcome.error}" if outcome.error else ""
+        self._lines.message(f"flight line {number + 1} of {self._total}: {outcome.state}{told}")
+
+    def deciding(self) -> Progress:
+        """Follow the search for anomalies."""
+        return self._lines
+
+    def message(self, text: str) -> None:
+        """Write a log line."""
+        self._lines.message(text)
+
+
 class _Named(JsonLines):
     """JSON lines that name a flight line."""
 
@@ -254,6 +289,10 @@ def watching(style: str, lines: Sequence[FlightLine], *, quiet: bool) -> Iterato
     """
     from hadgeo.mission.outcomes import Unwatched
 
+    here = host()
+    if here is not None:
+        yield HostWatch(here, len(lines))
+        return
     if style == "json":
         yield JsonWatch()
         return

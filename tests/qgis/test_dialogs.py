@@ -26,6 +26,7 @@ NAMES = [
     "detect",
     "train",
     "detectwithmodel",
+    "mission",
     "threshold",
     "evaluate",
     "compare",

@@ -12,6 +12,7 @@ EXPECTED = {
     "detect": "Detect anomalies",
     "train": "Train a detector",
     "detectwithmodel": "Detect with a trained detector",
+    "mission": "Detect on a mission",
     "match": "Find more like this",
     "threshold": "Threshold and polygons",
     "evaluate": "Evaluate against truth",

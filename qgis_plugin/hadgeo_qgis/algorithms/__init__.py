@@ -6,6 +6,7 @@ from .detect_with_model import DetectWithModel
 from .evaluate import Evaluate
 from .information import Information
 from .match import Match
+from .mission import Mission
 from .quicklook import Quicklook
 from .setup_backend import SetUpBackend
 from .simulate import Simulate
@@ -16,6 +17,7 @@ ALGORITHMS = (
     Detect,
     Train,
     DetectWithModel,
+    Mission,
     Match,
     Threshold,
     Evaluate,
