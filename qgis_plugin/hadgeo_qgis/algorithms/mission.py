@@ -123,7 +123,9 @@ class Mission(DetectorChoice, HadgeoAlgorithm):
                 feedback.reportError(f"{Path(line['scene']).name}: {line['error']}")
         found = (told["polygons"] or {}).get("objects")
         if polygons and found is not None:
-            polygon_style.save_polygon_style(polygons)
+            if not told["polygons"]["kept"]:
+                # One that was kept has its style, and QGIS would ask whether to replace it.
+                polygon_style.save_polygon_style(polygons)
             polygons = load_instead(context, polygons, polygon_style.source_of(polygons))
             self.name_layer(context, polygons, "Anomalies", Path(folder).name)
             feedback.pushInfo(f"{found:,} anomalies in {told['done'] + told['kept']} flight lines")
