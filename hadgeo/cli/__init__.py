@@ -145,13 +145,18 @@ def one_line(text: object) -> str:
 
 
 def printable(text: object) -> str:
-    """Text line by line, none of endless length, with whatever a terminal could take for a command as an escape."""
-    return "\n".join(_shortened(one_line(line)) for line in str(text).split("\n"))
+    """Text as it is, line by line, with whatever a terminal could take for a command as an escape."""
+    return "\n".join(one_line(line) for line in str(text).split("\n"))
+
+
+def message(text: object) -> str:
+    """Text for people alone: printable, and no line of it of endless length."""
+    return "\n".join(_shortened(line) for line in printable(text).split("\n"))
 
 
 def say(text: object = "", *, err: bool = False) -> None:
     """Print text that may hold names from files, of which none controls the terminal."""
-    click.echo(printable(text), err=err)
+    click.echo(message(text) if err else printable(text), err=err)
 
 
 def _shortened(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hadgeo.cli import printable, say
+from hadgeo.cli import message, say
 from hadgeo.cli.streams import give_up_stdout
 from hadgeo.progress import Progress, Silent, unit_of
 
@@ -47,7 +47,7 @@ class Bars:
 
     def message(self, text: str) -> None:
         """Print a message above the bars."""
-        self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(message(text), markup=False, highlight=False, soft_wrap=True)
 
     def cancelled(self) -> bool:
         """Never: on a terminal Ctrl-C interrupts."""

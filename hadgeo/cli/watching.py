@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hadgeo.cli import one_line, printable
+from hadgeo.cli import one_line, message
 from hadgeo.cli.reporting import JsonLines, host, short, tell
 from hadgeo.progress import Progress, unit_of
 
@@ -148,7 +148,7 @@ class LiveTable:
 
     def message(self, text: str) -> None:
         """Print a message above the table."""
-        self._console.print(printable(text), **_PLAIN)
+        self._console.print(message(text), **_PLAIN)
 
     def __rich__(self) -> RenderableType:
         from rich.table import Table

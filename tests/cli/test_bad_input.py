@@ -343,7 +343,7 @@ def test_info_finds_data_to_try_on_where_the_middle_has_none(here: Path) -> None
     assert json.loads(result.stdout)["detect"]["seconds"] > 0
 
 
-@pytest.mark.parametrize("name", ["map", "map.img", "two  blanks.tif"])
+@pytest.mark.parametrize("name", ["map", "map.v2", "two  blanks.tif"])
 def test_any_name_of_an_output_becomes_a_geotiff(name: str, here: Path) -> None:
     assert run("detect", "good.tif", "-d", "rx", "-q", "-o", name).exit_code == 0
     with rasterio.open(name) as dataset:
