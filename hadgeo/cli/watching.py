@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hadgeo.cli import one_line, message
+from hadgeo.cli import message, one_line
 from hadgeo.cli.reporting import JsonLines, host, short, tell
 from hadgeo.progress import Progress, unit_of
 
