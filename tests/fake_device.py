@@ -131,6 +131,13 @@ class _Module(backend_registration._DummyBackendModule):
     def synchronize(self, device: Any = None) -> None:
         FAKE.log.stalls.append("synchronize")
 
+    def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        # Nothing is drawn there but by generators of one's own.
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: torch.Tensor, device: Any = None) -> None:
+        pass
+
     def mem_get_info(self, device: Any = None) -> tuple[int, int]:
         return FAKE.free, 2 * FAKE.free
 

@@ -121,7 +121,7 @@ def check_libraries_fit() -> None:
     space = address_space()
     if space is not None and space < LIBRARY_ADDRESSES:
         raise DeviceError(
-            f"a process may map {space / 1e6:.0f} MB here (ulimit -v), but hadgeo's libraries alone take about "
+            f"a process may map {space / 1e6:.0f} MB here (ulimit), but hadgeo's libraries alone take about "
             f"{LIBRARY_ADDRESSES / 1e6:.0f} MB; raise the limit"
         )
 

@@ -122,7 +122,7 @@ def _check_granted(source: Source, detector: Detector[Any], least: int, granted:
     if least > granted:
         raise DeviceError(
             f"{source.path}: {detector.name} takes {least / 1e6:.0f} MB of memory on it, but a process may use "
-            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine, or raise the limit (ulimit -v, or "
+            f"{granted / 1e6:.0f} MB; use fewer --bands, -d rx, or a larger machine, or raise the limit (ulimit, or "
             "that of a container or batch system)"
         )
 
