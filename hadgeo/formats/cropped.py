@@ -28,7 +28,10 @@ class Cropped(DerivedSource):
         self.source, self._rows, self._cols = source, rows, cols
         self.path, self.dtype, self.block = source.path, source.dtype, source.block
         self.shape = (source.shape[0], rows.stop - rows.start, cols.stop - cols.start)
-        self.metadata = replace(source.metadata, grid=source.metadata.grid.window(rows, cols))
+        grid = source.metadata.grid
+        # Without a transform, a part lies where a GIS draws it in the scene, and no system holds for rows and columns.
+        placed = grid if grid.georeferenced else replace(grid, crs=None, transform=grid.affine)
+        self.metadata = replace(source.metadata, grid=placed.window(rows, cols))
 
     @property
     def variant(self) -> str:

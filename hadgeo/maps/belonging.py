@@ -112,7 +112,8 @@ def part_of(scores: ScoreMap, source: Source) -> Source:
         source: The scene.
     """
     ours, theirs = source.metadata.grid, scores.grid
-    placed = ours.georeferenced and theirs.georeferenced and ours.crs == theirs.crs
+    # Of a scene without a transform, a part lies where a GIS draws it.
+    placed = theirs.georeferenced and (ours.crs if ours.georeferenced else None) == theirs.crs
     if not placed or ours.shape == theirs.shape or not _same_name(scores, source):
         return source
     cols, rows = ours.to_pixels(*theirs.to_map(np.zeros(1), np.zeros(1)))
@@ -121,7 +122,8 @@ def part_of(scores: ScoreMap, source: Source) -> Source:
     if not inside:
         return source
     part = (slice(row, row + theirs.shape[0]), slice(col, col + theirs.shape[1]))
-    return Cropped(source, *part) if ours.window(*part).apart(theirs) < _SAME_PIXELS else source
+    cropped = Cropped(source, *part)
+    return cropped if cropped.metadata.grid.apart(theirs) < _SAME_PIXELS else source
 
 
 def _check_grid(scores: ScoreMap, source: Source) -> None:

@@ -19,6 +19,8 @@ from qgis.core import (
     QgsProcessingUtils,
     QgsProject,
     QgsProperty,
+    QgsRasterLayer,
+    QgsRectangle,
     QgsVectorFileWriter,
 )
 
@@ -65,12 +67,24 @@ def absolute_output(path: str) -> str:
     return str(Path(path).absolute()) if path else path
 
 
-def layer_of(given, context):
-    """The layer that a parameter's value means, or None where QGIS cannot open it."""
+def layer_of(given, context, *, raster: bool = False):
+    """The layer that a parameter's value means, or None where QGIS cannot open it.
+
+    Args:
+        given: The parameter's value.
+        context: Processing's.
+        raster: Whether nothing but a raster is meant: QGIS takes NetCDF for tables, where it can.
+    """
     if isinstance(given, QgsMapLayer):
         return given
     text = text_of(given, context)
-    return QgsProcessingUtils.mapLayerFromString(text, context) if text else None
+    if not text:
+        return None
+    hints = QgsProcessingUtils.LayerHint
+    layer = None if raster else QgsProcessingUtils.mapLayerFromString(text, context)
+    if layer is None or (layer.type() == QgsMapLayer.LayerType.VectorLayer and not layer.isSpatial()):
+        return QgsProcessingUtils.mapLayerFromString(text, context, True, hints.Raster)
+    return layer
 
 
 def text_of(given, context) -> str:
@@ -224,6 +238,14 @@ def assigned_crs(path: str, layer) -> str:
 def has_assigned_crs(layer) -> bool:
     """Whether a raster layer has a CRS that its file has not."""
     return layer is not None and layer.crs().isValid() and layer.crs() != layer.dataProvider().crs()
+
+
+def is_drawn_upside_down(layer) -> bool:
+    """Whether a raster has the transform that is none, in so many words, which other programs take for no place."""
+    if not isinstance(layer, QgsRasterLayer) or layer.extent() != QgsRectangle(0, 0, layer.width(), layer.height()):
+        return False
+    dataset = gdal.Open(layer.source().split("|", 1)[0])
+    return dataset is not None and tuple(dataset.GetGeoTransform()) == (0, 1, 0, 0, 0, 1)
 
 
 def file_name(text: str) -> str:

@@ -108,6 +108,15 @@ def test_without_a_place_rows_are_counted_down_or_have_a_minus_as_in_a_gis(
     with rasterio.open(path, "w", driver="GTiff", width=30, height=20, count=4, dtype="float32") as dataset:
         dataset.write(values.values)
     assert detect(path, box, tmp_path / "part.tif").exit_code == 0
+    # The map lies where a GIS draws that part of the scene, and goes with the scene.
+    with rasterio.open(tmp_path / "part.tif") as part:
+        assert (part.bounds, part.crs) == ((5, -18, 25, -10), None)
+    words = ("--scene", path, "--top", "1", "--polygons", tmp_path / "x.geojson", "--evidence", tmp_path / "x.nc")
+    told = run("threshold", tmp_path / "part.tif", *words)
+    assert told.exit_code == 0, told.output
+    with xr.open_dataset(tmp_path / "x.nc") as why, rasterio.open(tmp_path / "part.tif") as part:
+        row, col = np.unravel_index(part.read(1).argmax(), part.shape)
+        np.testing.assert_allclose(why.spectrum.values[0], values.values[:, row + 10, col + 5], rtol=1e-5)
     source = crop(source_of(hadgeo.open_cube(path)), box)
     assert source.shape[1:] == (8, 20)
     np.testing.assert_array_equal(source.read(slice(0, 8), slice(0, 20)), values.values[:, 10:18, 5:25])

@@ -8,6 +8,7 @@ import processing
 import pytest
 from conftest import Log
 from hadgeo_qgis import polygon_style, styles
+from hadgeo_qgis.review.locate import nowhere
 from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -67,6 +68,40 @@ def test_an_extent_is_drawn_where_qgis_shows_the_scene(run, plain, tmp_path):
     assert gdal.Open(str(out)).ReadAsArray().shape == (18, 30)
     with pytest.raises(QgsProcessingException, match="outside the scene"):
         run("detect", INPUT=plain, DETECTOR="rx", EXTENT="0,30,2,15", OUTPUT=str(out))
+
+
+def test_the_map_of_an_extent_lies_on_its_scene(run, plain, tmp_path):
+    scores, found = str(tmp_path / "x.tif"), str(tmp_path / "x.gpkg")
+    run("detect", INPUT=plain, DETECTOR="rx", EXTENT="10,30,-18,-10", PFA=0.01, OUTPUT=scores, POLYGONS=found)
+    part, layer = QgsRasterLayer(scores, "part"), QgsVectorLayer(found, "found", "ogr")
+    assert part.extent() == QgsRectangle(10, -18, 30, -10)
+    assert nowhere(layer)
+    first = max(layer.getFeatures(), key=lambda feature: feature["max_score"])
+    assert first.geometry().contains(QgsGeometry.fromPointXY(QgsPointXY(COL + 0.5, -ROW - 0.5)))
+
+
+def test_an_empty_extent_is_refused(run, plain, tmp_path):
+    out = str(tmp_path / "x.tif")
+    nothing = QgsVectorLayer("Polygon", "nothing", "memory")
+    for empty in ("10,10,-18,-10", QgsRectangle(10, -18, 10, -10), nothing):
+        with pytest.raises(QgsProcessingException, match=r"the extent is empty|value for EXTENT"):
+            run("detect", INPUT=plain, DETECTOR="rx", EXTENT=empty, OUTPUT=out)
+    for whole in ("", None):
+        run("detect", INPUT=plain, DETECTOR="rx", EXTENT=whole, OUTPUT=out)
+        assert gdal.Open(out).ReadAsArray().shape == (20, 30)
+
+
+def test_a_scene_that_qgis_draws_upside_down_is_said(run, plain, tmp_path):
+    log, turned = Log(), str(tmp_path / "turned.tif")
+    run("detect", log, INPUT=plain, DETECTOR="rx", OUTPUT=str(tmp_path / "x.tif"))
+    assert not any("upside down" in line for line in log.lines)
+    # As rasterio writes a scene without a place: the identity, in so many words.
+    dataset = gdal.Translate(turned, plain)
+    dataset.SetGeoTransform((0, 1, 0, 0, 0, 1))
+    dataset = None
+    assert QgsRasterLayer(turned, "turned").extent() == QgsRectangle(0, 0, 30, 20)
+    run("detect", log, INPUT=turned, DETECTOR="rx", OUTPUT=str(tmp_path / "y.tif"))
+    assert sum("'turned' upside down" in line for line in log.lines) == 1
 
 
 def test_polygons_without_a_place_are_read_where_they_were_written(run, plain, tmp_path):

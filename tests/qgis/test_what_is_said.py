@@ -153,6 +153,10 @@ def test_what_was_rejected_is_suppressed_in_detection_and_matching(run, scene, t
     with pytest.raises(QgsProcessingException, match="not saved: save them first"):
         run("detect", OUTPUT=str(tmp_path / "again.tif"), **again)
     assert layer.commitChanges()
+    layer.selectByIds([number])
+    with pytest.raises(QgsProcessingException, match="count whether selected or not"):
+        run("detect", OUTPUT=str(tmp_path / "again.tif"), SELECTED=True, **again)
+    layer.removeSelection()
     classes = tmp_path / "classes.tif"
     run("detect", OUTPUT=str(tmp_path / "again.tif"), SUPPRESSED_MASK=str(classes), **again)
     suppressed = gdal.Open(str(classes)).ReadAsArray() == 4

@@ -7,7 +7,7 @@ import pytest
 from conftest import BACKEND
 from hadgeo_qgis.schema import DETECTORS
 from osgeo import gdal
-from qgis.core import QgsProcessingException, QgsRasterLayer
+from qgis.core import QgsProcessingException, QgsRasterLayer, QgsVectorLayer
 
 _MADE = """
 import sys, numpy, scipy.io, h5py
@@ -22,6 +22,14 @@ scipy.io.savemat(folder + "/scores.mat", {"scores": values.mean(axis=2)})
 with h5py.File(folder + "/groups.h5", "w") as file:
     file.create_dataset("flight/line1/radiance", data=values)
     file.create_dataset("flight/line2/radiance", data=values[::-1])
+with h5py.File(folder + "/swath.nc", "w") as file:
+    cube = file.create_dataset("reflectance", data=values.astype("f4"))
+    bands = file.create_dataset("sensor_band_parameters/wavelengths", data=400.0 + 10 * numpy.arange(8))
+    for axis, name in enumerate(("downtrack", "crosstrack", "bands")):
+        file[name] = numpy.arange(cube.shape[axis], dtype="f4")
+        file[name].make_scale("This is a netCDF dimension but not a netCDF variable.")
+        cube.dims[axis].attach_scale(file[name])
+    bands.dims[0].attach_scale(file["bands"])
 """
 
 
@@ -93,6 +101,15 @@ def test_an_array_in_a_group_of_hdf5(run, strange, tmp_path):
         assert np.unravel_index(scores.argmax(), scores.shape) == (row, 7)
     with pytest.raises(QgsProcessingException, match="line1"):
         run("detect", INPUT=file, DETECTOR="rx", OUTPUT=out)
+
+
+def test_netcdf_that_qgis_takes_for_a_table_is_a_scene(run, strange, tmp_path):
+    file, out = str(strange / "swath.nc"), str(tmp_path / "x.tif")
+    assert QgsVectorLayer(file, "swath", "ogr").isValid()
+    run("detect", INPUT=file, DETECTOR="rx", OUTPUT=out)
+    scores = gdal.Open(out).ReadAsArray()
+    assert np.unravel_index(scores.argmax(), scores.shape) == (5, 7)
+    run("train", INPUT=[file], DETECTOR="rx", OUTPUT=str(tmp_path / "m.hadgeo"))
 
 
 def test_a_file_that_is_not_there_or_nothing_is_said(run, scene, tmp_path):

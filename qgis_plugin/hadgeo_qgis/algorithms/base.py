@@ -245,6 +245,9 @@ class HadgeoAlgorithm(GivenValues):
             parameters, "EXTENT", context, QgsCoordinateReferenceSystem() if layer is None else layer.crs()
         )
         if box.isEmpty():
+            if _is_given(parameters.get("EXTENT"), context):
+                # Such as of a layer without features: nothing is meant, and not all of the scene.
+                raise QgsProcessingException("the extent is empty: choose another, or leave it out for the whole scene")
             return None
         if layer is not None and layer.extent() == QgsRectangle(0, -layer.height(), layer.width(), 0):
             # Without a place, rows go down from 0; above it lies nothing.
@@ -401,6 +404,13 @@ def open_layer(path: str):
         if source.exists() and source.samefile(file):
             return layer
     return None
+
+
+def _is_given(extent, context) -> bool:
+    """Whether an extent was given at all, be it an empty one."""
+    if isinstance(extent, QgsRectangle):
+        return True
+    return bool(handover.text_of(extent, context).strip())
 
 
 def _escape(text: str) -> str:

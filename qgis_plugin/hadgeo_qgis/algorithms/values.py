@@ -129,7 +129,7 @@ class GivenValues(QgsProcessingAlgorithm):
         """Rasters as paths for the backend, in their order; each is one that is there."""
         paths = []
         for one in several(parameters.get(name)):
-            layer = handover.layer_of(one, context)
+            layer = handover.layer_of(one, context, raster=True)
             self._look_at(layer)
             paths.append(handover.raster(layer, one, context))
         return paths
@@ -141,6 +141,12 @@ class GivenValues(QgsProcessingAlgorithm):
                 f"the layer '{layer.name()}' was assigned the CRS {layer.crs().authid() or layer.crs().description()}, "
                 "but results have that of its file: write the CRS into the file (Assign projection), or assign it to "
                 "them, too"
+            )
+        if layer is not None and handover.is_drawn_upside_down(layer):
+            self.notes.append(
+                f"QGIS draws the layer '{layer.name()}' upside down, since the rows of its file go up from 0, and "
+                "results the right way up, below 0: write the scene to a file without such a transform to see both in "
+                "one place"
             )
 
     def overlay(self, parameters, name: str, context, feedback):
@@ -174,6 +180,12 @@ class GivenValues(QgsProcessingAlgorithm):
         if layer is not None and layer.subsetString():
             # Verdicts count by file, and a filter would not.
             raise QgsProcessingException(f"the layer '{layer.name()}' has a filter: remove it, or save it as a new one")
+        selected = self.parameterAsBoolean(parameters, "SELECTED", context)
+        if layer is not None and selected and layer.selectedFeatureCount():
+            raise QgsProcessingException(
+                f"verdicts of the layer '{layer.name()}' count whether selected or not: remove its selection, or save "
+                "what is selected as a layer of its own"
+            )
         like = self.anomalies(parameters, "SUPPRESS_LIKE", context, feedback)
         return {"suppress_like": like, **(self.options(("suppress_angle",), parameters, context) if like else {})}
 
@@ -246,7 +258,8 @@ def several(given) -> list:
 
 def _acceptable(definition, given, context):
     """A layer's value as QGIS accepts it, where the backend can do something with it."""
-    layer = handover.layer_of(given, context)
+    rasters = isinstance(definition, (QgsProcessingParameterRasterLayer, QgsProcessingParameterMultipleLayers))
+    layer = handover.layer_of(given, context, raster=rasters)
     if isinstance(given, QgsProcessingFeatureSourceDefinition) and layer is not None:
         return layer
     path = Path(handover.text_of(given, context))
