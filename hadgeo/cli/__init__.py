@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import click
@@ -91,7 +92,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; say in one line what went wrong."""
         try:
-            with warnings.catch_warnings(), _usage_in_one_line():
+            with warnings.catch_warnings(), _usage_in_one_line(), _silent_about_names():
                 for category in (CubeWarning, ExtensionWarning):
                     warnings.simplefilter("always", category)
                 warnings.showwarning = _show_warning
@@ -124,6 +125,27 @@ def check_libraries_fit() -> None:
             f"a process may map {space / 1e6:.0f} MB here (ulimit), but hadgeo's libraries alone take about "
             f"{LIBRARY_ADDRESSES / 1e6:.0f} MB; raise the limit"
         )
+
+
+@contextmanager
+def _silent_about_names() -> Iterator[None]:
+    """Print no traceback where rasterio cannot read what GDAL says of a file whose bytes are no text."""
+    before, before_printed = sys.unraisablehook, sys.excepthook
+
+    def tell(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+            before(unraisable)
+
+    def tell_printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, UnicodeDecodeError):
+            before_printed(kind, error, trace)
+
+    # Cython prints such an exception first, and then calls it unraisable.
+    sys.unraisablehook, sys.excepthook = tell, tell_printed
+    try:
+        yield
+    finally:
+        sys.unraisablehook, sys.excepthook = before, before_printed
 
 
 @contextmanager

@@ -175,7 +175,9 @@ def load_model(path: str | os.PathLike[str], device: torch.device | None = None)
     if text is None:
         raise ModelError(f"{file}: a safetensors file, but not a hadgeo model; make one with `hadgeo train`")
     header = _parse(text, file)
-    if header.hash != _digest(header, tensors):
+    with refusing(ModelError, f"{file}: its description is damaged", "copy it again"):
+        digest = _digest(header, tensors)
+    if header.hash != digest:
         raise ModelError(f"{file}: damaged, its contents do not match their hash; copy it again")
     try:
         with refusing(ModelError, f"{file}: its parameters are not those of {header.detector}", "train it again"):
@@ -244,5 +246,5 @@ def model_hash(detector: Detector[Any]) -> str:
     digest = hashlib.sha256(f"{detector.name} {detector.params.model_dump_json()}".encode())
     for name, value in sorted(detector.state().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -246,3 +246,13 @@ def test_a_name_of_thousands_of_characters_is_shown_in_part(scene: Path) -> None
     assert result.exit_code == 1
     assert "no such file" in result.output
     assert max(map(len, result.output.splitlines())) < 2500
+
+
+def test_a_description_of_a_model_that_is_no_text_is_damage(scene: Path, tmp_path: Path) -> None:
+    hadgeo.train(scene, "rx", out=tmp_path / "m.hadgeo")
+    with safe_open(tmp_path / "m.hadgeo", framework="pt") as opened:
+        header = json.loads(opened.metadata()["hadgeo"]) | {"scenes": ["\ud800"]}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+    save_file(tensors, tmp_path / "m.hadgeo", metadata={"hadgeo": json.dumps(header)})
+    for words in (("model", "info"), ("detect", str(scene), "--model")):
+        assert_one_line(run(*words, str(tmp_path / "m.hadgeo")), "m.hadgeo", "damaged")
