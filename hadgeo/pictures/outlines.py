@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError
+from hadgeo.errors import CubeError, CubeNotFoundError, MissingExtraError, refusing
 from hadgeo.formats.drivers import check_vector
 from hadgeo.formats.source import Metadata
 from hadgeo.grid import Grid
@@ -127,7 +127,8 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
         meta, _, geometry, fields = read(path, layer=layer, columns=["id"], force_2d=True)
     except (DataSourceError, DataLayerError, RuntimeError) as error:
         raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
-    shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
+    with refusing(CubeError, f"{path}: its geometries are damaged", "repair them in a GIS and save them again"):
+        shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     shapes, ids = shapes[there], _ids(fields, there)
     shapes = shapely.transform(shapes, lambda points: _to_pixels(points, path, meta["crs"], scene.grid))

@@ -256,3 +256,23 @@ def test_a_description_of_a_model_that_is_no_text_is_damage(scene: Path, tmp_pat
     save_file(tensors, tmp_path / "m.hadgeo", metadata={"hadgeo": json.dumps(header)})
     for words in (("model", "info"), ("detect", str(scene), "--model")):
         assert_one_line(run(*words, str(tmp_path / "m.hadgeo")), "m.hadgeo", "damaged")
+
+
+# GDAL warns of the ring as well, from where no warning can be an error.
+@pytest.mark.filterwarnings("ignore")
+def test_a_ring_that_is_not_closed_is_damage(scene: Path, tmp_path: Path) -> None:
+    hadgeo.detect(scene, "rx", out=tmp_path / "map.tif")
+    ring = [[0, 0], [4, 0], [4, -4], [0, -4]]
+    polygon = {"type": "Feature", "properties": {"id": 1}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    layer = tmp_path / "p.geojson"
+    layer.write_text(json.dumps({"type": "FeatureCollection", "features": [polygon]}))
+    words = (
+        "quicklook",
+        str(scene),
+        str(tmp_path / "map.tif"),
+        "--polygons",
+        str(layer),
+        "-o",
+        str(tmp_path / "q.png"),
+    )
+    assert_one_line(run(*words), "p.geojson", "geometries are damaged")

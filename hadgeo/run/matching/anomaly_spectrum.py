@@ -340,7 +340,8 @@ def _shapes(path: Path, number: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
             meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, where=f'"id" = {number}', columns=["id"])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise TargetError(f"not polygons of a run ({' '.join(str(error).split())})") from None
-    shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
+    with refusing(TargetError, "its geometries are damaged", "repair them in a GIS and save them again"):
+        shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
     if not len(shapes):
         raise TargetError("there is no such anomaly")
     return meta, np.asarray(shapes)
