@@ -237,7 +237,7 @@ def _digest(header: _Header, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(header.model_copy(update={"hash": ""}).model_dump_json().encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes_of(value))
     return digest.hexdigest()
 
 
@@ -246,5 +246,11 @@ def model_hash(detector: Detector[Any]) -> str:
     digest = hashlib.sha256(f"{detector.name} {detector.params.model_dump_json()}".encode())
     for name, value in sorted(detector.state().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes_of(value))
     return digest.hexdigest()
+
+
+def _bytes_of(value: Tensor) -> bytes:
+    """A tensor as it lies in memory, also of a type that NumPy does not have."""
+    stored: bytes = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return stored
