@@ -15,6 +15,9 @@ PLUGINS = ROOT / "qgis_plugin"
 #: The interpreter that has hadgeo: that of `make test`, or another.
 BACKEND = os.environ.get("HADGEO_TEST_BACKEND", str(ROOT / ".venv" / "bin" / "python"))
 
+#: QGIS with its window.
+QGIS = shutil.which("qgis.bin") or shutil.which("qgis")
+
 _home = Path(tempfile.mkdtemp(prefix="hadgeo-qgis-"))
 _home.chmod(0o700)
 os.environ.update(
@@ -145,10 +148,31 @@ def release(tmp_path_factory):
     return Path(done.stdout.strip())
 
 
-@pytest.fixture(scope="session")
-def profile(release, tmp_path_factory):
-    """A clean profile with the plugin installed and enabled."""
-    home = tmp_path_factory.mktemp("profile")
+def in_window(script, folder, *words, screen="1400x1000", without=(), **variables):
+    """Run a script of this folder in QGIS's own window, on a screen that nobody sees, and return what it has seen."""
+    profile = folder / "profiles" / "profiles" / "default"
+    shutil.copytree(PLUGINS / "hadgeo_qgis", profile / "python" / "plugins" / "hadgeo_qgis")
+    (profile / "QGIS").mkdir()
+    (profile / "QGIS" / "QGIS3.ini").write_text("[PythonPlugins]\nhadgeo_qgis=true\nprocessing=true\n")
+    left_out = ("QT_QPA_PLATFORM", "QGIS_CUSTOM_CONFIG_PATH", *without)
+    seen = folder / "seen.json"
+    command = ["xvfb-run", "-a", "-s", f"-screen 0 {screen}x24", QGIS, "--profiles-path", str(folder / "profiles")]
+    command += ["--nologo", "--noversioncheck", "--code", str(Path(__file__).with_name(script)), *words]
+    done = subprocess.run(
+        command,
+        env={**{k: v for k, v in os.environ.items() if k not in left_out}, "HADGEO_SEEN": str(seen), **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert seen.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
+    told = json.loads(seen.read_text())
+    assert "error" not in told, told["error"]
+    return told
+
+
+def enabled(release, home):
+    """A clean profile with the plugin from its zip, enabled."""
     plugins = home / "profiles" / "default" / "python" / "plugins"
     plugins.mkdir(parents=True)
     with zipfile.ZipFile(release) as archive:
@@ -156,6 +180,12 @@ def profile(release, tmp_path_factory):
     done = process(home, "plugins", "enable", "hadgeo_qgis")
     assert done.returncode == 0, done.stdout + done.stderr
     return home
+
+
+@pytest.fixture(scope="session")
+def profile(release, tmp_path_factory):
+    """A clean profile with the plugin installed and enabled."""
+    return enabled(release, tmp_path_factory.mktemp("profile"))
 
 
 def environment(home, **changes):

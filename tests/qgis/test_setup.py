@@ -6,16 +6,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import BACKEND, PLUGINS, ROOT, environment, process
+from conftest import BACKEND, QGIS, ROOT, enabled, environment, in_window, process
 from hadgeo_qgis import backend, connection
 from qgis.core import QgsApplication, QgsAuthMethodConfig, QgsSettings
-
-QGIS = shutil.which("qgis.bin") or shutil.which("qgis")
 
 
 @pytest.fixture
@@ -93,14 +90,7 @@ def unused_port():
 @pytest.fixture
 def fresh(release, tmp_path):
     """A profile of a stranger: the plugin from its zip, and nothing else."""
-    home = tmp_path / "home"
-    plugins = home / "profiles" / "default" / "python" / "plugins"
-    plugins.mkdir(parents=True)
-    with zipfile.ZipFile(release) as archive:
-        archive.extractall(plugins)
-    done = process(home, "plugins", "enable", "hadgeo_qgis")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
+    return enabled(release, tmp_path / "home")
 
 
 def set_up(home, *words, code=0, before=(), timeout=1500):
@@ -133,24 +123,7 @@ def test_a_proxy_of_qgis_that_is_not_there_is_the_cause_that_is_named(fresh):
 @pytest.mark.skipif(not (QGIS and shutil.which("xvfb-run")), reason="needs QGIS's window and xvfb")
 @pytest.mark.skipif("QGIS_PREFIX_PATH" in os.environ, reason="the window would be that of another QGIS")
 def test_the_first_start_in_the_window_of_qgis(tmp_path):
-    profile = tmp_path / "profiles" / "profiles" / "default"
-    shutil.copytree(PLUGINS / "hadgeo_qgis", profile / "python" / "plugins" / "hadgeo_qgis")
-    (profile / "QGIS").mkdir()
-    (profile / "QGIS" / "QGIS3.ini").write_text("[PythonPlugins]\nhadgeo_qgis=true\nprocessing=true\n")
-    words = [QGIS, "--profiles-path", str(tmp_path / "profiles"), "--nologo", "--noversioncheck"]
-    script = ["--code", str(Path(__file__).with_name("first_start.py"))]
-    left_out = ("QT_QPA_PLATFORM", "QGIS_CUSTOM_CONFIG_PATH", "HADGEO_PYTHON")
-    env = {k: v for k, v in os.environ.items() if k not in left_out}
-    done = subprocess.run(
-        ["xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", *words, *script],
-        env={**env, "HADGEO_SEEN": str(tmp_path / "seen.json"), "HADGEO_BACKEND": BACKEND},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (tmp_path / "seen.json").is_file(), done.stdout[-2000:] + done.stderr[-2000:]
-    seen = json.loads((tmp_path / "seen.json").read_text())
-    assert "error" not in seen, seen["error"]
+    seen = in_window("first_start.py", tmp_path, without=["HADGEO_PYTHON"], HADGEO_BACKEND=BACKEND)
     assert seen["toolbar"] == ["Detect anomalies…", "Review anomalies"]
     assert seen["menu"] == ["Detect anomalies…", "Review anomalies", "Set up the backend…"]
     assert len(seen["first"]) == len(seen["second"]) == len(seen["during"]) == 1
