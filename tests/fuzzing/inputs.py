@@ -265,15 +265,8 @@ def _containers(home: Path) -> Iterator[Kind]:
 
 
 def _products(home: Path) -> Iterator[Kind]:
-    made = {
-        "emit": ("EMIT_L2A_RFL_001_20220903T163129_2224611_012.nc", makers.emit),
-        "prisma": ("PRS_L2D_STD_20201107101404_20201107101408_0001.he5", makers.prisma),
-        "pace": ("PACE_OCI.20240423T184658.L1B.V2.nc", makers.pace_l1),
-        "neon": ("NEON_D17_SJER_DP1_20190401_145110_reflectance.h5", makers.neon),
-        "tanager": ("20250504_092952_87_4001_ortho_sr_hdf5.h5", makers.tanager),
-        "aviris": ("AV320240905t181848_000_L2A_OE_f576f24d_RFL_ORT.nc", makers.aviris),
-    }
-    for name, (file, make) in made.items():
+    for name in ("emit", "prisma", "pace", "neon", "tanager", "aviris"):
+        file, make = makers.PRODUCTS[name]
         folder = _new(home, name)
         make(folder / file)
         yield Kind(name, folder, file, mutants.spoil_hdf5, _on(file, _INFO))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -353,3 +353,17 @@ def desis(folder: Path, level: str = "L2A", **profile: Any) -> npt.NDArray[Any]:
         f"<bandCharacterisation>{bands}</bandCharacterisation></specific></hsi_doc>"
     )
     return cube
+
+
+#: A file, or a folder, of each product under a name that its agency gives, and what makes it.
+PRODUCTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "emit": ("EMIT_L2A_RFL_001_20220903T163129_2224611_012.nc", emit),
+    "prisma": ("PRS_L2D_STD_20201107101404_20201107101408_0001.he5", prisma),
+    "pace": ("PACE_OCI.20240423T184658.L1B.V2.nc", pace_l1),
+    "pace-2": ("PACE_OCI.20240423T184658.L2.SFREFL.V3.nc", pace_l2),
+    "neon": ("NEON_D17_SJER_DP1_20190401_145110_reflectance.h5", neon),
+    "tanager": ("20250504_092952_87_4001_ortho_sr_hdf5.h5", tanager),
+    "aviris": ("AV320240905t181848_000_L2A_OE_f576f24d_RFL_ORT.nc", aviris),
+    "enmap": ("enmap", enmap),
+    "desis": ("desis", desis),
+}

@@ -6,7 +6,6 @@ import pickle
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,8 @@ from hadgeo.cube import open_cube
 from hadgeo.errors import CubeError, CubeWarning, MissingExtraError, ReadError
 from hadgeo.formats import Reading, list_formats, open_source
 from hadgeo.formats.registry import get_format
-from tests.formats.products import makers
-from tests.formats.products.makers import read_all
+from tests.formats.products.makers import PRODUCTS, read_all
 
-PRODUCTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
-    "emit": ("EMIT_L2A_RFL_001_20220903T163129_2224611_012.nc", makers.emit),
-    "prisma": ("PRS_L2D_STD_20201107101404_20201107101408_0001.he5", makers.prisma),
-    "pace": ("PACE_OCI.20240423T184658.L1B.V2.nc", makers.pace_l1),
-    "pace-2": ("PACE_OCI.20240423T184658.L2.SFREFL.V3.nc", makers.pace_l2),
-    "neon": ("NEON_D17_SJER_DP1_20190401_145110_reflectance.h5", makers.neon),
-    "tanager": ("20250504_092952_87_4001_ortho_sr_hdf5.h5", makers.tanager),
-    "aviris": ("AV320240905t181848_000_L2A_OE_f576f24d_RFL_ORT.nc", makers.aviris),
-    "enmap": ("enmap", makers.enmap),
-    "desis": ("desis", makers.desis),
-}
 NAMES = [name for name in list_formats() if get_format(name).__module__.startswith("hadgeo.formats.products")]
 
 
