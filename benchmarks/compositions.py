@@ -24,7 +24,6 @@ from accuracy import SCENES
 from scoring import metrics
 
 import hadgeo
-from hadgeo.compute.boxes import box_mean
 from hadgeo.cube import as_source
 from hadgeo.detectors.composition import COMPOSITIONS, Part, parse
 from hadgeo.detectors.tail_table import TailTable
@@ -73,9 +72,7 @@ def evidence_of(scene: Path, parts: set[Part], seed: int) -> dict[Part, np.ndarr
     with ThreadPoolExecutor(2) as readers:
         sample = Sample(Scene(source, bands), executor=readers, device=device)
         for part in parts:
-            seen = sample if part.average == 1 else sample.averaged(part.average)
-            block = cube if part.average == 1 else box_mean(cube, part.average)
-            scores = part.make(seed).fit(seen, device=device).score(block).double()
+            scores = part.make(seed).fit(sample.seen(part.view), device=device).score(part.view.of(cube)).double()
             scores[~cube.sum(dim=0).isfinite()] = torch.nan
             found[part] = TailTable.of(scores[scores.isfinite()]).evidence(scores).numpy()
     return found

@@ -17,10 +17,10 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from hadgeo.compute.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import map_ahead
 from hadgeo.compute.lanes import to_device
+from hadgeo.compute.views import AS_IS, View
 from hadgeo.errors import Cancelled, FitError
 from hadgeo.formats.selected import PixelBits
 from hadgeo.formats.source import Source
@@ -154,14 +154,14 @@ class Scene:
     Attributes:
         source: The cube.
         bands: 0-based indices of the used bands.
-        average: Side of the window in pixels, odd, over whose valid pixels each pixel is averaged; 1 for none.
+        view: What is averaged.
         chosen: Pixels that are learned from, where the source holds nodata at all others: a sample of a scene is drawn
             where they are. None for all of them.
     """
 
     source: Source
     bands: Sequence[int]
-    average: int = 1
+    view: View = AS_IS
     chosen: PixelBits | None = None
 
     @property
@@ -175,14 +175,12 @@ class Scene:
         return self.shape[0] * self.shape[1]
 
     def read(self, window: Window) -> Tensor:
-        """The used bands of a window and its halo, (band, y, x)."""
+        """The used bands of a window and its halo as they are seen, (band, y, x)."""
         index = band_index(self.bands, self.source.shape[0])
-        if self.average == 1:
-            return torch.from_numpy(self.source.read(window.outer_rows, window.outer_cols, index))
         rows, cols = window.outer_rows, window.outer_cols
-        outer = pad(Window(rows.start, cols.start, *window.outer_shape), self.average // 2, self.shape)
+        outer = pad(Window(rows.start, cols.start, *window.outer_shape), self.view.side // 2, self.shape)
         block = torch.from_numpy(self.source.read(outer.outer_rows, outer.outer_cols, index))
-        return box_mean(block, self.average)[(slice(None), *outer.inner)]
+        return self.view.of(block)[(slice(None), *outer.inner)]
 
     def piece_size(self, piece_bytes: int) -> tuple[int, int]:
         """Rows and columns of pieces of about so many decoded bytes that suit the way in which the file is stored."""
@@ -215,7 +213,7 @@ class Sample:
         progress: Follows long passes.
 
     Attributes:
-        bands: Number of used bands.
+        bands: Number of used bands as they are seen.
     """
 
     def __init__(self, *scenes: Scene, executor: Executor, device: torch.device, progress: Progress = SILENT) -> None:
@@ -223,18 +221,20 @@ class Sample:
         self._executor = executor
         self._device = device
         self._progress = progress
-        self.bands = len(scenes[0].bands)
+        self.bands = scenes[0].view.count(len(scenes[0].bands))
         self._empty: set[tuple[int, int]] = set()
         self._moments: dict[int | None, Statistics] = {}
 
-    def averaged(self, side: int) -> Sample:
-        """The same scenes with each pixel averaged over a square window around it.
+    def seen(self, view: View) -> Sample:
+        """The same scenes, averaged; what is known of empty places is shared.
 
         Args:
-            side: Side of the window in pixels, odd.
+            view: What is averaged.
         """
-        scenes = (replace(scene, average=side) for scene in self._scenes)
-        return Sample(*scenes, executor=self._executor, device=self._device, progress=self._progress)
+        scenes = (replace(scene, view=view) for scene in self._scenes)
+        sample = Sample(*scenes, executor=self._executor, device=self._device, progress=self._progress)
+        sample._empty = self._empty
+        return sample
 
     @property
     def _name(self) -> str:
@@ -355,7 +355,7 @@ class Sample:
         share = math.ceil(pixels / len(self._scenes))
         for scene in self._scenes:
             # At least 32 places, so that a sample is spread over the whole line.
-            windows = scene.holding(scene.pieces(max(1, share // 32) * self.bands * scene.source.dtype.itemsize))
+            windows = scene.holding(scene.pieces(max(1, share // 32) * len(scene.bands) * scene.source.dtype.itemsize))
             if scene.chosen is None:
                 each: float = max(window.pixels for window in windows)
             else:

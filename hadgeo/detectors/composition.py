@@ -6,18 +6,25 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from hadgeo.compute.views import AS_IS, View
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 
+#: What presets differ in is how a pixel is told from what is around it.
+_SIZES = "block_rx~32 | rx@3(cfar_window=15)"
+
 #: Compositions by name. How they were chosen stands in docs/benchmarks.md.
 COMPOSITIONS = {
-    "fast": "kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
-    "standard": "1.5*bs3lnet + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
-    "thorough": "bs3lnet + scoread + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
+    "fast": "local_rx~32(ridge=0.01, cfar_window=15) | block_rx@3~32"
+    f" + {_SIZES} + kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
+    "standard": f"bs3lnet~32 | block_rx@3~32 + {_SIZES} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
+    "thorough": f"bs3lnet~32 | block_rx@3~32 + {_SIZES} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32"
+    " + 0.5*scoread~32",
 }
 
 _TERM = re.compile(
-    r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[A-Za-z][\w-]*)(?:\s*@\s*(?P<average>\d+))?\s*(?:\((?P<given>[^()]*)\))?",
+    r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[A-Za-z][\w-]*)"
+    r"(?:\s*@\s*(?P<side>\d+))?(?:\s*~\s*(?P<bands>\d+))?\s*(?:\((?P<given>[^()]*)\))?",
     re.ASCII,
 )
 
@@ -29,16 +36,18 @@ class Part:
     Attributes:
         detector: Its name.
         parameters: Hyper-parameters that differ from its defaults.
-        average: Side in pixels, odd, of the window over which the cube is averaged for it; 1 for none.
+        view: What of the cube is averaged for it.
     """
 
     detector: str
     parameters: tuple[tuple[str, str], ...] = ()
-    average: int = 1
+    view: View = AS_IS
 
     def __str__(self) -> str:
         given = ", ".join(f"{key}={value}" for key, value in self.parameters)
-        return self.detector + (f"@{self.average}" if self.average > 1 else "") + (f"({given})" if given else "")
+        side = f"@{self.view.side}" if self.view.side > 1 else ""
+        bands = f"~{self.view.bands}" if self.view.bands else ""
+        return self.detector + side + bands + (f"({given})" if given else "")
 
     def make(self, seed: int = 0, precision: str = "auto") -> Detector[Any]:
         """The detector, unfitted.
@@ -81,14 +90,15 @@ def parse(text: str) -> tuple[Term, ...]:
     Args:
         text: Terms separated by ``+``, whose evidence is added. A term is a detector, or several separated by ``|``, of
             which the strongest counts; its first may be preceded by a weight and ``*``. A detector may be followed by
-            ``@3``, for the cube averaged over 3 x 3 pixels, and by its parameters in brackets, separated by commas.
+            ``@3``, for the cube averaged over 3 x 3 pixels, by ``~32``, for neighbouring bands averaged until no more
+            than 32 are left, and by its parameters in brackets, separated by commas.
 
     Raises:
         ValueError: It is not of that form; the message says where.
 
     Examples:
         >>> parse("bs3lnet + 0.5*rx(ridge=0.01)")[1]
-        Term(weight=0.5, parts=(Part(detector='rx', parameters=(('ridge', '0.01'),), average=1),))
+        Term(weight=0.5, parts=(Part(detector='rx', parameters=(('ridge', '0.01'),), view=View(side=1, bands=0)),))
     """
     terms = []
     for told in _split(text, "+"):
@@ -101,7 +111,7 @@ def parse(text: str) -> tuple[Term, ...]:
                 )
             if match["weight"]:
                 weight = _weight(match["weight"])
-            parts.append(Part(match["name"], _parameters(match["given"] or ""), _average(match["average"])))
+            parts.append(Part(match["name"], _parameters(match["given"] or ""), _view(match["side"], match["bands"])))
         terms.append(Term(weight, tuple(parts)))
     return tuple(terms)
 
@@ -121,11 +131,13 @@ def _weight(text: str) -> float:
     return weight
 
 
-def _average(text: str | None) -> int:
-    average = int(text or 1)
-    if average % 2 == 0 or average > 31:
-        raise ValueError(f"@{average}: the side of the window to average over must be odd and at most 31")
-    return average
+def _view(side: str | None, bands: str | None) -> View:
+    view = View(int(side or 1), int(bands or 0))
+    if view.side % 2 == 0 or view.side > 31:
+        raise ValueError(f"@{side}: the side of the window to average over must be odd and at most 31")
+    if bands and view.bands < 2:
+        raise ValueError(f"~{bands}: at least 2 bands must be left")
+    return view
 
 
 def _parameters(text: str) -> tuple[tuple[str, str], ...]:

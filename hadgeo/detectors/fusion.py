@@ -19,9 +19,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from hadgeo.compute.boxes import box_mean
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
+from hadgeo.compute.views import AS_IS
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.precision import PrecisionParams
@@ -43,8 +43,8 @@ class FusionParams(PrecisionParams):
         default=COMPOSITIONS["standard"],
         title="Parts",
         description="Which detectors are fused, such as 'bs3lnet + 0.5*rx(ridge=0.01) | rx@3': + adds evidence, with "
-        "weights; of alternatives between | the strongest counts; @3 averages the cube over 3 x 3 pixels; brackets "
-        "hold parameters.",
+        "weights; of alternatives between | the strongest counts; @3 averages the cube over 3 x 3 pixels, ~32 averages "
+        "neighbouring bands until at most 32 are left; brackets hold parameters.",
     )
     seed: int = Field(
         default=0, title="Seed", description="Random seed of all parts that have one.", ge=0, le=2**63 - 1
@@ -112,9 +112,7 @@ class Fusion(Detector[FusionParams]):
     def halo(self) -> int:
         """What the farthest-seeing part needs; see `Detector.halo`."""
         # Where a part sees whole blocks of an averaged cube, the average needs neighbours of all of their pixels.
-        return max(
-            d.halo + whole_halo(part.average // 2, d.grid) for d, part in zip(self.detectors_, self.parts, strict=True)
-        )
+        return max(d.halo + whole_halo(part.view.side // 2, d.grid) for d, part in self._each())
 
     @property
     def grid(self) -> int:
@@ -149,12 +147,13 @@ class Fusion(Detector[FusionParams]):
 
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         """Fit the parts, and learn how rare their scores are in the scene; see `Detector.fit`."""
-        # One pass over the scene for all who need no more than its moments.
-        sample.statistics()
         steps = _Together(progress, self.training_steps)
-        for detector, part in zip(self.detectors_, self.parts, strict=True):
-            seen = sample if part.average == 1 else sample.averaged(part.average)
-            detector.fit(seen, device=device, progress=steps)
+        # Parts that see the same share one pass over it, if they need no more than its moments.
+        seen = {AS_IS: sample}
+        for detector, part in self._each():
+            if part.view not in seen:
+                seen[part.view] = sample.seen(part.view)
+            detector.fit(seen[part.view], device=device, progress=steps)
         lock = threading.Lock()
 
         def evidence(block: Tensor, window: Window) -> Tensor:
@@ -173,12 +172,15 @@ class Fusion(Detector[FusionParams]):
 
     def _scores(self, block: Tensor) -> Tensor:
         """The score of each part, float64 (part, y, x)."""
-        averaged = {1: block}
+        seen = {AS_IS: block}
         scores = []
-        for detector, part in zip(self.detectors_, self.parts, strict=True):
-            if part.average not in averaged:
-                averaged[part.average] = box_mean(block, part.average)
-            scores.append(detector.score(averaged[part.average]).to(double_device(block.device), torch.float64))
+        for detector, part in self._each():
+            bands = replace(part.view, side=1)
+            if bands not in seen:
+                seen[bands] = bands.of(block)
+            if part.view not in seen:
+                seen[part.view] = replace(part.view, bands=0).of(seen[bands])
+            scores.append(detector.score(seen[part.view]).to(double_device(block.device), torch.float64))
         return torch.stack(scores)
 
     @torch.no_grad()
@@ -202,30 +204,43 @@ class Fusion(Detector[FusionParams]):
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor | None:
-        """What the first part that has a notion of it expects; see `Detector.explain`."""
-        for detector, part in zip(self.detectors_, self.parts, strict=True):
-            if part.average == 1 and detector.explained_by:
+        """What the first part that has a notion of it expects; see `Detector.explain`.
+
+        A part that sees averaged bands says by how much a group of them differs from what it expects. So much is taken
+        from each band of the group.
+        """
+        for detector, part in self._each():
+            if part.view == AS_IS and detector.explained_by:
                 return detector.explain(block)
+            if part.view.side == 1 and detector.explained_by:
+                seen = part.view.of(block)
+                expected = detector.explain(seen)
+                return None if expected is None else block - part.view.spread(seen - expected, len(block))
         return None
 
     def bytes_per_pixel(self, bands: int) -> int:
-        """The largest part, the averaged cube, and all scores; see `Detector.bytes_per_pixel`."""
-        averages = {part.average for part in self.parts} - {1}
-        largest = max(detector.bytes_per_pixel(bands) for detector in self.detectors_)
+        """The largest part, the averaged cubes, and all scores; see `Detector.bytes_per_pixel`."""
+        largest = max(d.bytes_per_pixel(part.view.count(bands)) for d, part in self._each())
         # What one part gives back to the heap is not all at hand for the next.
         left = 4 * bands
-        return largest + left + 8 * bands * len(averages) + 4 * bands * bool(averages) + 3 * 8 * len(self.detectors_)
+        views = {part.view for part in self.parts} | {replace(part.view, side=1) for part in self.parts}
+        averaged = [(8 if view.side > 1 else 4) * view.count(bands) for view in views if view != AS_IS]
+        return largest + left + sum(averaged) + 4 * bands * bool(averaged) + 3 * 8 * len(self.detectors_)
 
     def core_bytes(self, bands: int) -> int:
         """The largest part; see `Detector.core_bytes`."""
-        return max(detector.core_bytes(bands) for detector in self.detectors_)
+        return max(detector.core_bytes(part.view.count(bands)) for detector, part in self._each())
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The largest part, or the pieces that are scored by all; see `Detector.fit_bytes`."""
-        largest = max(detector.fit_bytes(bands, pixels) for detector in self.detectors_)
+        largest = max(detector.fit_bytes(part.view.count(bands), pixels) for detector, part in self._each())
         piece = min(pixels, (WHOLE_SIDE + 2 * self.halo) ** 2)
         scored = piece * (READERS * 4 * bands + self.bytes_per_pixel(bands))
         return max(largest, scored) + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
+
+    def _each(self) -> Iterator[tuple[Detector[Any], Part]]:
+        """The parts, and what they are made from."""
+        return zip(self.detectors_, self.parts, strict=True)
 
     def state(self) -> dict[str, Tensor]:
         """What the parts learned, and their tables; see `Detector.state`."""

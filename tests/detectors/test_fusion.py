@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 
 import hadgeo
+from hadgeo.compute.views import View
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.fusion import Fusion
 from hadgeo.detectors.registry import make_detector
@@ -121,7 +122,7 @@ def test_parts_that_learned_the_same_are_kept_apart(readers: Executor) -> None:
 def test_compositions_are_read_as_they_are_written() -> None:
     assert parse("bs3lnet+0.5 * rx(ridge = 1e-2,cfar_window=15) | rx @ 3") == (
         Term(1.0, (Part("bs3lnet"),)),
-        Term(0.5, (Part("rx", (("ridge", "1e-2"), ("cfar_window", "15"))), Part("rx", average=3))),
+        Term(0.5, (Part("rx", (("ridge", "1e-2"), ("cfar_window", "15"))), Part("rx", view=View(side=3)))),
     )
     for text in COMPOSITIONS.values():
         assert " + ".join(map(str, parse(text))) == text
