@@ -32,22 +32,23 @@ from hadgeo.run.selection import usable_bands
 from hadgeo.sampling import Sample, Scene
 
 #: Candidates, beside the presets: parts alone, and sums with other weights and parts.
-_SIZES = "ring_predictor(residual_ridge=0.01) | rx@3"
-_BLOCKS = "block_rx | rx@3"
-_K = "kmeans(cfar_window=15)"
+_K, _R = "kmeans~32(cfar_window=15)", "ring_predictor~32"
+_L = "local_rx~32(ridge=0.01, cfar_window=15)"
+_NETWORK, _GAUSSIAN = "bs3lnet~32 | block_rx@3~32", "block_rx~32 | rx@3(cfar_window=15)"
 CANDIDATES = {
     "rx": "rx",
+    "rx~32": "rx~32",
     "bs3lnet": "bs3lnet",
-    "scoread": "scoread",
-    "bs3lnet + rx": "bs3lnet + rx",
-    "bs3lnet + scoread + rx": "bs3lnet + scoread + rx",
-    "bs3lnet + scoread + sizes": f"bs3lnet + scoread + {_SIZES}",
-    "bs3lnet + scoread + 1.5 sizes": f"bs3lnet + scoread + 1.5*{_SIZES}",
-    "bs3lnet + kmeans + 1.5 sizes": f"bs3lnet + {_K} + 1.5*{_SIZES}",
-    "1.5 bs3lnet + kmeans + 1.5 sizes": f"1.5*bs3lnet + {_K} + 1.5*{_SIZES}",
-    "bs3lnet + kmeans + 1.5 blocks": f"bs3lnet + {_K} + 1.5*{_BLOCKS}",
-    "kmeans + local_rx + sizes": f"{_K} + local_rx(ridge=0.01, cfar_window=15) + {_SIZES}",
-    "kmeans + local_rx + blocks": f"{_K} + local_rx(ridge=0.01, cfar_window=15) + {_BLOCKS}",
+    "bs3lnet~32": "bs3lnet~32",
+    "scoread~32": "scoread~32",
+    "local_rx~32": _L,
+    "`standard` before": "1.5*bs3lnet + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
+    "bs3lnet~32 + kmeans~32 + 1.5 (block_rx~32, rx@3)": f"bs3lnet~32 + {_K} + 1.5*block_rx~32 | rx@3",
+    "bs3lnet + block_rx~32 + local_rx~32 + kmeans~32": f"bs3lnet + block_rx~32 + {_L} + {_K}",
+    "network + gaussian + kmeans": f"{_NETWORK} + {_GAUSSIAN} + {_K}",
+    "1.5 network + gaussian + kmeans + ring / 2": f"1.5*{_NETWORK} + {_GAUSSIAN} + {_K} + 0.5*{_R}",
+    "network + gaussian + ring / 2": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_R}",
+    "standard + rx / 2": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_K} + 0.5*{_R} + 0.5*rx",
     **COMPOSITIONS,
 }
 
@@ -59,6 +60,15 @@ LINES = {
     "noisy": {"seed": 6, "snr": 40},
     "half filled": {"seed": 7, "target_size": (2, 3), "abundance": 0.4, "targets": 30},
     "single pixels": {"seed": 8, "target_size": (1, 1), "abundance": 1.0, "targets": 30},
+    "mixture, 2": {"seed": 2},
+    "mixture, 3": {"seed": 3},
+    "mixture, 0": {"seed": 0},
+    "mixture, 9": {"seed": 9},
+    "mixture, 10": {"seed": 10},
+    "many bands": {"seed": 4, "snr": 300, "bands": 200},
+    "pairs of pixels": {"seed": 11, "target_size": (1, 2), "abundance": 0.3, "targets": 40},
+    "fairly noisy": {"seed": 12, "snr": 80, "bands": 150},
+    "make demo": {"seed": 7, "rows": 256, "cols": 256, "rotation": 12, "wedges": 0.1},
 }
 
 
@@ -103,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scenes = {name: tuple(options.data / file for file in SCENES[name]) for name in options.scenes}
         for name, given in list(LINES.items())[: options.lines]:
-            made = hadgeo.simulate(Path(folder) / f"{name}.tif", rows=200, cols=200, **given)
+            made = hadgeo.simulate(Path(folder) / f"{name}.tif", **{"rows": 200, "cols": 200, **given})
             scenes[name] = (made.path, made.truth)
         for name, (scene, truth_path) in scenes.items():
             truth = read_truth(truth_path)

@@ -22,7 +22,7 @@ from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import ParameterError
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.sampling import Sample, Scene
-from hadgeo.testing import DetectorContract
+from hadgeo.testing import LEARNED, DetectorContract, explained_in_windows, fitted
 from tests.support import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
@@ -43,6 +43,46 @@ class TestThorough(DetectorContract):
     @pytest.fixture
     def detector(self) -> Fusion:
         return make_detector("fusion", {"parts": "bs3lnet + 0.5*rx(ridge=0.01) | rx@3 + ring_predictor"})
+
+
+class TestAveragedBands(DetectorContract):
+    @pytest.fixture
+    def detector(self) -> Fusion:
+        parts = "bs3lnet~3 | block_rx@3~2(block=4, margin=4) + rx@3(cfar_window=15) + kmeans~3(clusters=4)"
+        return make_detector("fusion", {"parts": parts})
+
+    def test_what_is_not_expected_of_a_target_is_its_signature(self, detector: Fusion) -> None:
+        """Averaged bands show a signature that is broad; what changes from band to band is not in them."""
+        scene = 300 + 100 * background((13, 40, 40))
+        scene[:7, 20, 11] += 600
+        detector = fitted(detector.shortened(LEARNED), scene)
+        difference = scene - explained_in_windows(detector, scene, (64, 64))
+        along = difference[:7].sum(axis=0) - difference[7:].sum(axis=0)
+        assert np.argwhere(along == along.max()).tolist() == [[20, 11]]
+        assert along.max() > 300 * 7
+
+
+def test_a_part_sees_averaged_bands(readers: Executor) -> None:
+    scene = background((9, 40, 50))
+    view = View(bands=4)
+    averaged = view.of(torch.from_numpy(scene))
+    found = fit(scene, readers, "rx~4 + rx").contributions(torch.from_numpy(scene))
+    scores = [alone(averaged.numpy(), readers, "rx"), alone(scene, readers, "rx")]
+    np.testing.assert_allclose(found, torch.stack([TailTable.of(s).evidence(s) for s in scores]), rtol=1e-6)
+
+
+def test_what_is_expected_of_averaged_bands_is_told_for_each(readers: Executor) -> None:
+    scene = background((9, 40, 50))
+    fusion = fit(scene, readers, "rx@3 + bs3lnet~4(steps=3)")
+    block = torch.from_numpy(scene)
+    expected = fusion.explain(block)
+    view = View(bands=4)
+    network = fusion.detectors_[1].explain(view.of(block))
+    assert expected is not None
+    assert network is not None
+    np.testing.assert_allclose(view.of(expected), network, rtol=1e-4, atol=1e-5)
+    # What tells the bands of a group apart is left as it was measured.
+    np.testing.assert_allclose(expected[1] - expected[0], scene[1] - scene[0], rtol=1e-4, atol=1e-5)
 
 
 def test_is_the_weighted_sum_of_the_evidence_of_its_parts(readers: Executor) -> None:
@@ -124,6 +164,7 @@ def test_compositions_are_read_as_they_are_written() -> None:
         Term(1.0, (Part("bs3lnet"),)),
         Term(0.5, (Part("rx", (("ridge", "1e-2"), ("cfar_window", "15"))), Part("rx", view=View(side=3)))),
     )
+    assert parse("rx @ 3 ~ 32(ridge=1)") == (Term(1.0, (Part("rx", (("ridge", "1"),), View(3, 32)),)),)
     for text in COMPOSITIONS.values():
         assert " + ".join(map(str, parse(text))) == text
         make_detector("fusion", {"parts": text})
@@ -137,6 +178,8 @@ def test_compositions_are_read_as_they_are_written() -> None:
         ("rx + | rx", "no part of a fusion"),
         ("rx | 2*rx@3", "no part of a fusion"),
         ("rx@2", "must be odd"),
+        ("rx~1", "at least 2 bands"),
+        ("rx~32@3", "no part of a fusion"),
         ("-1*rx", "above 0"),
         ("nan*rx", "no part of a fusion"),
         ("rx(ridge)", "name=value"),
