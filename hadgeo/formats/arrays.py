@@ -41,6 +41,9 @@ _SMALL_BYTES = 2**26
 #: Most bytes that come of one stored byte: deflate ends at 1032, and of scarcely filled mosaics there are some.
 _MOST_EXPANSION = 5000
 
+#: Most bands. Interferometers have 16,000, and what belongs to each band is kept for all of them at once.
+_MOST_BANDS = 2**20
+
 #: What HDF5, Zarr and their codecs raise over bytes that they cannot use.
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, zlib.error)
 
@@ -86,6 +89,23 @@ def check_stored(array: StoredArray, told: str, *, small: int = _SMALL_BYTES) ->
         raise CubeError(
             f"{told}: {' x '.join(map(str, array.shape))} samples, {nbytes / 1e9:.0f} GB, of which the file holds "
             f"{stored} bytes; it is damaged or was never filled: copy it again"
+        )
+
+
+def check_bands(bands: int, told: str) -> None:
+    """Refuse an axis as that of the bands that is longer than any spectrum, before anything is made for each of them.
+
+    Args:
+        bands: Its length.
+        told: Where it stands, for the message.
+
+    Raises:
+        CubeError: It is.
+    """
+    if bands > _MOST_BANDS:
+        raise CubeError(
+            f"{told}: {bands} bands, more than any spectrum has; if another axis counts bands, name it with "
+            "--band-axis 0, 1 or 2, else the file is damaged: copy it again"
         )
 
 
@@ -187,6 +207,7 @@ class ContainerSource(Source):
         self.array, self.axes = array, axes
         _check(array, axes, self.path)
         check_stored(array, f"{self.path}: {array.name}")
+        check_bands(array.shape[axes.band], f"{self.path}: {array.name}")
         self.shape = (array.shape[axes.band], array.shape[axes.row], array.shape[axes.col])
         self.block = None if array.chunks is None else (array.chunks[axes.row], array.chunks[axes.col])
         self.dtype = decoded_dtype(array.dtype)

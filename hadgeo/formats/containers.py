@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hadgeo.errors import CubeError
-from hadgeo.formats.arrays import ContainerSource, check_stored
+from hadgeo.formats.arrays import ContainerSource, check_bands, check_stored
 from hadgeo.formats.axes import FoundAxes, candidates, find_axes
 from hadgeo.formats.band_facts import band_facts, facts_of_bands
 from hadgeo.formats.container import Container, Variable, text_of
@@ -177,6 +177,7 @@ def _source(name: str, container: Container, cube: _Cube) -> Source:
     # Before anything is made that has one item a band.
     check_stored(whole.array, f"{name}: {whole.name}")
     axes = cube.found.axes
+    check_bands(whole.shape[axes.band], f"{name}: {whole.name}")
     shape = (whole.shape[axes.band], whole.shape[axes.row], whole.shape[axes.col])
     known, names = facts_of_bands(parts) if parts else band_facts(container, whole, axes)
     place = find_place(container, whole, axes)

@@ -57,7 +57,7 @@ class AvirisFormat(Hdf5Product):
             held = ", ".join(f"{group}/{group}" for group in _groups(product.file))
             raise CubeError(f"{product.path}: no cube {array!r}; it holds {held}")
         group = groups[0]
-        dataset = product.file[f"{group}/{group}"]
+        dataset = product.cube(f"{group}/{group}")
         wavelength = product.values(f"{group}/wavelength")
         count = None if wavelength is None else wavelength.size
         axes = find_axes(product, dataset, dimension_names(dataset), _ROLES, _DOCUMENTED, count)

@@ -103,7 +103,7 @@ class EmitFormat(Hdf5Product):
 
     def describe(self, product: Opened, array: str | None) -> Source:
         """Describe reflectance or radiance; see `Hdf5Product.describe`."""
-        dataset = product.file[_name_of_cube(product, array)]
+        dataset = product.cube(_name_of_cube(product, array))
         wavelengths = product.values(f"{_PARAMETERS}/wavelengths")
         count = None if wavelengths is None else wavelengths.size
         axes = find_axes(product, dataset, dimension_names(dataset), _ROLES, _DOCUMENTED, count)

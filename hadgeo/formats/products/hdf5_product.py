@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hadgeo.errors import CubeError, HadgeoError
-from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource, check_list, check_stored
+from hadgeo.formats.arrays import DAMAGE, Axes, Boxes, ContainerSource, check_bands, check_list, check_stored
 from hadgeo.formats.container import Dimension, Variable, text, text_of
 from hadgeo.formats.containers import split_name
 from hadgeo.formats.hdf5 import Hdf5Array, import_h5py, is_hdf5, open_hdf5
@@ -57,6 +57,17 @@ class Opened:
         if not isinstance(found, h5py.Dataset) or found.shape is None:
             return None
         check_stored(Hdf5Array.of(found), f"{self.path}: {place}")
+        return found
+
+    def cube(self, place: str) -> Any:
+        """The ``h5py.Dataset`` of a cube, before anything is made that has one item a band.
+
+        Raises:
+            CubeError: It is large, and next to nothing of it is in the file; or there is none.
+        """
+        found = self.dataset(place)
+        if found is None:
+            raise CubeError(f"{self.path}: {place} is no array; the file is damaged: download it again")
         return found
 
     def values(self, place: str) -> npt.NDArray[Any] | None:
@@ -242,8 +253,23 @@ def find_axes(
         firm: Whether the documentation is not to be contradicted.
 
     Raises:
-        CubeError: What tells contradicts itself.
+        CubeError: What tells contradicts itself, or there are more bands than any spectrum has.
     """
+    axes = _told_axes(product, dataset, names, roles, documented, bands, firm=firm)
+    check_bands(dataset.shape[axes.band], f"{product.path}: {dataset.name}")
+    return axes
+
+
+def _told_axes(
+    product: Opened,
+    dataset: Any,
+    names: Sequence[str],
+    roles: Mapping[str, str],
+    documented: Axes,
+    bands: int | None,
+    *,
+    firm: bool,
+) -> Axes:
     shape = dataset.shape
     chosen = product.reading.band_axis
     if chosen is not None:

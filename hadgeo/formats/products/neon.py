@@ -70,7 +70,7 @@ class NeonFormat(Hdf5Product):
     def describe(self, product: Opened, array: str | None) -> Source:  # noqa: ARG002 - the protocol's signature
         """Describe the reflectance; see `Hdf5Product.describe`."""
         site = _site(product.file)
-        dataset = product.file[f"{site}/{_CUBE}"]
+        dataset = product.cube(f"{site}/{_CUBE}")
         spectra = f"{site}/{_METADATA}/Spectral_Data"
         wavelength = product.values(f"{spectra}/Wavelength")
         names = [name.strip().lower() for name in text(dataset.attrs.get("Dimension_Labels", "")).split(",")]

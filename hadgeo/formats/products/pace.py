@@ -142,7 +142,7 @@ def _level_1(product: Opened, quantity: str) -> Source:
 
 
 def _level_2(product: Opened, name: str) -> Source:
-    dataset = product.file[f"{_L2}/{name}"]
+    dataset = product.cube(f"{_L2}/{name}")
     place = f"{_PARAMETERS}/wavelength_3d"
     wavelength = product.values(place)
     count = None if wavelength is None else wavelength.size

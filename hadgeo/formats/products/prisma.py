@@ -123,7 +123,7 @@ def _detector(swath: str, array: str) -> str:
 
 
 def _describe(product: Opened, swath: str, name: str, level: str) -> Detector:
-    dataset = product.file[f"{swath}/Data Fields/{name}_Cube"]
+    dataset = product.cube(f"{swath}/Data Fields/{name}_Cube")
     centres, widths = _list(product, f"List_Cw_{name.title()}"), _list(product, f"List_Fwhm_{name.title()}")
     there = _list(product, f"List_Cw_{name.title()}_Flags")
     count = None if centres is None else centres.size

@@ -71,7 +71,7 @@ class TanagerFormat(Hdf5Product):
             held = ", ".join(other for _, other in found)
             raise CubeError(f"{product.path}: {len(found)} cubes; name one of {held} with --variable")
         fields = f"{group}/{_FIELDS}"
-        dataset = product.file[f"{fields}/{name}"]
+        dataset = product.cube(f"{fields}/{name}")
         wavelength = _list(product, dataset, fields, "wavelengths", "wavelength", "Wavelength")
         count = None if wavelength is None else wavelength.size
         axes = find_axes(product, dataset, dimension_names(dataset), _ROLES, _DOCUMENTED, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
+import tracemalloc
 import warnings
 from concurrent.futures import Executor
 from pathlib import Path
@@ -105,3 +106,53 @@ def test_a_product_that_was_cut_short_is_an_error_and_never_a_cube(product: tupl
 def test_a_quality_layer_that_is_missing_is_refused_with_those_there_are(product: tuple[str, Path]) -> None:
     with pytest.raises(CubeError, match="no quality layer for 'nonsense'; it has"):
         open_source(product[1], reading=Reading(quality=("nonsense",)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_axis_that_was_never_filled_costs_no_memory(product: tuple[str, Path], axis: int) -> None:
+    _, path = product
+    if path.is_dir():
+        pytest.skip("GeoTIFFs hold no more than they say")
+    _lengthen(path, axis, 2**31)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CubeError, match="of which the file holds 0 bytes"):
+            open_source(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20e6
+
+
+def test_more_bands_than_a_spectrum_has_are_refused(product: tuple[str, Path]) -> None:
+    _, path = product
+    if path.is_dir():
+        pytest.skip("GeoTIFFs have 65,535 bands at most")
+    _lengthen(path, 0, 2**21, others=1)
+    with pytest.raises(CubeError, match="2097152 bands, more than any spectrum has"):
+        open_source(path, reading=Reading(band_axis=0))
+
+
+def _cubes(file: h5py.File) -> list[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda _, item: found.append(item) if getattr(item, "ndim", 0) == 3 else None)
+    return found
+
+
+def _lengthen(path: Path, axis: int, length: int, others: int | None = None) -> None:
+    """Give all cubes of a product an axis of another length, without samples, and keep what else is known of them."""
+    with h5py.File(path, "r+") as file:
+        for old in _cubes(file):
+            name, shape = old.name, [size if others is None else others for size in old.shape]
+            shape[axis] = length
+            kept = {key: value for key, value in old.attrs.items() if key != "DIMENSION_LIST"}
+            scales = [dim[0] if len(dim) else None for dim in old.dims]
+            labels = [dim.label for dim in old.dims]
+            dtype = old.dtype
+            del file[name]
+            new = file.create_dataset(name, tuple(shape), dtype, chunks=tuple(min(size, 8) for size in shape))
+            new.attrs.update(kept)
+            for dim, scale, label in zip(new.dims, scales, labels, strict=True):
+                dim.label = label
+                if scale is not None:
+                    dim.attach_scale(scale)
