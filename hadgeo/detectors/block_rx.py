@@ -159,15 +159,19 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         Sums over a margin are sums of those of blocks, so each block's are computed once for all that it is around.
         """
         side, margin, blocks = self.params.block, self.params.margin, self._blocks
-        across = math.ceil(part.width / side)
+        across, around, length = math.ceil(part.width / side), 2 * blocks + 1, len(self.whitening_) + 1
         spectra: deque[Tensor] = deque(maxlen=blocks + 1)
-        sums: deque[Tensor] = deque(maxlen=2 * blocks + 1)
-        for row in range(part.row - margin, part.row + part.height + margin, side):
+        # Made once: matrices that come and go among others that stay leave holes, several times what is in use.
+        moments = self.mean_.new_empty((across + 2 * blocks, length, length))
+        sums = self.mean_.new_empty((around, across, length, length))
+        total = torch.empty_like(sums[0])
+        for number, row in enumerate(range(part.row - margin, part.row + part.height + margin, side)):
             spectra.append(self._row_of_blocks(block, row, part.col - margin, across + 2 * blocks))
-            moments = spectra[-1].mT @ spectra[-1]
-            sums.append(_total([moments[first : first + across] for first in range(2 * blocks + 1)]))
-            if len(sums) == 2 * blocks + 1:
-                found = _distances(spectra[0][blocks : blocks + across], _total(list(sums)), ridge)
+            torch.matmul(spectra[-1].mT, spectra[-1], out=moments)
+            _total([moments[first : first + across] for first in range(around)], sums[number % around])
+            if number + 1 >= around:
+                _total([sums[(number + 1 + later) % around] for later in range(around)], total)
+                found = _distances(spectra[0][blocks : blocks + across], total, ridge)
                 yield found.view(across, side, side).transpose(0, 1).flatten(1)
 
     def _row_of_blocks(self, block: Tensor, row: int, col: int, count: int) -> Tensor:
@@ -270,9 +274,8 @@ def _distances(spectra: Tensor, sums: Tensor, ridge: Tensor) -> Tensor:
     return distance
 
 
-def _total(parts: list[Tensor]) -> Tensor:
-    """The sum of tensors, one after the other; never one of them."""
-    total = parts[0].clone()
+def _total(parts: list[Tensor], out: Tensor) -> None:
+    """The sum of tensors, one after the other, in another one."""
+    out.copy_(parts[0])
     for part in parts[1:]:
-        total += part
-    return total
+        out += part

@@ -15,25 +15,28 @@ import hadgeo
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("lines") / "line.img"
-    hadgeo.simulate(path, rows=100, cols=100, bands=400, targets=4, seed=1)
-    return path
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lines")
+    for side in (48, 100):
+        hadgeo.simulate(folder / f"{side}.img", rows=side, cols=side, bands=400, targets=4, seed=1)
+    return folder
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is counted in other ways")
 @pytest.mark.parametrize(
-    "options",
+    ("options", "side"),
     [
-        ("local_rx",),
-        ("ring_predictor",),
-        ("block_rx",),
+        ("local_rx", 100),
+        ("ring_predictor", 100),
+        ("block_rx", 100),
+        # Many small matrices at a time on each core.
+        ("block_rx -p block=4 -p margin=64", 48),
     ],
-    ids=" ".join,
 )
-def test_a_run_takes_no_more_memory_than_it_says(options: tuple[str, ...], line: Path, tmp_path: Path) -> None:
+def test_a_run_takes_no_more_memory_than_it_says(options: str, side: int, lines: Path, tmp_path: Path) -> None:
+    scene, out = lines / f"{side}.img", tmp_path / "map.tif"
     done = subprocess.run(
-        [sys.executable, "-m", "hadgeo", "detect", str(line), "-d", *options, "-o", str(tmp_path / "map.tif")],
+        [sys.executable, "-m", "hadgeo", "detect", str(scene), "-d", *options.split(), "-o", str(out)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
