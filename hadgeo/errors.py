@@ -138,6 +138,10 @@ class ReviewNotFoundError(ReviewError, FileNotFoundError):
     """The file of a review does not exist."""
 
 
+#: Most characters of what a library says: torch names each tensor of a network that does not fit.
+_MOST_REASON = 200
+
+
 @contextmanager
 def refusing(error: type[HadgeoError], told: str, advice: str) -> Iterator[None]:
     """The boundary between a file and what is made of it: whatever is raised over what it holds becomes one error.
@@ -163,6 +167,8 @@ def refusing(error: type[HadgeoError], told: str, advice: str) -> Iterator[None]
 
 def _reason(failure: Exception) -> str:
     words = " ".join(str(failure).split())
+    if len(words) > _MOST_REASON:
+        words = f"{words[:_MOST_REASON]}…"
     if isinstance(failure, RecursionError):
         return "nested too deeply"
     # What libraries say in sentences explains itself; a key or a number alone does not.

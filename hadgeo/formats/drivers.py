@@ -68,6 +68,16 @@ _VECTOR_MARKS = (b"SQLite format 3\0", b"fgb\x03", b"\0\0\x27\x0a", b"PAR1", b"A
 _VECTOR_ROOTS = re.compile(rb"<(\w+:)?(kml|FeatureCollection|gpx|GeoRSS|rss|feed)\b", re.IGNORECASE)
 
 
+#: What makes a text a table of other tables: a seamless one or a view of MapInfo's, and the label of one of PDS.
+_TABLES = re.compile(
+    rb'^[ \t"]*(\\IsSeamless[" \t]*=[" \t]*TRUE|create[ \t]+view\b|(?P<pds>PDS_VERSION_ID|ODL_VERSION_ID|CCSD3ZF))',
+    re.IGNORECASE | re.MULTILINE,
+)
+
+#: Bytes of a description of MapInfo's, which GDAL reads as a whole, that are looked at; most have a few hundred.
+_TAB_BYTES = 2**24
+
+
 def open_allowed(name: str) -> DatasetReader:
     """Open a raster by the drivers that are allowed for its name.
 
@@ -138,9 +148,11 @@ def check_vector(path: str | os.PathLike[str]) -> None:
     if file.suffix.lower() == ".vrt":
         _check_virtual(str(file), {})
         return
+    if file.suffix.lower() == ".tab" and file.stat().st_size > _TAB_BYTES:
+        raise leads_elsewhere(str(path), "a description of a table that is too long for one", "all")
     starts = list(_starts(file))
     for start in starts:
-        driver = driver_marked(start, VECTORS)
+        driver = driver_marked(start, VECTORS) or _table_of_tables(start)
         if driver is not None:
             raise leads_elsewhere(str(path), f"GDAL's driver {driver} {WOULD}", driver)
     if not all(_holds_polygons(start) for start in starts):
@@ -164,7 +176,7 @@ def _starts(file: Path) -> Iterator[bytes]:
     """The first bytes of a file, or of all files in an archive."""
     try:
         with file.open("rb") as opened:
-            start = opened.read(START)
+            start = opened.read(_bytes_of(file.name))
         if not start.startswith(b"PK\x03\x04"):
             yield start
             return
@@ -172,13 +184,26 @@ def _starts(file: Path) -> Iterator[bytes]:
             for member in archive.infolist():
                 if not member.is_dir():
                     with archive.open(member) as opened:
-                        start = opened.read(START)
+                        start = opened.read(_bytes_of(member.filename))
                     # Of a shapefile, one file in several holds the polygons.
                     if _holds_polygons(start) or driver_marked(start, VECTORS):
                         yield start
     except (OSError, BadZipFile, NotImplementedError, RuntimeError):
         # Whoever reads it says why.
         return
+
+
+def _bytes_of(name: str) -> int:
+    """How much of a file is looked at."""
+    return _TAB_BYTES if name.lower().endswith(".tab") else START
+
+
+def _table_of_tables(start: bytes) -> str | None:
+    """The driver of a table of MapInfo's that has others for its rows, or of a PDS label, whose table is elsewhere."""
+    if start.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"<", b"{", b"["):
+        return None
+    found = _TABLES.search(start.partition(b"\0")[0])
+    return None if found is None else "OGR_PDS" if found["pds"] else "MapInfo File"
 
 
 def _holds_polygons(start: bytes) -> bool:

@@ -318,9 +318,18 @@ LEADING_VECTORS: dict[str, tuple[str, Callable[[str], object]]] = {
             json.dumps({"type": "gdal_streamed_alg", "command_line": f"gdal vector read /vsicurl/{url}/a.gpkg"})
         ),
     ),
+    "a table of tables": ("t.tab", lambda _: _tables('"\\IsSeamless" = "TRUE"')),
+    "a table of tables, far down": ("t.tab", lambda _: _tables("x" * 100_000 + '\n  "\\isseamless"="true"')),
+    "a view of tables": ("t.tab", lambda _: _tables('Open Table "../a.tab" Hide\nCreate View t As\nSelect *\nFrom a')),
+    "a description without end": ("t.tab", lambda _: _tables("x" * 2**24)),
+    "a label": ("l.lbl", lambda _: Path("l.lbl").write_text('PDS_VERSION_ID = PDS3\n^TABLE = ("../a.tab", 1)\n')),
     "unknown XML": ("u.gml", lambda _: Path("u.gml").write_text("<somewhere>else</somewhere>")),
     "in an archive": ("v.zip", lambda _: _zipped(OGR_VRT.format(relative=1, source="a.gpkg"))),
 }
+
+
+def _tables(lines: str) -> None:
+    Path("t.tab").write_text(f"!table\n!version 300\n\nDefinition Table\n  Type NATIVE\n  Fields 0\n{lines}\n")
 
 
 def _zipped(text: str) -> None:
@@ -350,6 +359,8 @@ def test_a_vector_file_that_leads_elsewhere_is_refused(
         ("a.fgb", "FlatGeobuf"),
         ("a.kml", "KML"),
         ("a.gml", "GML"),
+        ("a.tab", "MapInfo File"),
+        ("a.mif", "MapInfo File"),
     ],
 )
 def test_vector_files_that_hold_their_own_polygons_are_read(name: str, driver: str, here: Path) -> None:
