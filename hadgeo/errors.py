@@ -171,5 +171,7 @@ def _reason(failure: Exception) -> str:
         words = f"{words[:_MOST_REASON]}…"
     if isinstance(failure, RecursionError):
         return "nested too deeply"
+    if isinstance(failure, UnicodeDecodeError):
+        return "bytes that are not UTF-8"
     # What libraries say in sentences explains itself; a key or a number alone does not.
     return words if re.search(r"\w+\s+\w+\s+\w+", words) else f"{type(failure).__name__}: {words}".rstrip(": ")

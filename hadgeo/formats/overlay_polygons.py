@@ -63,7 +63,9 @@ def read_geometries(
         raise error(
             f"{path}: not a vector file that GDAL can read (bytes that are not UTF-8); give polygons or a raster"
         ) from None
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as failure:
+    except HadgeoError:
+        raise
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError) as failure:
         reason = " ".join(str(failure).split())
         raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:

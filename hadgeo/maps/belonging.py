@@ -203,12 +203,13 @@ def _peaks(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
             meta, _, _, values = pyogrio.raw.read(
                 path, columns=[*wanted, _OF_MANY], read_geometry=False, max_features=_LOOKED_AT
             )
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError):
         return none
     found = dict(zip(meta["fields"], values, strict=True))
-    if _OF_MANY in found or not set(wanted) <= found.keys():
+    columns = [np.asarray(found[name]) for name in wanted if name in found]
+    if _OF_MANY in found or len(columns) < len(wanted) or any(column.dtype.kind not in "iuf" for column in columns):
         return none
-    return np.column_stack([found[name] for name in wanted])
+    return np.column_stack(columns)
 
 
 def _holds(scores: ScoreMap, peaks: np.ndarray[Any, np.dtype[np.float64]]) -> bool:

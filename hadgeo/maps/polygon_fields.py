@@ -69,10 +69,10 @@ def ids_by_verdict(path: Path, verdict: str) -> list[int]:
         ReviewError: A verdict is unknown.
         MissingExtraError: Polygons need pyogrio.
     """
-    said, ids = verdicts_in(path), _column(path, "id")
-    if ids is None or len(ids) != len(said):
+    said, ids = verdicts_in(path), _ids(path)
+    if len(ids) != len(said):
         return []
-    return sorted(int(number) for number, text in zip(ids.tolist(), said, strict=True) if text == verdict)
+    return sorted(number for number, text in zip(ids, said, strict=True) if text == verdict)
 
 
 def maps_by_id(path: Path) -> dict[int, str]:
@@ -81,8 +81,8 @@ def maps_by_id(path: Path) -> dict[int, str]:
     Raises:
         MissingExtraError: Polygons need pyogrio.
     """
-    maps, ids = texts_of(path, MAP_FIELD), _column(path, "id")
-    return {} if ids is None or len(ids) != len(maps) else dict(zip(map(int, ids.tolist()), maps, strict=True))
+    maps, ids = texts_of(path, MAP_FIELD), _ids(path)
+    return {} if len(ids) != len(maps) else dict(zip(ids, maps, strict=True))
 
 
 def texts_of(path: Path, field: str) -> list[str]:
@@ -90,6 +90,14 @@ def texts_of(path: Path, field: str) -> list[str]:
     column = _column(path, field)
     # NaN where a layer has nothing but empty fields.
     return [] if column is None else [text.strip() if isinstance(text, str) else "" for text in column.tolist()]
+
+
+def _ids(path: Path) -> list[int]:
+    """The numbers of polygons; none where the layer has no such field, or something else in it."""
+    ids = _column(path, "id")
+    if ids is None or ids.dtype.kind not in "iuf" or not np.isfinite(ids).all():
+        return []
+    return [int(number) for number in ids.tolist()]
 
 
 def _column(path: Path, field: str) -> npt.NDArray[Any] | None:
@@ -105,6 +113,6 @@ def _column(path: Path, field: str) -> npt.NDArray[Any] | None:
             # Of a layer without a coordinate system, or beside one with styles: what matters is checked elsewhere.
             warnings.simplefilter("ignore", UserWarning)
             meta, _, _, columns = pyogrio.raw.read(path, columns=[field], read_geometry=False)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError):
         return None
     return np.asarray(columns[0]) if len(meta["fields"]) == 1 else None

@@ -113,7 +113,6 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     try:
         import shapely
         from pyogrio import list_layers
-        from pyogrio.errors import DataLayerError, DataSourceError
         from pyogrio.raw import read
     except ImportError as error:
         raise MissingExtraError(
@@ -122,11 +121,9 @@ def read_outlines(path: str | os.PathLike[str], scene: Metadata) -> Outlines:
     if not Path(path).exists():
         raise CubeNotFoundError(f"{path}: no such file; check the path")
     check_vector(path)
-    try:
+    with refusing(CubeError, f"{path}: not a vector file", "give polygons"):
         layer = _layer_of(list_layers(path))
         meta, _, geometry, fields = read(path, layer=layer, columns=["id"], force_2d=True)
-    except (DataSourceError, DataLayerError, RuntimeError) as error:
-        raise CubeError(f"{path}: not a vector file ({' '.join(str(error).split())}); give polygons") from None
     with refusing(CubeError, f"{path}: its geometries are damaged", "repair them in a GIS and save them again"):
         shapes = shapely.from_wkb(geometry) if geometry is not None else np.empty(0, dtype=object)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))

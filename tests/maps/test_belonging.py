@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 import hadgeo
 from hadgeo.cli import cli
 from hadgeo.errors import CubeError, CubeWarning
+from hadgeo.maps.belonging import check_polygons
+from hadgeo.maps.polygon_fields import ids_by_verdict, maps_by_id
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -147,6 +149,26 @@ def test_polygons_of_another_map_are_not_drawn(made: Path, tmp_path: Path) -> No
         tmp_path / "parcels.gpkg", wkb, field_data=[], fields=[], geometry_type="Unknown", crs=meta["crs"]
     )
     run(*words, "--polygons", tmp_path / "parcels.gpkg", "--overwrite")
+
+
+@pytest.mark.parametrize("kept", [str, float], ids=["texts", "no numbers"])
+def test_layers_whose_numbers_are_something_else_are_taken_for_those_of_others(
+    kept: type, made: Path, tmp_path: Path
+) -> None:
+    meta, _, wkb, values = pyogrio.raw.read(made / "others.gpkg")
+    table = {
+        name: np.array([str(value) for value in column], dtype=object)
+        if name in ("max_score", "peak_row", "peak_col", "id")
+        else column
+        for name, column in zip(meta["fields"], values, strict=True)
+    }
+    if kept is float:
+        table["id"] = np.full(len(wkb), np.nan)
+    pyogrio.raw.write(
+        tmp_path / "x.gpkg", wkb, list(table.values()), list(table), geometry_type="Unknown", crs=meta["crs"]
+    )
+    check_polygons(tmp_path / "x.gpkg", hadgeo.open_scores(made / "line_anomaly.tif"))
+    assert (maps_by_id(tmp_path / "x.gpkg"), ids_by_verdict(tmp_path / "x.gpkg", "accepted")) == ({}, [])
 
 
 def test_evidence_of_other_anomalies_is_no_spectrum_to_find(made: Path, tmp_path: Path) -> None:

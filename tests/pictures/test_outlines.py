@@ -123,6 +123,18 @@ def test_what_is_no_vector_file_is_refused(tmp_path: Path) -> None:
     known = scene(tmp_path)
     with pytest.raises(CubeNotFoundError, match=r"gone\.gpkg: no such file"):
         read_outlines(tmp_path / "gone.gpkg", known)
+    pyogrio.raw.write(
+        tmp_path / "odd.gpkg",
+        shapely.to_wkb([shapely.box(0, 0, 1, 1)]),
+        [np.array(["a name of some length"], dtype=object)],
+        ["id"],
+        geometry_type="Polygon",
+        crs="EPSG:32633",
+    )
+    content = (tmp_path / "odd.gpkg").read_bytes()
+    (tmp_path / "odd.gpkg").write_bytes(content.replace(b"a name of some length", b"\xdc name of some length"))
+    with pytest.raises(CubeError, match=r"odd\.gpkg: not a vector file \(bytes that are not UTF-8\)"):
+        read_outlines(tmp_path / "odd.gpkg", known)
     (tmp_path / "notes.gpkg").write_text("notes")
     with pytest.raises(CubeError, match=r"notes\.gpkg: not a vector file"):
         read_outlines(tmp_path / "notes.gpkg", known)
