@@ -74,6 +74,8 @@ def test_the_recipe_for_conda_needs_what_the_package_needs() -> None:
     python = {"python": PROJECT["requires-python"]}
     assert listed("run") == python | _bounds(PROJECT["dependencies"], extras["vector"], extras["report"])
     assert listed("run_constraints") == _bounds(*(extras[e] for e in ("cluster", "hdf5", "zarr", "sklearn")))
+    about = recipe["about"]
+    assert (about["license"], about["license_file"]) == (PROJECT["license"], PROJECT["license-files"])
     assert recipe["build"]["python"]["entry_points"] == [f"{k} = {v}" for k, v in PROJECT["scripts"].items()]
 
 
