@@ -173,5 +173,7 @@ def _reason(failure: Exception) -> str:
         return "nested too deeply"
     if isinstance(failure, UnicodeDecodeError):
         return "bytes that are not UTF-8"
+    if isinstance(failure, UnicodeEncodeError):
+        return "its name is not UTF-8; rename it"
     # What libraries say in sentences explains itself; a key or a number alone does not.
     return words if re.search(r"\w+\s+\w+\s+\w+", words) else f"{type(failure).__name__}: {words}".rstrip(": ")

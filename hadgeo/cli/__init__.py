@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -34,6 +35,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 #: How torch, Python and the system say that there is too little memory, without an error of that kind.
 _OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "can't start new thread", "failed to map segment")
+
+#: Bytes of a name that are no text, as Python has them.
+_NO_UTF_8 = re.compile(r"[\udc80-\udcff]")
 
 _COMMANDS = {
     "batch": "Score all flight lines of a mission and summarise the results.",
@@ -203,6 +207,9 @@ def explain(error: Exception) -> tuple[str, int]:
         # Whoever writes a file says so himself.
         give_up_stdout()
         return f"error: standard output cannot be written ({error.strerror}); redirect it elsewhere", 1
+    if isinstance(error, UnicodeEncodeError) and _NO_UTF_8.search(error.object):
+        name = _shortened(one_line(error.object))
+        return f"error: {name}: the name is not UTF-8, which a library needs; rename the file", HadgeoError.exit_code
     if isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
         return "error: not enough memory; use a smaller --memory or --window", 1
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report the traceback", 1

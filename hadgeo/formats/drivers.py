@@ -19,7 +19,7 @@ from zipfile import BadZipFile, ZipFile
 
 import rasterio
 from rasterio.env import ensure_env_with_credentials
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 
 from hadgeo.errors import CubeError
@@ -132,7 +132,11 @@ def _offline(name: str) -> Iterator[None]:
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]
 def _open(name: str, drivers: list[str] | None) -> DatasetReader:
-    return DatasetReader(name, driver=drivers, sharing=False)
+    try:
+        return DatasetReader(name, driver=drivers, sharing=False)
+    except UnicodeDecodeError:
+        # Raised by rasterio over GDAL's own message, which repeats what it found.
+        raise RasterioIOError(f"{name!r}: bytes that are not UTF-8") from None
 
 
 def check_vector(path: str | os.PathLike[str]) -> None:

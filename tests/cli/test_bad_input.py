@@ -295,6 +295,14 @@ def test_odd_names_are_shown_in_one_line(args: list[str], words: list[str], here
     check(Bad("", tuple(words)), here, *args)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+@pytest.mark.parametrize("args", ["evaluate {} good.tif", "threshold {} --top 3", "detect good.tif --mask {}"])
+def test_a_name_that_is_not_utf8_is_refused_wherever_it_stands(args: str, here: Path) -> None:
+    name = "odd\udcff.tif"
+    shutil.copy(here / "good.tif", here / name)
+    check(Bad("", (r"odd\udcff.tif: ", "name is not UTF-8", "rename")), here, *args.format(name).split())
+
+
 def test_a_folder_that_cannot_be_written_into_is_refused(small_disk: Path, here: Path) -> None:
     mount("-o", "remount,ro", str(small_disk))
     check(

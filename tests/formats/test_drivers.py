@@ -17,7 +17,7 @@ import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetWriter
 
 import hadgeo
@@ -370,6 +370,19 @@ def test_vector_files_that_hold_their_own_polygons_are_read(name: str, driver: s
     assert len(pyogrio.raw.read(name, columns=[])[2]) == 1
     _text("v.vrt", OGR_VRT, relative=1, source=name)
     check_vector("v.vrt")
+
+
+# rasterio's, while it logs the same.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_gdal_says_of_a_file_may_be_no_text(here: Path) -> None:
+    pytest.importorskip("pyogrio")
+    polygons("a.gpkg", "GPKG")
+    content = Path("a.gpkg").read_bytes()
+    odd = content.replace(b"CREATE TABLE gpkg_contents", b"CREATE TABL\xff gpkg_contents")
+    assert odd != content
+    Path("a.gpkg").write_bytes(odd)
+    with pytest.raises(RasterioIOError, match="bytes that are not UTF-8"):
+        open_dataset("a.gpkg")
 
 
 def test_what_is_no_vector_file_is_left_to_who_reads_it(here: Path) -> None:

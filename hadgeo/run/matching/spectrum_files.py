@@ -75,6 +75,7 @@ def _of_library(path: Path, header_path: Path, chosen: str | None) -> Target:
     one, lines, samples = header.shape
     if one != 1:
         raise TargetError(f"{header_path}: {one} bands; a spectral library has 1, with one spectrum in each line")
+    _check_whole(header, data, lines * samples)
     names = split_list(header.fields.get("spectra names", ""))
     if len(names) != lines:
         names = [f"spectrum {number}" for number in range(1, lines + 1)]
@@ -101,6 +102,17 @@ def _why_no_wavelengths(notes: Sequence[str]) -> str:
     return "; ".join(("no wavelengths", *notes))
 
 
+def _check_whole(header: Header, data: Path, values: int) -> None:
+    """Refuse a library that holds fewer values than its header says, before anything is made for each of them."""
+    try:
+        held = data.stat().st_size
+    except OSError as error:
+        raise TargetError(f"{data}: cannot be read ({error.strerror or error})") from None
+    if header.compressed or held < header.integer("header offset", 0) + values * header.dtype.itemsize:
+        reason = "compressed" if header.compressed else "shorter than its header says"
+        raise TargetError(f"{data}: the spectral library is {reason}; save it again, uncompressed and whole")
+
+
 def _line(header: Header, data: Path, number: int, samples: int) -> Values:
     """One line of a library's data."""
     dtype = header.dtype
@@ -111,9 +123,6 @@ def _line(header: Header, data: Path, number: int, samples: int) -> Values:
             stored = file.read(samples * dtype.itemsize)
     except OSError as error:
         raise TargetError(f"{data}: cannot be read ({error.strerror or error})") from None
-    if header.compressed or len(stored) < samples * dtype.itemsize:
-        reason = "compressed" if header.compressed else "shorter than its header says"
-        raise TargetError(f"{data}: the spectral library is {reason}; save it again, uncompressed and whole")
     return np.frombuffer(stored, dtype=dtype).astype(np.float64)
 
 

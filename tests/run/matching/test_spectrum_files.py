@@ -130,6 +130,8 @@ def test_scale_and_nodata_of_a_library_are_applied(tmp_path: Path) -> None:
         ({"wavelength": ""}, "no wavelengths; add them to the header"),
         ({"wavelength": "{1, 2, 3}", "wavelength units": ""}, "merely count the bands"),
         ({"lines": "9"}, "shorter than its header says"),
+        ({"lines": "111111111111111111"}, "shorter than its header says"),
+        ({"samples": "111111111111111111"}, "shorter than its header says"),
         ({"bands": "3"}, "3 bands; a spectral library has 1"),
         ({"file type": "ENVI Standard", "spectra names": ""}, "an ENVI image, not a spectral library"),
         ({"data type": "77"}, "data type 77 is not an ENVI data type"),
