@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -145,16 +146,27 @@ def _parse_parameters(ctx: click.Context, param: click.Parameter, values: tuple[
         parsed[key.strip().replace("-", "_")] = value.strip()
     # What `preset` is short for; commands know parameters alone.
     preset = ctx.params.pop("preset", None)
-    if preset is None:
-        return parsed
-    ctx.set_parameter_source("parameters", ParameterSource.COMMANDLINE)
-    return {"preset": preset, **parsed}
+    return parsed if preset is None else {"preset": preset, **parsed}
+
+
+class _Parameters(click.Option):
+    """Parameters of a detector, which a preset gives as well."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Note that they were given, after click has noted what it knows; see `click.Parameter`."""
+        value, rest = super().handle_parse_result(ctx, opts, args)
+        if value and "preset" in value:
+            ctx.set_parameter_source("parameters", ParameterSource.COMMANDLINE)
+        return value, rest
 
 
 parameters = click.option(
     "--parameter",
     "-p",
     "parameters",
+    cls=_Parameters,
     metavar="KEY=VALUE",
     multiple=True,
     callback=_parse_parameters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 
@@ -37,7 +38,10 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    if sys.stderr is not None:
+    if sys.stderr is None:
+        # Some libraries take its `write` while they load.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as this process
+    else:
         sys.stderr = cast(TextIO, _Unbreakable(sys.stderr))
 
 

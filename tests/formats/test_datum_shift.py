@@ -68,4 +68,4 @@ def test_a_truth_in_another_datum_says_so_once(tmp_path: Path, kind: str) -> Non
         CubeWarning, match=r"truth.*moved to the other datum by '.*DHDN to WGS 84.*', accurate to"
     ) as said:
         open_truth(path, scores)
-    assert len(said) == 1
+    assert len([one for one in said if issubclass(one.category, CubeWarning)]) == 1

@@ -322,4 +322,7 @@ def test_ctrl_c_leaves_no_worker_behind(line: Path, in_threads: bytes, tmp_path:
     assert code == 130
     assert children
     assert wait_for(lambda: not psutil.wait_procs(children, timeout=0)[1], 30), children
-    assert re.fullmatch(r"hadgeo: stopped; \d+ of \d+ windows are kept in .*; continue with --resume\n", errors)
+    # Old releases of torch warn of themselves where they send tensors.
+    own = [line for line in errors.splitlines(keepends=True) if line.startswith("hadgeo: ")]
+    assert re.fullmatch(r"hadgeo: stopped; \d+ of \d+ windows are kept in .*; continue with --resume\n", "".join(own))
+    assert "Traceback" not in errors
