@@ -335,7 +335,10 @@ def _dataset(
         ),
     }
     coords: dict[str, Any] = {"band": index + 1, **_places(grid, anomalies)}
-    coords["id"] = ("anomaly", np.array([anomaly.id for anomaly in anomalies], dtype=np.int32))
+    ids = np.array([anomaly.id for anomaly in anomalies], dtype=np.int64)
+    # Those of a GIS may be any; hadgeo's own count from 1.
+    small = not ids.size or (ids == ids.astype(np.int32)).all()
+    coords["id"] = ("anomaly", ids.astype(np.int32) if small else ids)
     coords["pixels"] = ("anomaly", np.array([look.pixels for look in looks], dtype=np.int32))
     for name in ("wavelength", "fwhm"):
         if getattr(metadata, name) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,13 @@ def test_netcdf_round_trips_an_empty_table_too(tmp_path: Path) -> None:
             xr.testing.assert_allclose(read.load(), evidence)
             assert read.attrs["crs"].startswith("PROJCS")
         assert [path.name for path in tmp_path.iterdir()] == ["evidence.nc"]
+
+
+@pytest.mark.parametrize("number", [7, 2**31, 2**62])
+def test_numbers_that_others_have_given_are_kept(number: int) -> None:
+    evidence = gather_evidence(as_cube(scene_with_target()), None, [replace(TARGET, id=number)], bands=range(BANDS))
+    assert evidence["id"].values.tolist() == [number]
+    assert evidence["id"].dtype == (np.int32 if number < 2**31 else np.int64)
 
 
 @pytest.mark.parametrize(("row", "col"), [(60, 0), (0, 50), (-1, 3)])
