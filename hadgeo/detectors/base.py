@@ -108,9 +108,10 @@ class Detector(ABC, Generic[ParamsT]):
 
     @property
     def precision(self) -> str:
-        """In what the networks of a fitted detector multiply: ``bfloat16`` or ``float32``; empty where there are none.
+        """In what a fitted detector multiplies, where that is not always the same; else empty.
 
-        What `precision_parameter` says, and with ``auto`` what the device of the fit does best.
+        That of a network is ``bfloat16`` or ``float32``: what `precision_parameter` says, and with ``auto`` what the
+        device of the fit does best. Others choose by what they have learned.
         """
         return ""
 

@@ -122,7 +122,7 @@ class Fusion(Detector[FusionParams]):
     @property
     def precision(self) -> str:
         """Of the parts that have a network; see `Detector.precision`."""
-        return ", ".join(sorted({detector.precision for detector in self.detectors_} - {""}))
+        return ", ".join(sorted({d.precision for d in self.detectors_ if d.precision_parameter is not None}))
 
     @property
     def training_steps(self) -> int:

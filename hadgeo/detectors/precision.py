@@ -1,4 +1,4 @@
-"""In what precision the network of a detector scores."""
+"""In what precision a detector scores."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def network_dtype(params: PrecisionParams, device: torch.device) -> torch.dtype:
 
 
 def precision_name(dtype: torch.dtype) -> str:
-    """What users call a type: ``bfloat16`` or ``float32``."""
+    """What users call a type, such as ``bfloat16``."""
     return str(dtype).removeprefix("torch.")

@@ -15,7 +15,8 @@ from torch import Tensor
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import CovarianceParams, background_statistics, regularised, trim_bytes
-from hadgeo.detectors.whitening import mahalanobis, whitening
+from hadgeo.detectors.precision import precision_name
+from hadgeo.detectors.whitening import as_precise, mahalanobis, whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
 from hadgeo.sampling import Sample, Statistics, valid_pixels
@@ -71,11 +72,19 @@ class RX(ContrastDetector[RXParams]):
             statistics, ridge=self.params.ridge, shrinkage=self.params.shrinkage, name=self.name, progress=progress
         )
         self.mean_ = statistics.mean.to(double_device(device))
-        self.whitening_ = whitening(covariance).to(double_device(device))
+        self._take(whitening(covariance).to(double_device(device)))
+
+    def _take(self, whitening: Tensor) -> None:
+        self.whitening_, self._whitening = whitening, as_precise(whitening)
+
+    @property
+    def precision(self) -> str:
+        """Of the distances; see `Detector.precision` and `hadgeo.detectors.whitening.as_precise`."""
+        return precision_name(self._whitening.dtype)
 
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance; see `Detector.score`."""
-        return mahalanobis(block.to(self.mean_.device), self.mean_, self.whitening_)
+        return mahalanobis(block.to(self.mean_.device), self.mean_, self._whitening)
 
     def explain(self, block: Tensor) -> Tensor:
         """The mean spectrum of the scene, everywhere; see `Detector.explain`."""
@@ -99,7 +108,7 @@ class RX(ContrastDetector[RXParams]):
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         self.mean_ = state["mean"].to(double_device(device))
-        self.whitening_ = state["whitening"].to(double_device(device))
+        self._take(state["whitening"].to(double_device(device)))
         self.shrinkage_ = float(state["shrinkage"])
         self.load_contrast_state(state, double_device(device))
         return self

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import torch
 from click.testing import CliRunner, Result
+from rasterio.transform import from_origin
 
 import hadgeo
 from hadgeo.cli import cli
@@ -64,10 +65,30 @@ def test_the_parts_of_a_fusion_take_it_over_unless_they_have_their_own(line: Pat
     assert map_of(found.path)[1]["HADGEO_PRECISION"] == "bfloat16, float32"
 
 
-def test_a_detector_without_a_network_has_none(line: Path) -> None:
+def test_a_detector_that_multiplies_in_one_precision_alone_has_none(line: Path) -> None:
     out = line.with_name("map.tif")
-    run("detect", line, "-o", out, "-d", "rx", "--precision", "float32", "--quiet")
+    run("detect", line, "-o", out, "-d", "utd", "--precision", "float32", "--quiet")
     assert "HADGEO_PRECISION" not in map_of(out)[1]
+
+
+@pytest.mark.parametrize(("noise", "precision"), [(1e-2, "float32"), (1e-5, "float64")])
+def test_rx_chooses_by_its_covariance_and_says_so(tmp_path: Path, noise: float, precision: str) -> None:
+    # Bands that are alike but for noise: what is left of them is amplified by one divided by it.
+    random = np.random.default_rng(0)
+    shared = random.normal(size=(1, 40, 36))
+    cube = (shared + noise * random.normal(size=(8, 40, 36))).astype(np.float64)
+    scene, model, out = tmp_path / "line.tif", tmp_path / "m.hadgeo", tmp_path / "map.tif"
+    shape = {"count": 8, "height": 40, "width": 36, "transform": from_origin(5e5, 5e6, 4, 4)}
+    with rasterio.open(scene, "w", driver="GTiff", dtype="float64", crs="EPSG:32632", **shape) as dataset:
+        dataset.write(cube)
+    run("train", scene, "-d", "rx", "-o", model, "--quiet")
+    assert json.loads(run("model", "info", model, "--json").stdout)["precision"] == precision
+    run("detect", scene, "--model", model, "-o", out, "--quiet")
+    scores, tags = map_of(out)
+    assert tags["HADGEO_PRECISION"] == precision
+    x = cube.reshape(8, -1).T - cube.reshape(8, -1).T.mean(axis=0)
+    expected = np.einsum("ij,jk,ik->i", x, np.linalg.inv(np.cov(x.T)), x)
+    np.testing.assert_allclose(scores.ravel(), expected, rtol=1e-4)
 
 
 def test_it_is_fixed_in_a_model(line: Path) -> None:
