@@ -49,6 +49,9 @@ _NUMBER, _DIGIT = 12, 7
 #: Length in pixels that the scale bar may have.
 _LONGEST_BAR = 220
 
+#: Length of a tick of the colour bar in pixels.
+_BAR_TICK = 4
+
 #: Width that title, scale bar and colour bar need together.
 _LEAST_WIDTH = 640
 
@@ -120,6 +123,8 @@ class Page:
         self._height = self._foot + _FOOT + len(lines) * _NOTE
         self._left = (self._width - layout.width) // 2
         self.figure: Figure = new_figure(self._width, self._height)
+        # From pixels, counted from the upper left corner.
+        self._pixels = _affine(self._width, self._height) + self.figure.transFigure
         self._text(_MARGIN, 26, title, fontsize=13, fontweight="bold")
         self._text(_MARGIN, 46, about, fontsize=9, color="0.35")
         self._text(_MARGIN, 63, place, fontsize=9, color="0.35")
@@ -221,43 +226,51 @@ class Page:
         length = round_length(_LONGEST_BAR / pixel * ground.right)
         width = length / ground.right * pixel
         top = self._foot + _FOOT - 50
-        axes = self._axes(_MARGIN, top, width, 6)
-        axes.set_axis_off()
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.fill([0, 1, 1, 0], [0, 0, 1, 1], facecolor="white", edgecolor="black", lw=1, clip_on=False)
-        axes.fill([0, 0.5, 0.5, 0], [0, 0, 1, 1], facecolor="black", edgecolor="black", lw=1, clip_on=False)
+        for share, colour in ((1.0, "white"), (0.5, "black")):
+            self._fill([(0, 0), (share * width, 0), (share * width, 6), (0, 6)], _MARGIN, top, facecolor=colour, lw=1)
         self._text(_MARGIN, top + 22, length_text(length, ground.unit), fontsize=9)
         if ground.north is not None:
             self._draw_north(_MARGIN + width + 44, top + 4, ground.north)
 
     def _draw_north(self, x: float, y: float, north: tuple[float, float]) -> None:
         reach = 18
-        axes = self._axes(x - 30, y - 30, 60, 60)
-        axes.set_axis_off()
-        axes.set(xlim=(-30, 30), ylim=(30, -30))
         right, down = north
         tip, tail = np.array([right, down]) * reach, np.array([right, down]) * -reach
         wing = np.array([-down, right]) * 7
         middle = tail * 0.55
-        axes.fill(*np.array([tip, tail + wing, middle]).T, facecolor="black", edgecolor="black", lw=0.8)
-        axes.fill(*np.array([tip, tail - wing, middle]).T, facecolor="white", edgecolor="black", lw=0.8)
-        axes.text(
-            float(tip[0]) * 1.5, float(tip[1]) * 1.5, "N", ha="center", va="center", fontsize=9, fontweight="bold"
-        )
+        self._fill([tip, tail + wing, middle], x, y, facecolor="black", lw=0.8)
+        self._fill([tip, tail - wing, middle], x, y, facecolor="white", lw=0.8)
+        letter = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
+        self._text(x + float(tip[0]) * 1.5, y + float(tip[1]) * 1.5, "N", **letter)
+
+    def _fill(self, corners: Sequence[npt.ArrayLike], x: float, y: float, **style: Any) -> None:
+        """Draw a shape with a black border, its corners in pixels from a point."""
+        from matplotlib.patches import Polygon
+
+        points = np.asarray(corners) + np.array([x, y])
+        self.figure.add_artist(Polygon(points, edgecolor="black", transform=self._pixels, **style))
 
     def draw_ramp(self, ramp: Ramp) -> None:
         """Draw the colour bar below the map, over the grey of a mid-tone so that its transparency shows."""
-        width, top = 300, self._foot + _FOOT - 50
-        left = self._width - _MARGIN - width - 20
+        from matplotlib.collections import LineCollection
+        from matplotlib.image import BboxImage
+        from matplotlib.transforms import Bbox, TransformedBbox
+
+        width, height, top = 300, 10, self._foot + _FOOT - 50
+        left, bottom = self._width - _MARGIN - width - 20, top + height
         heights = np.linspace(0, 1, width, dtype=np.float32)[None]
         grey = np.full((1, width, 3), 0.75, dtype=np.float32)
-        axes = self._axes(left, top, width, 10)
-        axes.imshow(laid_over(grey, heights, ramp_colours()), extent=(0, 1, 0, 1), aspect="auto")
-        axes.set_yticks([])
-        axes.set_xticks(ramp.heights, [_short(score) for score in ramp.scores], fontsize=8)
-        axes.tick_params(length=3, pad=2)
-        for height, label in zip(ramp.heights, ramp.labels, strict=True):
-            self._text(left + height * width, top - 4, label, fontsize=8, color="0.35", ha="center")
+        # Axes would take several times as long to make and to draw, which tells where there are thousands of pictures.
+        bar = BboxImage(TransformedBbox(Bbox([[left, top], [left + width, bottom]]), self._pixels))
+        bar.set_data(laid_over(grey, heights, ramp_colours()))
+        self.figure.add_artist(bar)
+        self._fill([(0, 0), (width, 0), (width, height), (0, height)], left, top, facecolor="none", lw=0.8)
+        at = [left + share * width for share in ramp.heights]
+        ticks = [[(x, bottom), (x, bottom + _BAR_TICK)] for x in at]
+        self.figure.add_artist(LineCollection(ticks, color="black", lw=0.8, transform=self._pixels))
+        for x, label, score in zip(at, ramp.labels, ramp.scores, strict=True):
+            self._text(x, top - 4, label, fontsize=8, color="0.35", ha="center")
+            self._text(x, bottom + _BAR_TICK + 3, _short(score), fontsize=8, ha="center", va="top")
         self._text(left - 12, top + 9, "score", fontsize=9, ha="right")
 
 
@@ -282,6 +295,13 @@ def _draw_frame(axes: Axes, graticule: Graticule, panel: Panel) -> None:
         for col, row, slope in graticule.oblique(below, beside, bottom, left):
             axes.axline((col, row), (col + slope[0], row + slope[1]), color="white", alpha=0.45, lw=0.7, zorder=1.5)
         axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _affine(width: float, height: float) -> Any:
+    """From pixels, counted from the upper left corner, to parts of a figure's width and height."""
+    from matplotlib.transforms import Affine2D
+
+    return Affine2D().scale(1 / width, -1 / height).translate(0, 1)
 
 
 def _grown_to(box: Box, least: float) -> Box:
