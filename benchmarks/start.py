@@ -1,5 +1,7 @@
 """What a command costs before and besides its work: seconds of the processor on a small line; prints a Markdown table.
 
+Of commands that say what they are doing, also those until the first line of it.
+
     python benchmarks/start.py --rounds 5 --against ../hadgeo-before
 
 --against names another checkout, whose commands take turns with those of this one.
@@ -16,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
+
 import hadgeo
 
 COMMANDS = {
@@ -28,15 +32,22 @@ COMMANDS = {
 }
 
 
-def seconds(checkout: Path, words: list[str], folder: Path) -> float:
-    """Of the processor, for a command of a checkout."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+def seconds(checkout: Path, words: list[str], folder: Path) -> tuple[float, float]:
+    """Of the processor, for a command of a checkout: all, and until it has written something."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", "hadgeo", *words], cwd=folder, env=environment, check=True, capture_output=True
-    )
+    command = [sys.executable, "-m", "hadgeo", *words]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as running:
+        assert running.stdout is not None
+        told = running.stdout.read(1)
+        used = psutil.Process(running.pid).cpu_times()
+        told += running.stdout.read()
+    if running.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: {told.decode(errors='replace')}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, used.user + used.system
 
 
 def main() -> None:
@@ -50,13 +61,15 @@ def main() -> None:
         folder = Path(name)
         hadgeo.simulate(folder / "line.tif", rows=100, cols=100, bands=60)
         hadgeo.detect(folder / "line.tif", "rx", out=folder / "scores.tif")
-        print(f"| command | {' | '.join(checkouts)} |\n|{'---|' * (1 + len(checkouts))}")
+        headers = [f"{where}{told}" for where in checkouts for told in ("", ", first line")]
+        print(f"| command | {' | '.join(headers)} |\n|{'---|' * (1 + len(headers))}")
         for label, words in COMMANDS.items():
-            taken: dict[str, list[float]] = {where: [] for where in checkouts}
+            taken: dict[str, list[tuple[float, float]]] = {where: [] for where in checkouts}
             for _ in range(options.rounds):
                 for where, checkout in checkouts.items():
                     taken[where].append(seconds(checkout.resolve(), words.split(), folder))
-            print(f"| {label} | {' | '.join(f'{statistics.median(values):.2f} s' for values in taken.values())} |")
+            columns = [part for values in taken.values() for part in zip(*values, strict=True)]
+            print(f"| {label} | {' | '.join(f'{statistics.median(column):.2f} s' for column in columns)} |", flush=True)
 
 
 if __name__ == "__main__":

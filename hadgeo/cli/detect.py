@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from hadgeo.cli import (
     options,
     scene_options,
 )
-from hadgeo.cli.reporting import JsonLines, reporter, tell
+from hadgeo.cli.reporting import JsonLines, reporter, say_begun, tell
 from hadgeo.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -101,20 +101,16 @@ def _detect(
     **_: Any,
 ) -> None:
     check_scenes(context)
-    chosen: Any = detector
-    if model is not None:
-        chosen = _load(model, context, detector)
-        parameters = {}
-    elif resample_bands:
+    if model is None and resample_bands:
         raise ParameterError("--resample-bands needs a --model with wavelengths; add one or omit it")
-    else:
-        parameters = options.with_seed(detector, parameters, seed, precision)
-    score_scenes(
-        context,
-        earlier,
-        lambda _source, _report: Choice(chosen, parameters, bands),
-        needed=[] if model is None else [Path(model)],
-    )
+
+    @cache
+    def choice() -> Choice:
+        if model is not None:
+            return Choice(_load(model, context, detector), {}, bands)
+        return Choice(detector, options.with_seed(detector, parameters, seed, precision), bands)
+
+    score_scenes(context, earlier, lambda _source, _report: choice(), needed=[] if model is None else [Path(model)])
 
 
 @dataclass(frozen=True)
@@ -167,10 +163,6 @@ def score_scenes(
     """
     from hadgeo.files import check_no_input, check_output
     from hadgeo.formats.cropped import crop
-    from hadgeo.run.engine import detect, output_path
-    from hadgeo.run.manifest import manifest_path
-    from hadgeo.run.model_file import Model
-    from hadgeo.run.score_job import was_completed
 
     given = context.params
     named = [*map(Path, given["scenes"]), *needed]
@@ -182,6 +174,14 @@ def score_scenes(
     ):
         for name in given["scenes"]:
             whole = scene_options.open_scene(name, given, report)
+            bands, rows, cols = whole.shape
+            say_begun(report, f"{name}: {rows:,} x {cols:,} pixels, {bands} bands")
+            # Torch is loaded from here on, which takes as long as all before: somebody may be waiting.
+            from hadgeo.run.engine import detect, output_path
+            from hadgeo.run.manifest import manifest_path
+            from hadgeo.run.model_file import Model
+            from hadgeo.run.score_job import was_completed
+
             target = output_path(whole, given["output"], kind)
             check_no_input(target, named)
             manifests.check(context, target)

@@ -49,6 +49,11 @@ class Bars:
         """Print a message above the bars."""
         self._progress.console.print(message(text), markup=False, highlight=False, soft_wrap=True)
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody is looking."""
+        return self._progress.console.is_terminal
+
     def cancelled(self) -> bool:
         """Never: on a terminal Ctrl-C interrupts."""
         return False
@@ -130,6 +135,15 @@ def reporter(style: str, *, quiet: bool) -> Iterator[Progress]:
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def say_begun(report: Progress, text: str) -> None:
+    """Say what a command has begun with, to who waits: somebody at a terminal, or a program.
+
+    What may still be refused stays one line in a log.
+    """
+    if isinstance(report, JsonLines) or (isinstance(report, Bars) and report.watched):
+        report.message(text)
 
 
 def tell(text: str) -> None:

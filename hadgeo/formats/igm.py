@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
-from scipy.spatial import cKDTree
 
 from hadgeo.errors import CubeError, CubeWarning, GeometryError
 from hadgeo.formats.glt import Glt, Integers, open_geometry, open_glt, own_glt
@@ -118,6 +117,8 @@ class IgmGlt(Glt):
 
     def read(self, rows: slice) -> tuple[Integers, Integers]:
         """Find the nearest measured pixel of each of the map's; see `Glt.read`."""
+        from scipy.spatial import cKDTree
+
         shape = (rows.stop - rows.start, self.grid.shape[1])
         places, sensor_rows, sensor_cols = self._near(rows)
         found = np.full((2, *shape), -1, dtype=np.intp)

@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from hadgeo.compute.memory import most_held
 from hadgeo.errors import CubeError, HadgeoError, ReadError
@@ -189,7 +188,10 @@ class MatlabFile:
         # Before SciPy looks into structs, which it does by loading them.
         largest = largest_element(self.file, self._most // 2)
         self._check_held("one of its arrays", largest)
-        for name, shape, kind in scipy.io.whosmat(self.file):
+        # Here, as elsewhere in this room: SciPy takes longer to load than all else that opening a file needs.
+        from scipy.io import whosmat
+
+        for name, shape, kind in whosmat(self.file):
             yield MatlabArray(name, tuple(shape), kind in _NUMERIC)
             if kind == "struct":
                 self._structs[name] = _load_v5(self.path, self.file, name)
@@ -317,8 +319,10 @@ def _hdf5_name(name: str) -> str:
 
 
 def _load_v5(path: str, file: str, name: str) -> npt.NDArray[Any]:
+    from scipy.io import loadmat
+
     try:
-        return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])
+        return np.asarray(loadmat(file, variable_names=[name])[name])
     except Exception as error:
         # As above: damaged samples come as zlib.error, ValueError or TypeError.
         raise ReadError(f"{path}: {name} cannot be read ({error}); the file is damaged: copy it again") from error

@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 
 from hadgeo.errors import ReadError
 from hadgeo.formats.fill_pixels import ASKED_BYTES, PROBES, Fill, FillPixels, constant, equal, spread
@@ -175,7 +174,9 @@ def _judge(patch: npt.NDArray[np.floating[Any]], row: int, col: int, known: Meta
     stored = _to_stored(decoded, known)
     if not _suspicious(stored):
         return None
-    labels, _ = scipy.ndimage.label(equal(patch, decoded))
+    from scipy.ndimage import label
+
+    labels, _ = label(equal(patch, decoded))
     region = int((labels == labels[row, col]).sum())
     never = bool(((stored <= LOWEST_MEASURED) | (np.abs(stored) >= HIGHEST_MEASURED)).all())
     usual = _usual(float(stored[0]), known.stored_dtype)

@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("command", "not_loaded"),
     [
-        ("info line.tif", {"torch", "xarray", "dask", "sklearn", "matplotlib"}),
+        ("info line.tif", {"torch", "xarray", "dask", "sklearn", "matplotlib", "scipy"}),
         ("threshold scores.tif --pfa 1e-2", {"torch", "xarray", "dask", "sklearn", "matplotlib"}),
         ("evaluate scores.tif line_truth.tif", {"torch", "xarray", "dask", "sklearn", "matplotlib"}),
         ("quicklook line.tif scores.tif -o look.png", {"torch", "xarray", "dask", "sklearn"}),
@@ -45,3 +45,32 @@ def test_a_command_loads_only_what_it_uses(made: Path, command: str, not_loaded:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "hadgeo" in loaded
     assert not sorted(loaded & not_loaded)
+
+
+_UNTIL_TOLD = """
+import sys
+from hadgeo.cli import cli
+from hadgeo.cli.reporting import JsonLines
+
+def told(self, text):
+    print(text, [name for name in ("torch", "scipy", "dask") if name in sys.modules])
+    sys.exit()
+
+JsonLines.message = told
+cli(sys.argv[1:], standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize("command", ["detect line.tif", "detect line.tif --model m.hadgeo"])
+def test_detection_says_what_it_has_opened_before_it_loads_torch(made: Path, command: str) -> None:
+    model = made / "m.hadgeo"
+    if not model.exists():
+        hadgeo.train(made / "line.tif", "rx", out=model)
+    done = subprocess.run(
+        [sys.executable, "-c", _UNTIL_TOLD, *command.split(), "--progress", "json"],
+        cwd=made,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "line.tif: 40 x 50 pixels, 20 bands []\n"
