@@ -27,8 +27,8 @@ COMMANDS = {
     "threshold": "threshold scores.tif --pfa 1e-3",
     "evaluate": "evaluate scores.tif line_truth.tif",
     "quicklook": "quicklook line.tif scores.tif -o look.png --overwrite",
-    "detect -d rx": "detect line.tif -d rx -o again.tif --overwrite",
-    "detect -d bs3lnet -p steps=1": "detect line.tif -d bs3lnet -p steps=1 -o again.tif --overwrite",
+    "detect -d rx": "detect line.tif -d rx -o again.tif --overwrite --progress json",
+    "detect -d bs3lnet -p steps=1": "detect line.tif -d bs3lnet -p steps=1 -o again.tif --overwrite --progress json",
 }
 
 
