@@ -88,7 +88,7 @@ def line_of(folder: Path, gigabytes: float, *, square: int = 0) -> Iterator[Path
     """A simulated line that is removed afterwards; a square of so many pixels where that is given."""
     rows, cols = (square, square) if square else (max(64, round(gigabytes * 1e9 / (COLS * BANDS * 2))), COLS)
     path = folder / "line.img"
-    made = hadgeo.simulate(path, rows=rows, cols=cols, bands=BANDS, seed=1, overwrite=True)
+    made = hadgeo.simulate(path, rows=rows, cols=cols, bands=BANDS, targets=4, seed=1, overwrite=True)
     try:
         yield made.path
     finally:
