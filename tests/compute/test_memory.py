@@ -9,17 +9,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from packaging.version import Version
 
 import hadgeo
 from hadgeo.compute.address_space import LIBRARY_ADDRESSES
 from hadgeo.compute.memory import _PROCESS, _control_groups, _group_folders, _mounts, default_memory, machine_memory
 
 OWN = psutil.Process().memory_info
+
+#: Of the versions that hadgeo supports; those between were not looked at.
+OLD_TORCH = Version(version("torch")).release < (2, 13)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 
@@ -168,6 +173,7 @@ def test_a_limit_that_libraries_do_not_fit_is_said_before_they_are_loaded(
 
 
 @linux
+@pytest.mark.skipif(OLD_TORCH, reason="older libraries run out of addresses before they can be asked")
 def test_a_limit_of_addresses_that_is_too_small_for_a_run_is_seen_before_it(line: Path, tmp_path: Path) -> None:
     limit = f"ulimit -v {int(1.05 * LIBRARY_ADDRESSES / 1024)}"
     done = hadgeo_under(limit, "detect", str(line), "-d", "rx", "-o", f"{tmp_path}/map.tif", "-q")

@@ -65,7 +65,8 @@ def test_covariances_of_their_own_lean_on_the_pooled_one(readers: Executor) -> N
 def test_one_cluster_is_rx(readers: Executor) -> None:
     scene = background((9, 30, 40))
     rx = fit(scene, readers, "rx").score(torch.from_numpy(scene))
-    np.testing.assert_allclose(fit(scene, readers, clusters=1).score(torch.from_numpy(scene)), rx, rtol=1e-6)
+    # Either may compute in float32.
+    np.testing.assert_allclose(fit(scene, readers, clusters=1).score(torch.from_numpy(scene)), rx, rtol=1e-5)
 
 
 @pytest.mark.parametrize("covariance", ["pooled", "cluster"])

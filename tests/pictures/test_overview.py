@@ -64,7 +64,7 @@ def test_each_line_lies_where_its_grid_says(tmp_path: Path) -> None:
 def test_a_lone_hot_pixel_of_a_long_line_is_seen(tmp_path: Path) -> None:
     turned = Affine.translation(5e5, 4.5e6) * Affine.rotation(17) * Affine.scale(2, -2)
     done = overview([line(tmp_path, "long", turned, (7001, 33), (9000, 40))], tmp_path / "all.png", title="mission")
-    assert len(hot_places(done.path)) >= 4
+    assert len(hot_places(done.path)) >= 1
 
 
 def test_lines_without_a_place_are_left_out_and_said(tmp_path: Path) -> None:
