@@ -85,7 +85,7 @@ class Fusion(Detector[FusionParams]):
     presets = {name: {"parts": parts} for name, parts in COMPOSITIONS.items()}  # noqa: RUF012 - as the contract has it
     best_at = "targets of any kind in scenes that nobody has looked at yet"
     explained_by = "the background that its first part expects"
-    relative_cost = 37.0
+    relative_cost = 25.0
 
     detectors_: list[Detector[Any]]
     tables_: list[TailTable]
