@@ -156,6 +156,10 @@ _BYTES: tuple[Callable[[random.Random, bytearray, int, int], None], ...] = (
 )
 
 
+#: Most characters that repeating a line adds.
+_MOST_TEXT = 2**24
+
+
 def spoil_text(rng: random.Random, path: Path) -> None:
     """Replace a word or a number, or lose, repeat or mix lines."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
@@ -188,7 +192,8 @@ def _lines(rng: random.Random, text: str) -> str:
         case 2:
             lines[one], lines[other] = lines[other], lines[one]
         case 3:
-            lines[one:one] = [lines[one]] * rng.choice((2, 2000))
+            # A mutant must fit into memory itself.
+            lines[one:one] = [lines[one]] * min(rng.choice((2, 2000)), 1 + _MOST_TEXT // (len(lines[one]) + 1))
         case _:
             lines = lines[: one + 1]
     return "".join(lines)
