@@ -10,16 +10,17 @@ from hadgeo.compute.views import AS_IS, View
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.registry import make_detector
 
-#: What presets differ in is how a pixel is told from what is around it.
-_SIZES = "block_rx~32 | rx@3(cfar_window=15)"
+#: RX for targets of about a pixel, against a background for each block, and for larger ones.
+_RX = "block_rx~32 | rx@3(cfar_window=15)"
+
+_STANDARD = f"bs3lnet~32 | block_rx@3~32 + {_RX} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32"
 
 #: Compositions by name. How they were chosen stands in docs/benchmarks.md.
 COMPOSITIONS = {
     "fast": "local_rx~32(ridge=0.01, cfar_window=15) | block_rx@3~32"
-    f" + {_SIZES} + kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
-    "standard": f"bs3lnet~32 | block_rx@3~32 + {_SIZES} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
-    "thorough": f"bs3lnet~32 | block_rx@3~32 + {_SIZES} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32"
-    " + 0.5*scoread~32",
+    f" + {_RX} + kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
+    "standard": _STANDARD,
+    "thorough": f"{_STANDARD} + 0.5*scoread~32",
 }
 
 _TERM = re.compile(
