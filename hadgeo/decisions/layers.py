@@ -167,7 +167,7 @@ def read_layer(path: Path) -> Layer:
             )
     except UnicodeDecodeError:
         raise ReviewError(f"{path}: not a vector file that GDAL can read (bytes that are not UTF-8)") from None
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         if isinstance(error, ReviewError):
             raise
         reason = " ".join(str(error).replace(str(path), "it").split())

@@ -65,7 +65,7 @@ def read_geometries(
         ) from None
     except HadgeoError:
         raise
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError) as failure:
+    except (RuntimeError, ValueError) as failure:
         reason = " ".join(str(failure).split())
         raise error(f"{path}: not a vector file that GDAL can read ({reason}); give polygons or a raster") from failure
     if meta["crs"] is None:

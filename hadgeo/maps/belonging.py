@@ -203,7 +203,7 @@ def _peaks(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
             meta, _, _, values = pyogrio.raw.read(
                 path, columns=[*wanted, _OF_MANY], read_geometry=False, max_features=_LOOKED_AT
             )
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError):
+    except (RuntimeError, ValueError):
         return none
     found = dict(zip(meta["fields"], values, strict=True))
     columns = [np.asarray(found[name]) for name in wanted if name in found]

@@ -113,6 +113,6 @@ def _column(path: Path, field: str) -> npt.NDArray[Any] | None:
             # Of a layer without a coordinate system, or beside one with styles: what matters is checked elsewhere.
             warnings.simplefilter("ignore", UserWarning)
             meta, _, _, columns = pyogrio.raw.read(path, columns=[field], read_geometry=False)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError):
+    except (RuntimeError, ValueError):
         return None
     return np.asarray(columns[0]) if len(meta["fields"]) == 1 else None

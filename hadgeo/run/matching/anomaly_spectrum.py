@@ -338,7 +338,7 @@ def _shapes(path: Path, number: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
             warnings.simplefilter("ignore", UserWarning)
             layer = LAYER if LAYER in pyogrio.list_layers(path)[:, 0] else None
             meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, where=f'"id" = {number}', columns=["id"])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise TargetError(f"not polygons of a run ({' '.join(str(error).split())})") from None
     with refusing(TargetError, "its geometries are damaged", "repair them in a GIS and save them again"):
         shapes = shapely.get_parts(shapely.from_wkb([] if wkb is None else wkb))
