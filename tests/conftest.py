@@ -36,3 +36,5 @@ def readers() -> Iterator[Executor]:
 def pytest_configure(config: pytest.Config) -> None:
     # rasterio and rioxarray multiply transforms in a way that affine 3 means to give up; nothing that we could change.
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
+    # rasterio 1.4 gives arrays another shape in a way that NumPy 2.5 means to give up.
+    config.addinivalue_line("filterwarnings", "ignore:Setting the shape on a NumPy array:DeprecationWarning")

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadgeo.compute.cores import map_cores
-from hadgeo.detectors.tiles import SIDE
+from hadgeo.detectors.tiles import SIDE, joined, pieces, placed
+from hadgeo.windows import Window
 
 #: Tiles that are convolved together, elsewhere and on a CPU.
-_TOGETHER = (64, 4)
+_TOGETHER = (256, 4)
 
 
 class BlindSpotNetwork(nn.Module):
@@ -152,14 +153,13 @@ class TiledNetwork:
             second.run(inner, refined, plus=features)
             features = refined
         self._decoder.run(features, inner, plus=encoded)
-        self._output.run(inner, lambda tiles, row, col: _subtract(x, tiles, row, col))
+        self._output.run(inner, lambda tiles, part: _subtract(x, tiles, part))
 
 
-def _subtract(x: Tensor, tiles: Tensor, row: int, col: int) -> None:
-    """Subtract tiles side by side (y, tile, x, channel) from pixels (y, x, channel)."""
-    here = x[row : row + SIDE, col : col + tiles.shape[1] * SIDE]
-    height, width, _ = here.shape
-    here -= tiles.flatten(1, 2)[:height, :width]
+def _subtract(x: Tensor, tiles: Tensor, part: Window) -> None:
+    """Subtract the tiles (tile, y, x, channel) of a part from pixels (y, x, channel), which may end before it does."""
+    here = x[part.rows, part.cols]
+    here -= joined(tiles, part)[: len(here), : here.shape[1]]
 
 
 class _Plane:
@@ -175,14 +175,13 @@ class _Plane:
     Attributes:
         values: (y + 2, x + 2, channel), y and x rounded up to whole tiles; what lies beyond the border is 0 or whatever
             a convolution makes of that.
-        tiles: How many there are below each other, and side by side.
+        shape: y and x.
     """
 
     def __init__(self, rows: int, cols: int, channels: int, dtype: torch.dtype, device: torch.device) -> None:
         self._rows, self._cols = rows, cols
-        self.tiles = -(rows // -SIDE), -(cols // -SIDE)
-        down, across = self.tiles
-        self.values = torch.zeros((down * SIDE + 2, across * SIDE + 2, channels), dtype=dtype, device=device)
+        self.shape = -(rows // -SIDE) * SIDE, -(cols // -SIDE) * SIDE
+        self.values = torch.zeros((self.shape[0] + 2, self.shape[1] + 2, channels), dtype=dtype, device=device)
 
     @classmethod
     def of(cls, x: Tensor, dtype: torch.dtype) -> Self:
@@ -202,22 +201,20 @@ class _Plane:
             values[0] = values[1 + inside]
             values[length + 1] = values[length - inside]
 
-    def surroundings(self, row: int, first: int, count: int) -> Tensor:
-        """Some tiles of a row of them with their borders, (tile, channel, y, x), of which the first may be there."""
-        across = min(count, self.tiles[1] - first)
-        strip = self.values[row * SIDE : row * SIDE + SIDE + 2]
-        found = strip.unfold(1, SIDE + 2, SIDE)[:, first : first + across].permute(1, 0, 3, 2)
-        make = torch.empty if across == count else torch.zeros
-        batch = make((count, *found.shape[1:]), dtype=found.dtype, device=found.device)
-        batch[:across] = found
+    def surroundings(self, part: Window, count: int) -> Tensor:
+        """The tiles of a part with their borders, and zeros for others up to a number, (tile, channel, y, x)."""
+        values = self.values[part.row : part.row + part.height + 2, part.col : part.col + part.width + 2]
+        found = values.unfold(0, SIDE + 2, SIDE).unfold(1, SIDE + 2, SIDE).permute(0, 1, 3, 4, 2)
+        down, across = found.shape[:2]
+        make = torch.empty if down * across == count else torch.zeros
+        batch = make((count, *found.shape[2:]), dtype=found.dtype, device=found.device)
+        batch[: down * across].view(found.shape).copy_(found)
         return batch.permute(0, 3, 1, 2)
 
-    def own(self, row: int, col: int, count: int) -> Tensor:
-        """Tiles side by side that begin at a pixel, as far as there are any, (y, tile, x, channel)."""
-        across = min(count, self.tiles[1] - col // SIDE)
-        part = self.values[1 + row : 1 + row + SIDE, 1 + col : 1 + col + across * SIDE]
-        # A view: it is written to.
-        return part.view(SIDE, across, SIDE, -1)
+    def own(self, part: Window) -> Tensor:
+        """A view of a part as `placed` has it."""
+        values = self.values[1 + part.row : 1 + part.row + part.height, 1 + part.col : 1 + part.col + part.width]
+        return values.view(part.height // SIDE, SIDE, part.width // SIDE, SIDE, -1)
 
 
 @dataclass(frozen=True)
@@ -244,7 +241,7 @@ class _Layer:
     def run(
         self,
         source: _Plane,
-        into: _Plane | Callable[[Tensor, int, int], None],
+        into: _Plane | Callable[[Tensor, Window], None],
         *,
         relu: bool = False,
         plus: _Plane | None = None,
@@ -253,33 +250,26 @@ class _Layer:
 
         Args:
             source: The map.
-            into: Where the result goes, or what takes each piece of it: tiles (y, tile, x, channel), and the row and
-                column at which they begin.
+            into: Where the result goes, or what takes each piece of it: tiles (tile, y, x, channel), and their place.
             relu: Whether negative values become 0.
             plus: What is added, of the size of the result; may be where it goes.
         """
-        down, across = source.tiles
         device = source.values.device
         count = _TOGETHER[device.type == "cpu"]
 
         @torch.no_grad()
-        def one(place: tuple[int, int]) -> None:
-            row, col = place
-            batch = source.surroundings(row // SIDE, col // SIDE, count)
-            found = F.conv2d(batch, self.weight, self.bias).permute(2, 0, 3, 1)
+        def one(part: Window) -> None:
+            batch = source.surroundings(part, count)
+            found = F.conv2d(batch, self.weight, self.bias).permute(0, 2, 3, 1)
             if relu:
                 found.relu_()
             if not isinstance(into, _Plane):
-                into(found, row, col)
-                return
-            target = into.own(row, col, count)
-            found = found[:, : target.shape[1]]
-            if plus is None:
-                target.copy_(found)
+                into(found, part)
+            elif plus is None:
+                into.own(part).copy_(placed(found, part))
             else:
-                torch.add(found, plus.own(row, col, count), out=target)
+                torch.add(placed(found, part), plus.own(part), out=into.own(part))
 
-        places = [(row, col) for row in range(0, down * SIDE, SIDE) for col in range(0, across * SIDE, count * SIDE)]
-        map_cores(one, places, device)
+        map_cores(one, pieces(*source.shape, count), device)
         if isinstance(into, _Plane):
             into.reflect()

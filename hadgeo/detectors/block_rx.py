@@ -40,8 +40,9 @@ from hadgeo.windows import Window, tile
 #: The ring whose mean is taken from pixels before the covariance of the scene is that of what remains.
 _RING = DualWindowParams(inner_window=3, outer_window=21)
 
-#: Side in pixels of what one core works on, and bytes that its matrices may take, which makes it narrower.
-_TILE_SIDE, _MATRIX_BYTES = 64, 2**24
+#: Rows and columns in pixels of what is worked on at a time, elsewhere and on one core of a CPU, and bytes that its
+#: matrices may take, which makes it narrower.
+_TILE, _MATRIX_BYTES = ((1024, 1024), (64, 64)), (2**28, 2**24)
 
 
 class BlockRXParams(ContrastByDefaultParams):
@@ -132,7 +133,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance to the background of the block; see `ContrastDetector.statistic`."""
         block = block.to(self.mean_.device)
-        rows, cols = block.shape[1:]
+        _, rows, cols = block.shape
         distance = torch.empty((rows, cols), dtype=self.mean_.dtype, device=block.device)
         ridge = self.ridge_ * (self.whitening_ @ self.whitening_.T)
 
@@ -141,13 +142,14 @@ class BlockRX(ContrastDetector[BlockRXParams]):
             found = torch.cat(list(self._of_tile(block, part, ridge)))
             distance[part.rows, part.cols] = found[: part.height, : part.width]
 
-        map_cores(one, tile((rows, cols), self._tile_size()), block.device)
+        down, across = self._tile_blocks(len(self.whitening_), on_cpu=block.device.type == "cpu")
+        map_cores(one, tile((rows, cols), (down * self.params.block, across * self.params.block)), block.device)
         return distance
 
-    def _tile_size(self) -> tuple[int, int]:
-        """Rows and columns that one core works on at a time, in whole blocks."""
-        side, most = self.params.block, max(1, _TILE_SIDE // self.params.block)
-        return most * side, max(1, min(most, _MATRIX_BYTES // self._block_bytes(len(self.whitening_)))) * side
+    def _tile_blocks(self, rank: int, *, on_cpu: bool) -> tuple[int, int]:
+        """Rows and columns of blocks that are worked on at a time."""
+        down, across = (max(1, side // self.params.block) for side in _TILE[on_cpu])
+        return down, max(1, min(across, _MATRIX_BYTES[on_cpu] // self._block_bytes(rank)))
 
     def _block_bytes(self, rank: int) -> int:
         """Bytes of the matrices that are at hand for each block of a row."""
@@ -159,7 +161,11 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         Sums over a margin are sums of those of blocks, so each block's are computed once for all that it is around.
         """
         side, margin, blocks = self.params.block, self.params.margin, self._blocks
-        across, around, length = math.ceil(part.width / side), 2 * blocks + 1, len(self.whitening_) + 1
+        around, length = 2 * blocks + 1, len(self.whitening_) + 1
+        across = math.ceil(part.width / side)
+        if block.device.type != "cpu":
+            # Libraries there may take another way for another number of matrices.
+            _, across = self._tile_blocks(len(self.whitening_), on_cpu=False)
         spectra: deque[Tensor] = deque(maxlen=blocks + 1)
         # Made once: matrices that come and go among others that stay leave holes, several times what is in use.
         moments = self.mean_.new_empty((across + 2 * blocks, length, length))
@@ -222,9 +228,8 @@ class BlockRX(ContrastDetector[BlockRXParams]):
 
     def core_bytes(self, bands: int) -> int:
         """Matrices and spectra of a few rows of blocks, side by side; see `Detector.core_bytes`."""
-        side, most = self.params.block, max(1, _TILE_SIDE // self.params.block)
-        each = self._block_bytes(bands)
-        across = max(1, min(most, _MATRIX_BYTES // each))
+        side, each = self.params.block, self._block_bytes(bands)
+        _, across = self._tile_blocks(bands, on_cpu=True)
         rows, cols = (self._blocks + 3) * side, (across + 2 * self._blocks) * side
         return across * each + 2 * 8 * (bands + 1) ** 2 * (across + 2 * self._blocks) + 8 * (bands + 1) * rows * cols
 

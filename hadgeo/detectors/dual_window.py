@@ -79,7 +79,7 @@ def in_tiles(block: Tensor, reach: int, use: Callable[[Tensor, Window], None]) -
     def one(part: Window) -> None:
         use(block[:, part.outer_rows, part.outer_cols], part)
 
-    map_cores(one, squares(Window(0, 0, *block.shape[1:]), reach), block.device)
+    map_cores(one, squares(Window(0, 0, *block.shape[1:]), reach, block.device), block.device)
 
 
 def whitened(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ def difference_statistics(
 
     def moments(block: Tensor, window: Window) -> Statistics | None:
         total: Statistics | None = None
-        for part in squares(window, reach):
+        for part in squares(window, reach, mean.device):
             spectra = block[:, part.outer_rows, part.outer_cols].to(mean) - mean[:, None, None]
             differences = ring_differences(spectra, params.sides)[(slice(None), *part.inner)]
             found = differences[:, valid_pixels(differences)].T

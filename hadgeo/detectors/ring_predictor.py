@@ -156,7 +156,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
     def _joint_moments(self, block: Tensor, window: Window) -> Statistics | None:
         """Moments of a pixel and both rings together, (3 band), over a piece; None where nothing is valid."""
         total: Statistics | None = None
-        for square in squares(window, self.reach):
+        for square in squares(window, self.reach, self.mean_.device):
             part = block[:, square.outer_rows, square.outer_cols].to(self.mean_.device, torch.float64)
             together = torch.cat([part, *ring_means(part, self._sides, self.mean_)])
             spectra = spectra_of(together[(slice(None), *square.inner)])
@@ -185,7 +185,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
     def _residuals(self, block: Tensor) -> Iterator[tuple[Window, Tensor]]:
         """What is not predicted of each square of a block, float64 (band, y, x); NaN where invalid."""
         rows, cols = block.shape[1:]
-        for square in squares(Window(0, 0, rows, cols), self.reach):
+        for square in squares(Window(0, 0, rows, cols), self.reach, self.mean_.device):
             part = block[:, square.outer_rows, square.outer_cols].to(self.mean_.device, torch.float64)
             inner = (slice(None), *square.inner)
             around = torch.cat([ring[inner] for ring in ring_means(part, self._sides, self.mean_)]).flatten(1)

@@ -12,27 +12,37 @@ from hadgeo.compute.boxes import box_sum
 from hadgeo.sampling import valid_pixels
 from hadgeo.windows import Window, pad, tile
 
-#: Side in pixels of the squares that are worked on at a time: their copies stay small, and so does the share of halos.
-SQUARE = 64
+#: Side in pixels of the squares that are worked on at a time, elsewhere and on a CPU: their copies stay small, and so
+#: does the share of halos. Elsewhere each operation costs what it takes to begin it.
+_SQUARE = (256, 64)
 
 
 def square_bytes(bands: int, reach: int, copies: int, pixels: int | None = None) -> int:
-    """Bytes of so many float64 copies of the spectra of one square and its neighbours, in a scene of so many pixels."""
-    square = (SQUARE + 2 * reach) ** 2
+    """Bytes of so many float64 copies of the spectra of one square of a CPU, with its neighbours.
+
+    Args:
+        bands: Bands used.
+        reach: Pixels of neighbours wanted on each side.
+        copies: How many.
+        pixels: Pixels of the scene, if it may be smaller than that.
+    """
+    square = (_SQUARE[1] + 2 * reach) ** 2
     return copies * 8 * bands * (square if pixels is None else min(square, pixels))
 
 
-def squares(window: Window, reach: int) -> Iterator[Window]:
+def squares(window: Window, reach: int, device: torch.device) -> Iterator[Window]:
     """Cut a window's own pixels into small squares, each with as many neighbours as were read.
 
     Args:
         window: The window, with its halo.
         reach: Pixels of neighbours wanted on each side.
+        device: Where they are worked on.
 
     Yields:
         Windows of the block that was read, whose first row and column are 0.
     """
-    for square in tile((window.height, window.width), (SQUARE, SQUARE)):
+    side = _SQUARE[device.type == "cpu"]
+    for square in tile((window.height, window.width), (side, side)):
         moved = Window(square.row + window.top, square.col + window.left, square.height, square.width)
         yield pad(moved, reach, window.outer_shape)
 

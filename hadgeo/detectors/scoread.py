@@ -28,7 +28,7 @@ from hadgeo.detectors.contrast import ContrastDetector
 from hadgeo.detectors.one_cycle import OneCycleAdam
 from hadgeo.detectors.precision import PrecisionParams, network_dtype, precision_name
 from hadgeo.detectors.score_network import ScoreNetwork, TimedNetwork, noise_std, released_names
-from hadgeo.detectors.tiles import PIXELS, TOGETHER, each_tile, each_tile_spectra
+from hadgeo.detectors.tiles import PIXELS, each_tile, each_tile_spectra
 from hadgeo.errors import Cancelled, ModelError
 from hadgeo.progress import SILENT, Progress, Stage
 from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
@@ -39,8 +39,9 @@ _LEAST_T = 1e-5
 #: Share of the learning rate by which weights shrink in each step.
 _WEIGHT_DECAY = 0.01
 
-#: Tiles that are scored together, elsewhere and on a CPU, where feature maps of one stay in a core's cache.
-_TOGETHER = (TOGETHER[0], 1)
+#: Tiles that are scored together, elsewhere, where their feature maps have to fit, and on a CPU, where those of one
+#: stay in a core's cache.
+_TOGETHER = (128, 1)
 
 #: Spectra whose scores tell what is usual.
 _USUAL_SPECTRA = 2**16

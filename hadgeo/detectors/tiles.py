@@ -9,13 +9,14 @@ outside of the window is filled with zeros up to the shape. Nothing is ever adde
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hadgeo.compute.cores import map_cores
+from hadgeo.windows import Window, tile
 
 #: Side of a tile in pixels: a multiple of the blocks in which libraries work, and no more than most halos.
 SIDE = 16
@@ -24,8 +25,8 @@ SIDE = 16
 PIXELS = SIDE**2
 
 #: Tiles, or pieces of as many pixels, that are computed together, elsewhere and on a CPU, where they then stay in its
-#: cache.
-TOGETHER = (64, 2)
+#: cache. Elsewhere each operation costs what it takes to begin it, and a GPU is through with few tiles before that.
+TOGETHER = (256, 2)
 
 #: Columns of a product that are computed together, elsewhere and on a CPU. They have no place of their own in a scene,
 #: so their number is a multiple of 24, 32 and 64, the widths of kernels of which the last would be another one.
@@ -77,26 +78,48 @@ def each_tile_spectra(
 
 def _into(values: Tensor, block: Tensor, function: Callable[[Tensor], Tensor], together: tuple[int, int]) -> None:
     """Put what a function makes of each tile of a block (band, y, x) into (y, x, value)."""
-    rows, cols, each = values.shape
+    rows, cols, _ = values.shape
     count = together[block.device.type == "cpu"]
 
     @torch.no_grad()
-    def one(place: tuple[int, int]) -> None:
-        row, col = place
-        part = block[:, row : row + SIDE, col : col + count * SIDE]
-        found = function(spectra_of_tiles(part, count)).view(count, SIDE, SIDE, each)
-        _, height, width = part.shape
-        values[row : row + height, col : col + width] = found.transpose(0, 1).flatten(1, 2)[:height, :width]
+    def one(part: Window) -> None:
+        here = block[:, part.rows, part.cols]
+        found = function(spectra_of_tiles(here, count)).view(count, SIDE, SIDE, -1)
+        values[part.rows, part.cols] = joined(found, part)
 
-    places = [(row, col) for row in range(0, rows, SIDE) for col in range(0, cols, count * SIDE)]
-    map_cores(one, places, block.device)
+    map_cores(one, pieces(rows, cols, count), block.device)
+
+
+def pieces(rows: int, cols: int, count: int) -> Iterator[Window]:
+    """Cut a window into pieces of no more than so many tiles: as many tiles of a row as there are, then more rows."""
+    across = min(count, -(cols // -SIDE))
+    return tile((rows, cols), (count // across * SIDE, across * SIDE))
+
+
+def placed(tiles: Tensor, piece: Window) -> Tensor:
+    """A view of the tiles of a piece in which they stand where they belong.
+
+    Args:
+        tiles: (tile, y, x, value), row by row of tiles; more of them may follow.
+        piece: Their place.
+
+    Returns:
+        (tile's row, y, tile's column, x, value).
+    """
+    down, across = -(piece.height // -SIDE), -(piece.width // -SIDE)
+    return tiles[: down * across].view(down, across, *tiles.shape[1:]).transpose(1, 2)
+
+
+def joined(tiles: Tensor, piece: Window) -> Tensor:
+    """The pixels of a piece, (y, x, value), of its tiles; see `placed`."""
+    return placed(tiles, piece).flatten(2, 3).flatten(0, 1)[: piece.height, : piece.width]
 
 
 def spectra_of_tiles(part: Tensor, count: int) -> Tensor:
-    """Spectra of tiles side by side, tile after tile, each row by row.
+    """Spectra of tiles, tile after tile, row by row of them, and each row by row.
 
     Args:
-        part: (band, y, x) with no more than `SIDE` rows and `count` * `SIDE` columns.
+        part: (band, y, x) of no more than `count` tiles, of which the last ones may be cut.
         count: Tiles.
 
     Returns:
@@ -107,14 +130,13 @@ def spectra_of_tiles(part: Tensor, count: int) -> Tensor:
         # Pixels of a band are neighbours in memory: torch turns a dense matrix several times as fast as any other.
         dense: Tensor = part.reshape(bands, SIDE, count, SIDE).permute(0, 2, 1, 3).reshape(bands, -1)
         return dense.T.contiguous()
-    full, rest = divmod(width, SIDE)
-    complete = height == SIDE and full == count
-    make = partial(torch.empty if complete else torch.zeros, dtype=part.dtype, device=part.device)
-    spectra = make((count, SIDE, SIDE, bands))
-    if full:
-        spectra[:full, :height] = part[:, :, : full * SIDE].reshape(bands, height, full, SIDE).permute(2, 1, 3, 0)
-    if rest:
-        spectra[full, :height, :rest] = part[:, :, full * SIDE :].permute(1, 2, 0)
+    if height % SIDE or width % SIDE:
+        part = F.pad(part, (0, -width % SIDE, 0, -height % SIDE))
+    down, across = part.shape[1] // SIDE, part.shape[2] // SIDE
+    tiles = part.reshape(bands, down, SIDE, across, SIDE).permute(1, 3, 2, 4, 0)
+    make = torch.empty if down * across == count else torch.zeros
+    spectra = make((count, SIDE, SIDE, bands), dtype=part.dtype, device=part.device)
+    spectra[: down * across].view(tiles.shape).copy_(tiles)
     return spectra.view(-1, bands)
 
 
@@ -131,7 +153,7 @@ def times(matrix: Tensor, columns: Tensor) -> Tensor:
     count, step = columns.shape[1], _COLUMNS[columns.device.type == "cpu"]
     padded = math.ceil(count / step) * step
     if padded > count:
-        columns = torch.nn.functional.pad(columns, (0, padded - count))
+        columns = F.pad(columns, (0, padded - count))
     product = columns.new_empty((len(matrix), padded))
     for first in range(0, padded, step):
         part = slice(first, first + step)

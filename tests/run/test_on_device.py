@@ -212,14 +212,14 @@ def test_a_window_without_data_is_not_scored(readers: Executor, fake: FakeDevice
 def test_a_window_too_large_for_the_device_is_scored_in_halves(
     name: str, tmp_path: Path, readers: Executor, fake: FakeDevice
 ) -> None:
-    hadgeo.simulate(tmp_path / "long.img", rows=800, cols=64, bands=BANDS, targets=3)
+    hadgeo.simulate(tmp_path / "long.img", rows=2400, cols=64, bands=BANDS, targets=3)
     source = source_of(open_cube(tmp_path / "long.img"))
     detector = fitted(name, source, readers)
     scorer = WindowScorer(source, range(BANDS), moved(detector, fake.device), fake.device)
-    (window,) = windows(source, detector, rows=800)
+    (window,) = windows(source, detector, rows=2400)
     whole = scorer(window)[1]
     # Less than the window, and more than the tiles that are computed together.
-    fake.most = 4 * BANDS * 700 * 64
+    fake.most = 4 * BANDS * 2100 * 64
     halves = scorer(window)[1]
     np.testing.assert_array_equal(halves, whole)
     # The lane has its places back.
