@@ -134,18 +134,23 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=SIDE, help="rows of the matrices of the card's own limit")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dir", type=Path, help="where the line is made")
+    parser.add_argument("--line", type=Path, help=f"a line of {BANDS} bands to use instead")
     given = parser.parse_args()
     try:
         device = resolve_device(given.device)
     except DeviceError as error:
         print(f"benchmarks/gpu.py needs a CUDA device, so nothing was measured: {error}", file=sys.stderr)
         return 1
-    rows = max(64, int(given.size * 1e9) // (2 * BANDS * COLS))
-    print(f"{describe_device(device)}, torch {torch.__version__}; {rows} x {COLS} pixels, {BANDS} bands of 16 bits\n")
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
-        path = Path(folder) / "line.img"
-        hadgeo.simulate(path, rows=rows, cols=COLS, bands=BANDS, targets=20, interleave="bil")
+        path = given.line or Path(folder) / "line.img"
+        if given.line is None:
+            rows = max(64, int(given.size * 1e9) // (2 * BANDS * COLS))
+            hadgeo.simulate(path, rows=rows, cols=COLS, bands=BANDS, targets=20, interleave="bil")
+        _, rows, cols = source_of(open_cube(path)).shape
+        print(
+            f"{describe_device(device)}, torch {torch.__version__}; {rows} x {cols} pixels, {BANDS} bands of 16 bits\n"
+        )
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
         for name in given.detectors:
             print(measured(name, path, device, given.repeats, given.side), flush=True)
     return 0

@@ -16,8 +16,9 @@ from hadgeo.compute.address_space import address_space
 #: What Python, torch, geospatial libraries, pieces of a file and gaps in the heap take beside windows, in bytes.
 LIBRARY_BYTES = 700 * 10**6
 
-#: Larger windows are no faster where they need no halo and cut no blocks.
-_ENOUGH = 10**9
+#: Bytes beyond which windows that need no halo and cut no blocks are no faster, on another device and on a CPU. A GPU
+#: takes about as long to begin all operations of a small window as to compute those of a large one.
+_ENOUGH = (8 * 10**9, 10**9)
 
 #: Files of a control group that say in bytes what its processes may hold together, and what they hold: v2, then v1.
 _LIMITS, _USAGES = ("memory.max", "memory.high", "memory.limit_in_bytes"), ("memory.current", "memory.usage_in_bytes")
@@ -68,9 +69,13 @@ def machine_memory() -> int:
     return max(0, min(limits))
 
 
-def default_memory() -> int:
-    """The budget beyond which more memory no longer helps any detector, or a quarter of the machine."""
-    return min(machine_memory() // 4, _ENOUGH)
+def default_memory(*, on_cpu: bool = True) -> int:
+    """The budget beyond which more memory no longer helps any detector, or a quarter of the machine.
+
+    Args:
+        on_cpu: Whether windows are scored on this machine's CPU.
+    """
+    return min(machine_memory() // 4, _ENOUGH[on_cpu])
 
 
 def _control_groups(process: Path = _PROCESS) -> list[int]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hadgeo.compute.cores import map_cores
 from hadgeo.compute.executors import READERS
+from hadgeo.compute.lanes import to_device
 from hadgeo.detectors.base import Params
 from hadgeo.detectors.rings import ring_means, square_bytes, squares
 from hadgeo.detectors.tiles import times
@@ -174,6 +175,7 @@ def difference_statistics(
 
     def moments(block: Tensor, window: Window) -> Statistics | None:
         total: Statistics | None = None
+        block = to_device(block, mean.device)
         for part in squares(window, reach, mean.device):
             spectra = block[:, part.outer_rows, part.outer_cols].to(mean) - mean[:, None, None]
             differences = ring_differences(spectra, params.sides)[(slice(None), *part.inner)]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
+from hadgeo.compute.lanes import to_device
 from hadgeo.compute.views import AS_IS
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
@@ -158,7 +159,7 @@ class Fusion(Detector[FusionParams]):
 
         def evidence(block: Tensor, window: Window) -> Tensor:
             with lock:
-                scores = self._scores(block.to(device))
+                scores = self._scores(to_device(block, device))
             inner = (slice(None), *window.inner)
             return scores[inner][:, valid_pixels(block[inner]).to(scores.device)]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
+from hadgeo.compute.lanes import to_device
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
 from hadgeo.detectors.rings import ring_means, square_bytes, squares
@@ -156,8 +157,9 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
     def _joint_moments(self, block: Tensor, window: Window) -> Statistics | None:
         """Moments of a pixel and both rings together, (3 band), over a piece; None where nothing is valid."""
         total: Statistics | None = None
-        for square in squares(window, self.reach, self.mean_.device):
-            part = block[:, square.outer_rows, square.outer_cols].to(self.mean_.device, torch.float64)
+        block = to_device(block, self.mean_.device)
+        for square in squares(window, self.reach, block.device):
+            part = block[:, square.outer_rows, square.outer_cols].double()
             together = torch.cat([part, *ring_means(part, self._sides, self.mean_)])
             spectra = spectra_of(together[(slice(None), *square.inner)])
             spectra = spectra[spectra.sum(dim=1).isfinite()]

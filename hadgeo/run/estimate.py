@@ -71,6 +71,7 @@ def memory_budget(
     asked: int | None,
     fit: bool = True,
     granted: int | None = None,
+    on_cpu: bool = True,
 ) -> int:
     """Bytes that a run may take: as asked, else as much as pays.
 
@@ -81,6 +82,7 @@ def memory_budget(
         asked: What the user said.
         fit: Whether the detector is still to be fitted here.
         granted: What each worker of a cluster has, where workers score; by default this machine's memory.
+        on_cpu: Whether windows are scored on a CPU.
 
     Raises:
         ParameterError: The user asked for less than a run takes.
@@ -105,7 +107,7 @@ def memory_budget(
         )
     # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
     pays = max(min(granted // 2, with_fit), min(granted // 4, _whole_blocks(source, detector, selection)))
-    return min(asked or max(default_memory(), least, pays), granted)
+    return min(asked or max(default_memory(on_cpu=on_cpu), least, pays), granted)
 
 
 def _device_budget(source: Source, detector: Detector[Any], selection: BandSelection, device: torch.device) -> int:
@@ -169,7 +171,8 @@ def estimate(
         DeviceError: This machine has too little.
     """
     rows, cols = source.shape[1:]
-    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted, granted=granted)
+    on_cpu = device.type == "cpu"
+    budget = memory_budget(source, detector, selection, asked=memory, fit=not fitted, granted=granted, on_cpu=on_cpu)
     if memory is None and granted is None:
         budget = min(budget, _device_budget(source, detector, selection, device))
     plan = plan_windows(source, detector, selection, memory=budget, window=window)

@@ -167,7 +167,7 @@ def test_a_run_goes_on_in_its_own_windows_on_a_machine_with_more_memory(
     out = tmp_path / "map.tif"
     monkeypatch.setattr("hadgeo.run.estimate._fit_bytes", lambda *_: 0)
     with monkeypatch.context() as small:
-        small.setattr("hadgeo.run.estimate.default_memory", lambda: LIBRARY_BYTES + 100_000)
+        small.setattr("hadgeo.run.estimate.default_memory", lambda **_: LIBRARY_BYTES + 100_000)
         interrupted(line, out, patience=8, window=None)
     done = hadgeo.detect(line, "rx", out=out, resume=True)
     assert done.windows > done.windows_kept > 0
