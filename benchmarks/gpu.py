@@ -147,9 +147,8 @@ def main() -> int:
             rows = max(64, int(given.size * 1e9) // (2 * BANDS * COLS))
             hadgeo.simulate(path, rows=rows, cols=COLS, bands=BANDS, targets=20, interleave="bil")
         _, rows, cols = source_of(open_cube(path)).shape
-        print(
-            f"{describe_device(device)}, torch {torch.__version__}; {rows} x {cols} pixels, {BANDS} bands of 16 bits\n"
-        )
+        size = f"{rows} x {cols} pixels, {BANDS} bands of 16 bits"
+        print(f"{describe_device(device)}, torch {torch.__version__}; {size}\n")
         print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
         for name in given.detectors:
             print(measured(name, path, device, given.repeats, given.side), flush=True)
