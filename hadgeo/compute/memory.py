@@ -17,8 +17,9 @@ from hadgeo.compute.address_space import address_space
 LIBRARY_BYTES = 700 * 10**6
 
 #: Bytes beyond which windows that need no halo and cut no blocks are no faster, on another device and on a CPU. A GPU
-#: takes about as long to begin all operations of a small window as to compute those of a large one.
-_ENOUGH = (8 * 10**9, 10**9)
+#: takes about as long to begin all operations of a small window as to compute those of a large one; but a scene of two
+#: or three windows is hardly read beside the arithmetic.
+_ENOUGH = (3 * 10**9, 10**9)
 
 #: Files of a control group that say in bytes what its processes may hold together, and what they hold: v2, then v1.
 _LIMITS, _USAGES = ("memory.max", "memory.high", "memory.limit_in_bytes"), ("memory.current", "memory.usage_in_bytes")

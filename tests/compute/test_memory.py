@@ -33,14 +33,23 @@ def test_a_machine_has_no_more_than_its_hardware() -> None:
     assert 2**24 < machine_memory() <= psutil.virtual_memory().total
 
 
-@pytest.mark.parametrize(("total", "expected"), [(2_000_000_000, 500_000_000), (4_000_000_000, 10**9), (10**15, 10**9)])
+@pytest.mark.parametrize(
+    ("total", "on_cpu", "expected"),
+    [
+        (2 * 10**9, True, 5 * 10**8),
+        (2 * 10**9, False, 5 * 10**8),
+        (4 * 10**9, True, 10**9),
+        (10**15, True, 10**9),
+        (10**15, False, 3 * 10**9),
+    ],
+)
 def test_a_quarter_of_the_machine_is_the_default_and_never_more_than_helps(
-    total: int, expected: int, monkeypatch: pytest.MonkeyPatch
+    total: int, on_cpu: bool, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hadgeo.compute.memory._control_groups", list)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=total))
     assert machine_memory() == total
-    assert default_memory() == expected
+    assert default_memory(on_cpu=on_cpu) == expected
 
 
 def test_the_share_of_a_container_counts_where_it_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
