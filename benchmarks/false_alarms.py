@@ -17,12 +17,14 @@ Then real scenes, where the background is what their truth leaves:
   the four ways of choosing them, as the scenes are small.
 
     python benchmarks/false_alarms.py --folder /somewhere/with/1GB --data ../shared/data
+    python benchmarks/false_alarms.py --detectors fusion fusion:preset=fast "fusion:parts=block_rx@3~32"
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,15 @@ TARGETS = (0, 200)
 def hadgeo(*words: object) -> None:
     """Run a command as a user does."""
     subprocess.run([sys.executable, "-m", "hadgeo", *map(str, words), "--quiet"], check=True)
+
+
+def scored(scene: Path, detector: str, folder: Path, name: str) -> Path:
+    """The map of a scene by a detector, whose parameters follow after colons, as in fusion:preset=fast; made once."""
+    path = folder / f"{re.sub(r'[^A-Za-z0-9]+', '_', detector)}_{name}.tif"
+    if not path.exists():
+        named, *parameters = detector.split(":")
+        hadgeo("detect", scene, "-d", named, "-o", path, *(word for p in parameters for word in ("-p", p)))
+    return path
 
 
 def read(path: Path) -> np.ndarray:
@@ -93,9 +104,7 @@ def real_scenes(detectors: list[str], data: Path, folder: Path, temporary: Path)
     for detector in detectors:
         total: dict[str, tuple[np.ndarray, int]] = {}
         for name, (scene, truth) in SCENES.items():
-            path = folder / f"{detector}_{name.split()[0]}.tif"
-            if not path.exists():
-                hadgeo("detect", data / scene, "-d", detector, "-o", path)
+            path = scored(data / scene, detector, folder, name.split()[0])
             for way, (alarms, pixels) in real_scene(read(path), read_truth(data / truth), temporary).items():
                 before = total.get(way, (np.zeros(len(RATES)), 0))
                 total[way] = before[0] + alarms, before[1] + pixels
@@ -116,7 +125,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="Keeps scenes and maps here, and uses those that are here.")
-    parser.add_argument("--detectors", nargs="+", default=["rx", "bs3lnet", "scoread"])
+    parser.add_argument("--detectors", nargs="+", default=["rx", "bs3lnet", "scoread", "fusion"])
     parser.add_argument("--side", type=int, default=2048, help="Rows and columns of the scenes.")
     parser.add_argument("--bands", type=int, default=40)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HADGEO_DATA", "../shared/data")))
@@ -134,10 +143,7 @@ def main() -> None:
         for detector in options.detectors:
             maps = {}
             for targets in TARGETS:
-                path = folder / f"{detector}_{targets}.tif"
-                if not path.exists():
-                    hadgeo("detect", folder / f"t{targets}.img", "-d", detector, "-o", path)
-                maps[targets] = read(path)
+                maps[targets] = read(scored(folder / f"t{targets}.img", detector, folder, str(targets)))
             clean, mixed = maps.values()
             half = len(clean) // 2
             every = np.zeros(clean.shape, dtype=bool)

@@ -1,8 +1,9 @@
 """Calibrate a score map: which score has which false-alarm rate, over the whole scene and in constant memory.
 
 The rate of a score is the share of the scene's pixels that reach it, as counted, or at most a quarter more than a
-generalised Pareto tail of the background says. Targets can only raise the count, so it bounds the background's rate
-from above; and beyond the last few pixels, where counting ends, the tail goes on.
+generalised Pareto tail of the background says (`hadgeo.decisions.tail`, where targets are left out of it). Targets can
+only raise the count, so it bounds the background's rate from above; and beyond the last few pixels, where counting
+ends, the tail goes on.
 """
 
 from __future__ import annotations
@@ -292,26 +293,45 @@ def calibrate(scores: ScoreMap | Sequence[ScoreMap], *, progress: Progress = SIL
     """
     maps = [scores] if isinstance(scores, ScoreMap) else list(scores)
     lowest, highest, count = math.inf, -math.inf, 0
-    for valid in _valid(maps, progress, Stage.RANGE):
+    for strip, _ in _strips(maps, progress, Stage.RANGE):
+        valid = strip[np.isfinite(strip)]
         if len(valid):
             lowest, highest = min(lowest, float(valid.min())), max(highest, float(valid.max()))
             count += len(valid)
     if not count:
         raise CubeError(f"{maps[0].path}: no pixel has a score; is it the right map?")
     histogram = _Histogram(lowest, highest)
-    largest = np.empty(0, dtype=np.float32)
-    for valid in _valid(maps, progress, Stage.CALIBRATE):
-        for piece in _pieces(valid):
+    largest = peaks = np.empty(0, dtype=np.float32)
+    in_tail = min(tail_size(count) + 1, _KEPT)
+    for strip, own in _strips(maps, progress, Stage.CALIBRATE, margin=1):
+        values = strip[own]
+        for piece in _pieces(values[np.isfinite(values)]):
             histogram.add(piece)
             largest = _keep(largest, piece)
-    return Calibration(count, lowest, largest, _tail(largest, count), histogram)
+        bar = float(largest[-in_tail]) if len(largest) >= in_tail else -math.inf
+        peaks = np.sort(np.concatenate([peaks[peaks > bar], _local_maxima(strip, own, bar)]))
+    return Calibration(count, lowest, largest, _tail(largest, count, peaks), histogram)
 
 
-def _valid(maps: Sequence[ScoreMap], progress: Progress, stage: str) -> Iterator[Scores]:
-    """The scores of maps, strip by strip."""
+def _strips(
+    maps: Sequence[ScoreMap], progress: Progress, stage: str, *, margin: int = 0
+) -> Iterator[tuple[Scores, slice]]:
+    """The scores of maps strip by strip, with rows around each strip, and which rows are its own."""
     for scores in maps:
-        for _, strip in followed(scores, progress, stage):
-            yield strip[np.isfinite(strip)]
+        for rows, strip in followed(scores, progress, stage, margin=margin):
+            first = min(margin, rows.start)
+            yield strip, slice(first, first + rows.stop - rows.start)
+
+
+def _local_maxima(strip: Scores, own: slice, bar: float) -> Scores:
+    """Scores above a bar, in some rows of a strip, that none of their eight neighbours exceeds."""
+    padded = np.pad(np.where(np.isfinite(strip), strip, -np.inf), 1, constant_values=-np.inf)
+    row, col = np.nonzero(padded[1:-1, 1:-1][own] > bar)
+    row += own.start
+    around = [padded[row + down, col + right] for down in range(3) for right in range(3)]
+    centre = padded[row + 1, col + 1]
+    highest: Scores = centre[centre == np.maximum.reduce(around)]
+    return highest
 
 
 def calibrate_values(values: Scores, tail: Tail | None = None) -> Calibration:
@@ -327,8 +347,8 @@ def calibrate_values(values: Scores, tail: Tail | None = None) -> Calibration:
     return Calibration(len(values), float(values.min()), largest, _tail(largest, len(values)) or tail, histogram)
 
 
-def _tail(largest: Scores, count: int) -> Tail | None:
-    return fit_tail(largest[-min(tail_size(count) + 1, len(largest)) :], count)
+def _tail(largest: Scores, count: int, peaks: Scores | None = None) -> Tail | None:
+    return fit_tail(largest[-min(tail_size(count) + 1, len(largest)) :], count, peaks)
 
 
 def _keep(largest: Scores, more: Scores) -> Scores:

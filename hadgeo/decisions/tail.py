@@ -7,6 +7,10 @@ each counts alike, follows a handful of targets far out.
 Where the tail begins matters more than how it is fitted, and no rule finds the right place for every detector. So it is
 fitted from several starts, each with half the scores of the one before, and what they say of rates beyond the outermost
 start is averaged.
+
+Far out, a scene with many targets has few scores of its background, and no fit bears that. What gives targets away is
+that their pixels lie side by side: a tail of local maxima, in which an object counts about once, hardly knows them.
+Where many more scores than it expects lie far out, these are left out, and the tail is fitted to the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +33,19 @@ MIN_EXCESSES, _MIN_FURTHER = 50, 100
 
 #: How many starts are tried.
 _STARTS = 7
+
+#: Where a tail of local maxima expects so many scores, those in excess of it are looked for. Farther in, few targets do
+#: not show; farther out, chance is too large a part.
+_EXPECTED = 10
+
+#: So many standard deviations more than expected are no chance. Neighbours correlate, so they are taken generously.
+_SURE = 4.0
+
+#: Leaving targets out makes those visible that are less bright. Scenes need one or two rounds.
+_ROUNDS = 5
+
+#: Where more than this share of the scores in the tail had to be left out, it would not be the background's.
+_MOST = 0.05
 
 #: Evenly spread order statistics stand for more excesses than this: the fit is no better for more.
 _MAX_FITTED = 10_000
@@ -142,26 +159,65 @@ def tail_size(count: int) -> int:
     return int(min(4 * count ** (2 / 3), count / 10))
 
 
-def fit_tail(largest: Floats, count: int) -> Tail | None:
+def fit_tail(largest: Floats, count: int, peaks: Floats | None = None) -> Tail | None:
     """Fit the tail of a scene by peaks over threshold.
 
     P. J. Northrop et al., "Cross-validatory extreme value threshold selection and uncertainty with application to ocean
     storm severity", Journal of the Royal Statistical Society C 66(1), 2017, average over starts too, by weights that
     the data give; here those that fit count alike. A start whose fit is poor does not count.
 
+    With local maxima, it is the tail of what remains when targets are left out. That neighbouring exceedances are of
+    one event, and that the largest of each event have the same tail as all together, is why extremes are declustered
+    (M. R. Leadbetter, "On a basis for 'peaks over threshold' modeling", Statistics & Probability Letters 12(4), 1991);
+    that the largest are trimmed until the others agree with a tail is in S. Bhattacharya, M. Kallitsis and S. Stoev,
+    "Data-adaptive trimming of the Hill estimator and detection of outliers in the extremes of heavy-tailed data",
+    Electronic Journal of Statistics 13(1), 2019. Where nothing has to be left out, the local maxima change nothing.
+
     Args:
         largest: The largest scores in rising order. The first of them is the lowest start.
         count: Number of scores in the scene.
+        peaks: Those of the largest that are local maxima of the map, in rising order; None where scores have no
+            neighbours.
 
     Returns:
         The tail, a poor one if none fits better, or None where too few different scores lie above the first.
     """
+    tail = _fit_from_starts(largest, largest, count)
+    if tail is None or tail.quality == "poor" or peaks is None:
+        return tail
+    return _without_targets(tail, largest, peaks, count)
+
+
+def _without_targets(tail: Tail, largest: Floats, peaks: Floats, count: int) -> Tail:
+    """Fit again without what is too much for a good tail of local maxima, if anything is."""
+    targets = 0
+    for _ in range(_ROUNDS):
+        rest = largest[: len(largest) - targets]
+        background = _fit_from_starts(rest, peaks[peaks <= rest[-1]], count)
+        if background is None or background.quality != "good" or background.fraction * count <= _EXPECTED:
+            break
+        reached = len(largest) - int(np.searchsorted(largest, background.score_at(_EXPECTED / count)))
+        if reached - targets <= _EXPECTED + _SURE * math.sqrt(_EXPECTED):
+            break
+        targets = reached - _EXPECTED
+        if targets > _MOST * len(largest):
+            break
+        rest = largest[: len(largest) - targets]
+        trimmed = _fit_from_starts(rest, rest, count)
+        if trimmed is None or trimmed.quality == "poor":
+            break
+        tail = trimmed
+    return tail
+
+
+def _fit_from_starts(largest: Floats, fitted: Floats, count: int) -> Tail | None:
+    """Fit from the first of the largest scores and from others further out, to those of `fitted` that lie above."""
     fits: list[Tail] = []
     for halvings in range(_STARTS):
         kept = len(largest) >> halvings
         if halvings and kept <= _MIN_FURTHER:
             break
-        tail = _fit(largest[len(largest) - kept :], count)
+        tail = _fit(largest[len(largest) - kept :], fitted, count)
         if tail is not None and (not fits or tail.start > fits[-1].start):
             fits.append(tail)
     chosen = [tail for tail in fits if tail.quality != "poor"]
@@ -170,9 +226,9 @@ def fit_tail(largest: Floats, count: int) -> Tail | None:
     return replace(chosen[0], further=tuple(chosen[1:]))
 
 
-def _fit(largest: Floats, count: int) -> Tail | None:
+def _fit(largest: Floats, fitted: Floats, count: int) -> Tail | None:
     start = float(largest[0]) if len(largest) else math.nan
-    excesses = np.asarray(largest, dtype=np.float64) - start
+    excesses = np.asarray(fitted, dtype=np.float64) - start
     excesses = excesses[excesses > 0]
     if len(np.unique(excesses)) < MIN_EXCESSES:
         return None
@@ -183,7 +239,8 @@ def _fit(largest: Floats, count: int) -> Tail | None:
     from scipy import stats
 
     distance = stats.kstest(excesses, stats.genpareto(shape, scale=scale * unit).cdf).statistic
-    return Tail(start, len(excesses) / count, shape, scale * unit, len(excesses), float(distance))
+    share = float((largest > start).sum()) / count
+    return Tail(start, share, shape, scale * unit, len(excesses), float(distance))
 
 
 def _minimum_divergence(excesses: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -10,10 +10,12 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
 
 import hadgeo
 from hadgeo.decisions import calibration as threshold_module
-from hadgeo.decisions.calibration import Rule, calibrate
+from hadgeo.decisions.calibration import Rule, calibrate, calibrate_values
+from hadgeo.decisions.tail import Tail, fit_tail
 from hadgeo.errors import Cancelled, CubeError, ParameterError
 from hadgeo.maps import reader as scores_module
 from hadgeo.maps.reader import open_scores
@@ -187,6 +189,62 @@ def test_rates_beyond_a_small_sample_hold_for_the_rest(kind: str, tmp_path: Path
     # The lowest rate is that of one pixel of the sample, so a single seed says little of it.
     ratios = np.exp(np.log(np.maximum(observed, 0.01)).mean(axis=0))
     assert ((ratios >= 0.5) & (ratios <= 2)).all(), ratios
+
+
+def with_targets(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Independent noise with an exponential tail and 25 targets of 2 x 3 pixels, and where these are."""
+    rng = np.random.default_rng(seed)
+    values = rng.exponential(size=(250, 250)).astype(np.float32)
+    truth = np.zeros(values.shape, dtype=bool)
+    for row in range(20, 250, 50):
+        for col in range(20, 250, 50):
+            truth[row : row + 2, col : col + 3] = True
+    values[truth] += rng.exponential(12, size=25).repeat(6).reshape(5, 5, 2, 3).transpose(0, 2, 1, 3).ravel()
+    return values, truth
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_targets_of_several_pixels_do_not_hide_each_other(seed: int, tmp_path: Path) -> None:
+    values, truth = with_targets(seed)
+    calibration = calibrate(write_map(tmp_path / "targets.tif", values))
+    # Without their neighbourhood, the same values have a tail of which targets are the better part.
+    pixels_alone = calibrate_values(values.ravel())
+    for rate in (1e-4, 1e-5):
+        known = -np.log(rate)
+        threshold, alone = (each.threshold(Rule(pfa=rate)) for each in (calibration, pixels_alone))
+        assert known - np.log(2) <= threshold <= known + 2.5, rate
+        assert alone > threshold + 2, rate
+        assert (values[truth] >= threshold).sum() > (values[truth] >= alone).sum()
+
+
+@pytest.mark.parametrize("smoothed", [0.0, 1.5])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plain_background_has_the_tail_of_all_its_pixels(seed: int, smoothed: float, tmp_path: Path) -> None:
+    noise = np.random.default_rng(seed).normal(size=(300, 300))
+    values = (ndimage.gaussian_filter(noise, smoothed) if smoothed else noise).astype(np.float32) ** 2
+    calibration = calibrate(write_map(tmp_path / "plain.tif", values))
+    assert calibration.tail == calibrate_values(values.ravel()).tail
+
+
+@pytest.mark.parametrize("strip", [1, 4000, 2**20])
+def test_the_local_maxima_are_those_of_the_whole_map(
+    strip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).normal(size=(120, 90)).astype(np.float32)
+    values[30:50, 40:60] = np.nan
+    values[80, 10:13] = values.max()  # neighbours of one score
+    given: dict[str, np.ndarray] = {}
+
+    def fit(largest: np.ndarray, count: int, peaks: np.ndarray) -> Tail | None:
+        given.update(largest=largest, peaks=peaks)
+        return fit_tail(largest, count, peaks)
+
+    monkeypatch.setattr(threshold_module, "fit_tail", fit)
+    monkeypatch.setattr(scores_module, "_STRIP_BYTES", strip)
+    calibrate(write_map(tmp_path / "holes.tif", values))
+    finite = np.where(np.isfinite(values), values, -np.inf)
+    maxima = finite[(finite == ndimage.maximum_filter(finite, 3)) & (finite > given["largest"][0])]
+    np.testing.assert_array_equal(given["peaks"], np.sort(maxima))
 
 
 def test_a_map_without_scores_is_refused(tmp_path: Path) -> None:
