@@ -178,7 +178,7 @@ class Scene:
         """The used bands of a window and its halo as they are seen, (band, y, x)."""
         index = band_index(self.bands, self.source.shape[0])
         rows, cols = window.outer_rows, window.outer_cols
-        outer = pad(Window(rows.start, cols.start, *window.outer_shape), self.view.side // 2, self.shape)
+        outer = pad(Window(rows.start, cols.start, *window.outer_shape), self.view.reach, self.shape)
         block = torch.from_numpy(self.source.read(outer.outer_rows, outer.outer_cols, index))
         return self.view.of(block)[(slice(None), *outer.inner)]
 

@@ -48,16 +48,45 @@ def _sliding_sum(x: Tensor, side: int, dim: int) -> Tensor:
 def box_mean(block: Tensor, side: int) -> Tensor:
     """The mean spectrum of the valid pixels of a square window around each valid pixel.
 
+    Where pixels are missing from a window, beyond the border or for want of a value, it is two pixels wider. The mean
+    of few pixels is noisier than that of all, and would stand out from them for that alone.
+
     Args:
         block: (band, y, x), NaN where invalid. Windows are cut at its border.
-        side: Side of the window in pixels, odd.
+        side: Side of the window in pixels, odd and at least 3.
 
     Returns:
-        (band, y, x), NaN where the pixel itself is invalid.
+        (band, y, x), NaN where the pixel itself is invalid. A value depends on pixels within `box_reach`.
     """
     valid = block.sum(dim=0).isfinite()
     # Another device would have to be waited for.
     whole = valid.device.type == "cpu" and bool(valid.all())
-    sums = box_sum(block if whole else torch.where(valid, block, 0.0), side)
-    counts = box_sum(valid.to(block.dtype), side)
-    return sums.div_(counts) if whole else torch.where(valid, sums / counts, torch.nan)
+    filled, present = block if whole else torch.where(valid, block, 0.0), valid.to(block.dtype)
+    counts = box_sum(present, side)
+    means = box_sum(filled, side).div_(counts.clamp(min=1))
+    everywhere = (slice(0, valid.shape[0]), slice(0, valid.shape[1]))
+    for rows, cols in _frame(*everywhere, side // 2) if whole else [everywhere]:
+        near, own = zip(*(_with_margin(part, box_reach(side)) for part in (rows, cols)), strict=True)
+        more, many = (box_sum(values[..., *near], side + 2)[..., *own] for values in (filled, present))
+        lacking = counts[rows, cols] < side**2
+        means[:, rows, cols] = torch.where(lacking, more.div_(many.clamp(min=1)), means[:, rows, cols])
+    return means if whole else means.masked_fill_(~valid, torch.nan)
+
+
+def box_reach(side: int) -> int:
+    """How many pixels away on each side a value of `box_mean` looks; nothing is averaged over a side of 1."""
+    return side // 2 + 1 if side > 1 else 0
+
+
+def _frame(rows: slice, cols: slice, width: int) -> list[tuple[slice, slice]]:
+    """The rows and columns of an image within so many pixels of its border; a corner is part of two."""
+    high, wide = min(width, rows.stop), min(width, cols.stop)
+    upper, lower = slice(0, high), slice(rows.stop - high, rows.stop)
+    left, right = slice(0, wide), slice(cols.stop - wide, cols.stop)
+    return [(upper, cols), (lower, cols), (rows, left), (rows, right)]
+
+
+def _with_margin(part: slice, margin: int) -> tuple[slice, slice]:
+    """A part of a length with a margin, which may end where the length does, and where it lies in that."""
+    start = max(0, part.start - margin)
+    return slice(start, part.stop + margin), slice(part.start - start, part.stop - start)

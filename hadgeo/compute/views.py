@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hadgeo.compute.boxes import box_mean
+from hadgeo.compute.boxes import box_mean, box_reach
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,18 @@ class View:
     """What is averaged.
 
     Attributes:
-        side: Side in pixels, odd, of the square window over whose valid pixels each pixel is averaged; 1 for none.
+        side: Side in pixels, odd, of the square window over whose valid pixels each pixel is averaged; 1 for none. The
+            window is wider where some are missing; see `hadgeo.compute.boxes.box_mean`.
         bands: Neighbouring bands are averaged in groups, as few as leave at most so many; 0 for none.
     """
 
     side: int = 1
     bands: int = 0
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away on each side it looks."""
+        return box_reach(self.side)
 
     def groups(self, bands: int) -> list[range]:
         """Which of so many bands are averaged together: nearly equally many in each group, the larger ones first."""

@@ -113,7 +113,7 @@ class Fusion(Detector[FusionParams]):
     def halo(self) -> int:
         """What the farthest-seeing part needs; see `Detector.halo`."""
         # Where a part sees whole blocks of an averaged cube, the average needs neighbours of all of their pixels.
-        return max(d.halo + whole_halo(part.view.side // 2, d.grid) for d, part in self._each())
+        return max(d.halo + whole_halo(part.view.reach, d.grid) for d, part in self._each())
 
     @property
     def grid(self) -> int:

@@ -7,23 +7,51 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from hadgeo.compute.boxes import box_mean
+from hadgeo.compute.boxes import box_mean, box_reach
 
 
-@pytest.mark.parametrize("side", [1, 3, 5, 13])
-def test_mean_of_valid_neighbours(side: int) -> None:
-    block = np.random.default_rng(0).normal(size=(2, 17, 23))
-    block[:, 4:7, 3:9] = np.nan
+def mean_of(block: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the valid pixels of windows that are cut at the border, and how many these are."""
     valid = np.isfinite(block[0])
     count = uniform_filter(valid.astype(float), side, mode="constant")
-    mean = np.stack([uniform_filter(np.where(valid, band, 0), side, mode="constant") for band in block]) / count.clip(
-        1e-9
-    )
+    means = [uniform_filter(np.where(valid, band, 0), side, mode="constant") for band in block] / count.clip(1e-9)
+    return means, count * side**2
+
+
+@pytest.mark.parametrize("side", [3, 5, 13])
+@pytest.mark.parametrize("holes", [True, False])
+def test_mean_of_valid_neighbours_in_windows_that_grow_where_some_are_missing(side: int, holes: bool) -> None:
+    block = np.random.default_rng(0).normal(size=(2, 17, 23))
+    if holes:
+        block[:, 4:7, 3:9] = np.nan
+    mean, count = mean_of(block, side)
+    wider, _ = mean_of(block, side + 2)
+    expected = np.where(count > side**2 - 0.5, mean, wider)
     found = box_mean(torch.from_numpy(block), side).numpy()
-    np.testing.assert_allclose(found, np.where(valid, mean, np.nan), atol=1e-12)
+    np.testing.assert_allclose(found, np.where(np.isfinite(block), expected, np.nan), atol=1e-12)
 
 
-def test_the_same_bits_in_windows() -> None:
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (1, 9), (2, 2), (2, 7)])
+def test_images_smaller_than_a_window_have_means(rows: int, cols: int) -> None:
+    block = torch.randn(2, rows, cols, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected, _ = mean_of(block.numpy(), 7)
+    np.testing.assert_allclose(box_mean(block, 5), expected, atol=1e-12)
+
+
+def test_the_mean_is_no_noisier_at_the_border() -> None:
+    noise = torch.randn(400, 30, 30, generator=torch.Generator().manual_seed(0))
+    spread = box_mean(noise, 3).std(dim=0)
+    inside = spread[1:-1, 1:-1].mean()
+    assert inside == pytest.approx(1 / 3, rel=0.02)
+    assert spread.max() < 1.2 * inside, "no more than chance"
+
+
+@pytest.mark.parametrize("holes", [True, False])
+def test_the_same_bits_in_windows(holes: bool) -> None:
     block = torch.randn(3, 40, 30, generator=torch.Generator().manual_seed(0))
-    whole = box_mean(block, 5)
-    assert torch.equal(box_mean(block[:, 8:22, 3:20], 5)[:, 2:-2, 2:-2], whole[:, 10:20, 5:18])
+    if holes:
+        block[:, 12, 9] = torch.nan
+    whole, reach = box_mean(block, 5), box_reach(5)
+    cut = box_mean(block[:, 8:22, 2:20], 5)
+    inside = slice(reach, -reach)
+    torch.testing.assert_close(cut[:, inside, inside], whole[:, 11:19, 5:17], rtol=0, atol=0, equal_nan=True)
