@@ -56,6 +56,11 @@ class GLRT2SParams(RingParams):
         lt=1,
     )
 
+    @property
+    def tested(self) -> int:
+        """The inner window; see `RingParams.tested`."""
+        return self.inner_window
+
 
 class GLRT2S(RingDetector[GLRT2SParams]):
     """The two-step GLRT: the largest eigenvalue λ of Xᵀ R⁻¹ X, X the block of pixels in the inner window.

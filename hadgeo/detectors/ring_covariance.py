@@ -16,9 +16,8 @@ And float32 is enough for Y. With A the scatter of the ring itself, Xᵀ A⁻¹ 
 where products of Y with the neighbours give A Y in float64, without A. The last term is the square of Y's error, so
 float32 is enough for it too. Where it is large all the same, a pixel is done again, alone and in float64.
 
-Sums of outer products slide without a mean because every spectrum carries a 1 as its last value: for the scatter A of
-such spectra, with mean m and centred scatter S, the inverse of a block matrix gives
-(x - m, 0)ᵀ A⁻¹ (y - m, 0) = (x - m)ᵀ S⁻¹ (y - m).
+Nothing needs a mean, because every spectrum carries a 1 as its last value: for the scatter A of n such spectra, with
+mean m and centred scatter S, the inverse of a block matrix gives (x, 1)ᵀ A⁻¹ (y, 1) = (x - m)ᵀ S⁻¹ (y - m) + 1 / n.
 
 Spectra are whitened with a covariance of the scene beforehand, so that little here is ill-conditioned.
 """
@@ -32,11 +31,14 @@ import torch
 from torch import Tensor
 
 from hadgeo.compute.boxes import box_sum
+from hadgeo.compute.cholesky import Cholesky, block_columns, blocks, diagonals
 from hadgeo.compute.cores import map_cores
 from hadgeo.detectors.ring_tile import Tile
+from hadgeo.detectors.tiles import SIDE
 
-#: Rows of tiles that slide side by side, elsewhere and on a CPU, where their matrices then stay in its cache.
-_TILE_ROWS = (128, 8)
+#: Rows of tiles that slide side by side, elsewhere and on a CPU. There they are fewer with many bands, but at least 8,
+#: so that their matrices have about so many values.
+_TILE_ROWS, _VALUES = (128, 32), 2**20
 
 #: Values that wide processors take at a time.
 _LANES = 8
@@ -47,8 +49,8 @@ _LARGEST_ERROR = 1e-5
 #: Squared pivots of M, relative to its diagonal, and of I - G that may be rounding of float32, of which no error tells.
 _SMALLEST_PIVOT, _SMALLEST_SHARE = 1e-5, 1e-3
 
-#: Sums that slide begin anew where fewer pixels than this share are right in float32.
-_SOUND = 0.9
+#: Sums that slide begin anew where a value on the diagonal falls to this share of what it has been.
+_FALLEN = 0.1
 
 #: Squared pivots below this, in variances of the scene for each neighbour, are rounding in float64.
 _ROUNDING = 1e-10
@@ -59,42 +61,73 @@ class _Shared:
     """L of M = L Lᵀ for some tiles: one for those pixels of a tile that miss as many neighbours.
 
     Attributes:
-        factor: (item, band, band).
-        tiles: Which tile each belongs to (item).
+        factor: Of each item.
+        halves: L⁻¹ of `Tile.spectra`: of all that some pixel leaves out, and then of all X (item, place, band).
+        out: How many of them some pixel leaves out.
         serves: Which item is that of each pixel (tile, 4).
         sound: Whether it is more than rounding (tile, 4).
     """
 
-    factor: Tensor
-    tiles: Tensor | slice
+    factor: Cholesky
+    halves: Tensor
+    out: int
     serves: Tensor
     sound: Tensor
 
-    def half(self, spectra: Tensor) -> Tensor:
-        """L⁻¹ times spectra of each tile (tile, place, band), for each item."""
-        half: Tensor = torch.linalg.solve_triangular(self.factor.mT, spectra[self.tiles], upper=True, left=False)
-        return half
+    @property
+    def left_out(self) -> Tensor:
+        """L⁻¹ of what some pixel leaves out (item, place, band)."""
+        return self.halves[:, : self.out]
 
-    def halves(self, spectra: Tensor) -> Tensor:
-        """L⁻¹ times spectra of each pixel (tile, 4, place, band)."""
-        return self.own(self.half(spectra.flatten(1, 2)).view(-1, *spectra.shape[1:]))
-
-    def own(self, items: Tensor) -> Tensor:
-        """What each pixel has of something that each item has for all four, (item, 4, ...) to (tile, 4, ...)."""
+    def of_pixels(self, items: Tensor) -> Tensor:
+        """What each pixel has of what each item has for all four, (item, 4, ...) to (tile, 4, ...)."""
+        if len(items) == len(self.serves):
+            return items
         return items[self.serves, torch.arange(4, device=items.device)]
 
+    def of_items(self, pixels: Tensor) -> Tensor:
+        """The other way round, (tile, 4, place, value) to (item, 4 places, value), with 0 for other pixels."""
+        if len(self.halves) > len(pixels):
+            items = pixels.new_zeros(len(self.halves), *pixels.shape[1:])
+            items[self.serves, torch.arange(4, device=pixels.device)] = pixels
+            pixels = items
+        return pixels.flatten(1, 2)
 
-def forms_bytes(bands: int, outer: int) -> int:
-    """Bytes that `Rings.forms` takes on a core: of each tile some matrices of its pixels, and its surroundings.
+    def own(self, products: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+        """Of products of anything with `left_out`, those with what each pixel leaves out itself.
+
+        Args:
+            products: (item, row, place).
+            rows: Which rows are those of each pixel (4, row).
+            others: Which places (4, place).
+
+        Returns:
+            (4 tiles, row, place).
+        """
+        index = rows[:, :, None] * self.out + others[:, None]
+        chosen = products.flatten(1).index_select(1, index.flatten())
+        return self.of_pixels(chosen.view(-1, *index.shape)).flatten(0, 1)
+
+
+def forms_bytes(bands: int, inner: int, outer: int, side: int) -> int:
+    """Bytes that `Rings.forms` takes on a core: of each tile matrices and spectra of its pixels, and its surroundings.
 
     Args:
         bands: Bands.
+        inner: Side of the inner window in pixels.
         outer: Side of the outer window in pixels.
+        side: Side of the block in pixels.
     """
-    tiles, values = _TILE_ROWS[True], bands + _LANES
+    values, spectra = bands + _LANES, 4 * (inner + outer + side**2)
     # Decompositions of the four pixels of a tile and a copy, in float32, and one by one in float64.
     matrices = 4 * values**2 * (2 * 4 + 2) + 3 * 8 * values**2
-    return tiles * (matrices + 3 * 8 * values * (outer + 1) ** 2)
+    # What is divided by them, and products of that.
+    divided = 4 * 4 * (4 * values * spectra + 3 * spectra**2)
+    return _tile_rows(values, "cpu") * (matrices + divided + 3 * 8 * values * (outer + 1) ** 2)
+
+
+def _tile_rows(values: int, device: str) -> int:
+    return min(_TILE_ROWS[1], max(8, _VALUES // values**2)) if device == "cpu" else _TILE_ROWS[0]
 
 
 class Rings:
@@ -148,7 +181,7 @@ class Rings:
         """
         device = self._padded.device
         tile_rows = self._count.shape[0] // 2
-        step = _TILE_ROWS[device.type == "cpu"]
+        step = _tile_rows(self._padded.shape[2], device.type)
         cores = torch.get_num_threads() if device.type == "cpu" else 1
         # As many rows for each core, or the last one would work alone.
         step = -(-tile_rows // (cores * -(-tile_rows // (cores * step))))
@@ -174,34 +207,37 @@ class Rings:
         """
         firsts = 2 * self._padded.shape[1] * torch.arange(rows.start, rows.stop, device=scores.device)
         count = self._count[2 * rows.start : 2 * rows.stop]
-        scatter, rounded = self._scatter(firsts, tile), False
+        scatter: list[Tensor] = []
+        largest = self._single[:0]
         for col in range(0, scores.shape[1], 2):
             first = firsts + col
-            if rounded:
+            # Rounding adds up along a row, and shall be the same in every window: they begin at multiples of this.
+            if col % SIDE == 0:
                 scatter = self._scatter(first, tile)
-            elif col:
+                largest = diagonals(scatter)
+            else:
                 _move(scatter, self._gather(first, tile.moved))
+                largest = self._renewed(scatter, largest, first, tile)
             # The four pixels of each tile, in the order of `Tile`.
             n = count[:, col : col + 2].reshape(-1, 4)
             missing = self._complete - n
             around = self._around(rows, col)
-            block = self._centred(around, n, tile)
-            shared = self._shared(scatter, missing)
-            single, away, factor = _solved(shared, self._gather(first, tile.involved), block.float(), tile)
+            block = around[:, tile.block]
+            shared = self._shared(scatter, self._gather(first, tile.spectra), missing, tile)
+            single, factor = _solved(shared, tile)
             solved = single.to(block)
             applied = self._applied(solved, around, missing, tile)
             cross = block @ solved.mT
-            rest = _squared(shared.halves((block - applied).float()), away, factor)
+            rest = _squared(shared, (block - applied).float(), factor, tile)
             forms = cross + cross.mT - applied @ solved.mT + rest
+            self._centre(forms, block, n)
             error, size = (part.diagonal(dim1=-2, dim2=-1) for part in (rest, forms))
             sound = (error <= _LARGEST_ERROR * size).all(dim=-1) & shared.sound
-            sound &= (_pivots(factor).amin(dim=-1) > _SMALLEST_SHARE).view(-1, 4)
-            # Rounding adds up along a row, and a spectrum far from all others leaves some behind.
-            rounded = bool(sound.double().mean() < _SOUND)
-            for which, again in enumerate(~sound.T):
-                if bool(again.any()):
+            sound &= (_squares(factor.diagonal(dim1=-2, dim2=-1)).amin(dim=-1) > _SMALLEST_SHARE).view(-1, 4)
+            if not bool(sound.all()):
+                for which, again in enumerate(~sound.T):
                     ring = around[again][:, tile.ring[which]]
-                    forms[again, which] = self._alone(block[again, which], ring, missing[again, which])
+                    forms[again, which] = self._alone(block[again, which], ring, n[again, which])
             scores[:, col : col + 2] = use(forms * (self._complete - 1)).reshape(-1, 2)
 
     def _gather(self, first: Tensor, offsets: Tensor) -> Tensor:
@@ -215,66 +251,105 @@ class Rings:
         strip = self._padded[2 * rows.start : 2 * rows.stop + length - 2, col : col + length].contiguous()
         return strip.as_strided((len(rows), length**2, bands), (2 * length * bands, bands, 1))
 
-    def _scatter(self, first: Tensor, tile: Tile) -> Tensor:
-        """The scatter of the union of rings of tiles, float32 (tile, band, band)."""
+    def _scatter(self, first: Tensor, tile: Tile) -> list[Tensor]:
+        """The scatter of the union of rings of tiles, float32, in `block_columns`."""
         own = self._gather(first, tile.union)
-        return torch.bmm(own.mT, own) + self._always.float()
+        columns = block_columns(self._always.float().expand(len(first), -1, -1))
+        _add(columns, own, own)
+        return columns
 
-    def _centred(self, around: Tensor, count: Tensor, tile: Tile) -> Tensor:
-        """X: the block around each pixel less the mean of its ring (tile, 4, pixel, band), 0 at invalid pixels."""
-        block = around[:, tile.block]
-        sums = torch.bmm(tile.in_ring.expand(len(around), -1, -1), around)
-        block -= block[..., self._bands, None] * (sums / count.clamp(min=1)[..., None])[:, :, None]
-        block[..., self._bands] = 0
-        return block
+    def _renewed(self, scatter: list[Tensor], largest: Tensor, first: Tensor, tile: Tile) -> Tensor:
+        """Let sums begin anew that a spectrum far from all others has left, for its rounding has stayed.
 
-    def _shared(self, scatter: Tensor, missing: Tensor) -> _Shared:
-        """Decompose scatter matrices (tile, band, band), for pixels that miss so many neighbours (tile, 4)."""
-        tiles: Tensor | slice = slice(None)
+        Args:
+            scatter: To be changed.
+            largest: The largest that each diagonal value of each tile has been (tile, band).
+            first: The first pixel of the surroundings of each tile.
+            tile: Who plays which part.
+
+        Returns:
+            `largest`, up to now.
+        """
+        now = diagonals(scatter)
+        old = (now < _FALLEN * largest).any(dim=1).nonzero()[:, 0]
+        largest = torch.maximum(largest, now)
+        if len(old):
+            new = self._scatter(first[old], tile)
+            for column, part in zip(scatter, new, strict=True):
+                column[old] = part
+            largest[old] = diagonals(new)
+        return largest
+
+    def _centre(self, forms: Tensor, block: Tensor, count: Tensor) -> None:
+        """Take 1 / n from forms (..., pixel, pixel) of valid pixels X (..., pixel, band) with n neighbours (...)."""
+        valid = block[..., self._bands]
+        forms -= valid[..., :, None] * valid[..., None, :] / count.clamp(min=1)[..., None, None]
+
+    def _shared(self, scatter: list[Tensor], spectra: Tensor, missing: Tensor, tile: Tile) -> _Shared:
+        """Decompose scatter matrices, in `block_columns`, for pixels that miss so many neighbours (tile, 4).
+
+        Args:
+            scatter: Of each tile.
+            spectra: Of each tile, to be divided by L (tile, place, band).
+            missing: How many neighbours its pixels miss.
+            tile: Who plays which part.
+        """
         serves = torch.arange(len(missing), device=missing.device)[:, None].expand(-1, 4)
         if bool(missing.any()):
             first_alike = (missing[:, :, None] == missing[:, None, :]).int().argmax(dim=2)
             leads = first_alike == torch.arange(4, device=missing.device)
             serves = (leads.flatten().cumsum(0) - 1).view_as(leads).gather(1, first_alike)
             tiles, which = leads.nonzero(as_tuple=True)
-            scatter = scatter[tiles].addcmul_(missing[tiles, which].float()[:, None, None], self._each.float())
-        factor, _ = torch.linalg.cholesky_ex(scatter)
-        sound = (_pivots(factor) > _SMALLEST_PIVOT * scatter.diagonal(dim1=-2, dim2=-1)).all(dim=-1)
-        return _Shared(factor, tiles, serves, sound[serves])
+            times, each = missing[tiles, which].float()[:, None, None], block_columns(self._each.float())
+            scatter = [
+                column.index_select(0, tiles).addcmul_(times, more) for column, more in zip(scatter, each, strict=True)
+            ]
+            spectra = spectra.index_select(0, tiles)
+        factor = Cholesky.of(scatter)
+        sound = (_squares(factor.pivots) > _SMALLEST_PIVOT * diagonals(scatter)).all(dim=-1)
+        return _Shared(factor, factor.half(spectra), tile.involved, serves, sound[serves])
 
     def _applied(self, solved: Tensor, around: Tensor, missing: Tensor, tile: Tile) -> Tensor:
         """A Y, as Y (tile, 4, pixel, band)."""
         near = torch.bmm(solved.flatten(1, 2), around.mT).view(*solved.shape[:3], -1) * tile.in_ring[:, None]
         applied = torch.bmm(near.flatten(1, 2), around).view_as(solved)
-        if self._ridged or bool(missing.any()):
+        if self._ridged:
             applied += solved @ self._always + missing[..., None, None] * (solved @ self._each)
+        elif bool(missing.any()):
+            applied += missing[..., None, None] * solved * self._each.diagonal()
         return applied
 
-    def _alone(self, block: Tensor, ring: Tensor, missing: Tensor) -> Tensor:
+    def _alone(self, block: Tensor, ring: Tensor, count: Tensor) -> Tensor:
         """Forms of single pixels in float64, where the scene's covariance helps out rings that do not determine one.
 
         Args:
             block: X (item, pixel, band).
             ring: (item, place, band).
-            missing: (item).
+            count: Valid neighbours (item).
 
         Returns:
             (item, pixel, pixel).
         """
+        missing = self._complete - count
         scatter = ring.mT @ ring + self._always + missing[:, None, None] * self._each
-        scatter[:, self._bands, self._bands] += missing == self._complete
+        scatter[:, self._bands, self._bands] += count == 0
         factor, _ = torch.linalg.cholesky_ex(scatter)
-        poor = ~(_pivots(factor).amin(dim=-1) > _ROUNDING * self._complete)
+        poor = ~(_squares(factor.diagonal(dim1=-2, dim2=-1)).amin(dim=-1) > _ROUNDING * self._complete)
         factor[poor], _ = torch.linalg.cholesky_ex(scatter[poor] + self._each)
         half = torch.linalg.solve_triangular(factor, block.mT, upper=False)
         forms: Tensor = half.mT @ half
+        self._centre(forms, block, count)
         return forms
 
 
-def _move(scatter: Tensor, moved: Tensor) -> None:
-    """Update the part of scatter matrices (tile, band, band) that a decomposition reads.
+def _add(columns: list[Tensor], left: Tensor, right: Tensor) -> None:
+    """Add leftᵀ right, each (tile, place, band), to symmetric matrices in `block_columns`."""
+    for column, block in zip(columns, blocks(left.shape[2]), strict=True):
+        column.baddbmm_(left[..., block.start :].mT, right[..., block])
 
-    That is the lower triangle: of its four quarters, one is left out.
+
+def _move(scatter: list[Tensor], moved: Tensor) -> None:
+    """Update scatter matrices, in `block_columns`.
 
     Args:
         scatter: To be changed.
@@ -282,45 +357,35 @@ def _move(scatter: Tensor, moved: Tensor) -> None:
     """
     signed = moved.clone()
     signed[:, moved.shape[1] // 2 :].neg_()
-    middle = moved.shape[2] // 2
-    left, right = slice(middle), slice(middle, None)
-    for rows, cols in ((left, left), (right, left), (right, right)):
-        scatter[:, rows, cols].baddbmm_(signed[..., rows].mT, moved[..., cols])
+    _add(scatter, signed, moved)
 
 
-def _solved(shared: _Shared, involved: Tensor, block: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
-    """Y, and with it L⁻¹ E and the decomposition of I - G.
-
-    Args:
-        shared: L of M.
-        involved: Spectra that some pixels leave out (tile, place, band).
-        block: X (tile, 4, pixel, band).
-        tile: Who plays which part.
-
-    Returns:
-        As X, (4 tiles, place, band) and (4 tiles, place, place).
-    """
-    half = shared.half(torch.cat([involved, block.flatten(1, 2)], dim=1))
-    away = half.flatten(0, 1)[(shared.serves[..., None] * half.shape[1] + tile.others).flatten(0, 1)]
-    right = half[:, involved.shape[1] :].reshape(-1, *block.shape[1:])
-    own = shared.own(right).flatten(0, 1)
-    share = -torch.bmm(away, away.mT)
+def _solved(shared: _Shared, tile: Tile) -> tuple[Tensor, Tensor]:
+    """Y (tile, 4, pixel, band), and the decomposition of I - G_EE (4 tiles, place, place)."""
+    products = torch.bmm(shared.halves, shared.left_out.mT)
+    share = shared.own(products, tile.others, tile.others).neg_()
     share.diagonal(dim1=-2, dim2=-1).add_(1)
     factor, _ = torch.linalg.cholesky_ex(share)
-    weights = torch.cholesky_solve(torch.bmm(away, own.mT), factor)
-    right[shared.serves, torch.arange(4, device=half.device)] = torch.baddbmm(own, weights.mT, away).view_as(block)
-    solved = torch.linalg.solve_triangular(shared.factor.mT, right.flatten(1, 2).mT, upper=True).mT.view_as(right)
-    return shared.own(solved), away, factor
+    blocks_of = torch.arange(shared.out, products.shape[1], device=products.device).view(4, -1)
+    own = torch.cholesky_solve(shared.own(products, blocks_of, tile.others).mT, factor).mT
+    weights = own.new_zeros(len(own) // 4, 4, own.shape[1], shared.out)
+    weights.scatter_(3, tile.others[None, :, None].expand(*weights.shape[:3], -1), own.view(*weights.shape[:3], -1))
+    halves = torch.baddbmm(shared.halves[:, shared.out :], shared.of_items(weights), shared.left_out)
+    solved = shared.factor.other_half(halves)
+    return shared.of_pixels(solved.view(len(solved), 4, -1, solved.shape[2])), factor
 
 
-def _squared(halves: Tensor, away: Tensor, factor: Tensor) -> Tensor:
-    """Rᵀ A⁻¹ R (tile, 4, pixel, pixel), of L⁻¹ R (tile, 4, pixel, band) and what `_solved` gives."""
-    own = halves.flatten(0, 1)
-    left = torch.linalg.solve_triangular(factor, torch.bmm(away, own.mT), upper=False)
-    squared: Tensor = own @ own.mT + left.mT @ left
-    return squared.view(*halves.shape[:3], -1)
+def _squared(shared: _Shared, rest: Tensor, factor: Tensor, tile: Tile) -> Tensor:
+    """Rᵀ A⁻¹ R (tile, 4, pixel, pixel), of R (tile, 4, pixel, band) and what `_solved` gives."""
+    halves = shared.factor.half(shared.of_items(rest))
+    rows = torch.arange(halves.shape[1], device=halves.device).view(4, -1)
+    across = shared.own(torch.bmm(halves, shared.left_out.mT), rows, tile.others)
+    left = torch.linalg.solve_triangular(factor, across.mT, upper=False)
+    own = shared.of_pixels(halves.view(len(halves), 4, -1, halves.shape[2]))
+    squared: Tensor = own @ own.mT + (left.mT @ left).view(*own.shape[:3], -1)
+    return squared
 
 
-def _pivots(factor: Tensor) -> Tensor:
-    """Squared pivots (..., band); 0 where a decomposition has failed, which leaves what is not positive."""
-    return factor.diagonal(dim1=-2, dim2=-1).clamp(min=0).square()
+def _squares(pivots: Tensor) -> Tensor:
+    """Squares of pivots (..., band); 0 where a decomposition has failed, which leaves what is not positive."""
+    return pivots.clamp(min=0).square()

@@ -34,6 +34,11 @@ class RingParams(CovarianceParams, DualWindowParams, ContrastParams):
 
     basic = ("inner_window", "outer_window", "covariance", "ridge")
 
+    @property
+    def tested(self) -> int:
+        """Side in pixels of the block around each pixel that is tested as one."""
+        return 1
+
     covariance: Literal["global", "local"] = Field(
         default="global",
         title="Covariance",
@@ -140,7 +145,7 @@ class RingDetector(ContrastDetector[RingParamsT]):
     def core_bytes(self, bands: int) -> int:
         """A square and what its differences take, or matrices of a few tiles; see `Detector.core_bytes`."""
         if self.params.covariance == "local":
-            return forms_bytes(bands, self.params.outer_window)
+            return forms_bytes(bands, *self.params.sides, self.params.tested)
         return difference_bytes(self.params, bands)
 
     def fit_bytes(self, bands: int, pixels: int) -> int:

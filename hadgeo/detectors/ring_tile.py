@@ -19,8 +19,9 @@ class Tile:
     Attributes:
         union: The union of the four rings, as offsets from the first pixel of the surroundings in a flattened image.
         moved: What is new in it since the tile stood two columns before, and then as many that have left it.
-        involved: All of it that is not in each of the rings, likewise.
-        others: For each pixel, what of the union is not in its own ring, as indices of `involved` (4, place).
+        spectra: All of it that is not in each of the rings, and then the blocks of all four pixels, likewise.
+        involved: How many of these are not in each of the rings.
+        others: For each pixel, which of these are not in its own ring (4, place).
         block: The block of pixels of interest around each, as indices of the surroundings (4, place).
         ring: Each pixel's own ring, likewise (4, place).
         in_ring: 1 where pixels of the surroundings are in it, and 0 elsewhere, float64 (4, place).
@@ -28,7 +29,8 @@ class Tile:
 
     union: Tensor
     moved: Tensor
-    involved: Tensor
+    spectra: Tensor
+    involved: int
     others: Tensor
     block: Tensor
     ring: Tensor
@@ -62,7 +64,8 @@ class Tile:
         return cls(
             union=tensor(offsets(sorted(union))),
             moved=tensor(offsets(come + gone)),
-            involved=tensor(offsets(involved)),
+            spectra=tensor(offsets(involved + [place for places in blocks for place in places])),
+            involved=len(involved),
             others=tensor([[involved.index(place) for place in places] for places in others]),
             block=tensor([offsets(places, outer + 1) for places in blocks]),
             ring=ring,

@@ -30,6 +30,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ring_predictor", 100),
         ("block_rx", 100),
         # Many small matrices at a time on each core.
+        ("local_rx -p covariance=local -p outer_window=25", 48),
         ("block_rx -p block=4 -p margin=64", 48),
     ],
 )
