@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -36,6 +36,7 @@ class Params(BaseModel):
 
 
 ParamsT = TypeVar("ParamsT", bound=Params)
+N = TypeVar("N", bound=nn.Module)
 
 
 class Detector(ABC, Generic[ParamsT]):
@@ -255,21 +256,24 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def check_network(sketch: nn.Module, state: dict[str, Tensor]) -> None:
-    """Refuse what `load_network` would, before a network takes memory that its tensors do not have.
+def load_network(make: Callable[[], N], state: dict[str, Tensor], device: torch.device) -> N:
+    """A network of what `network_state` took from one like it, ready to score on a device.
+
+    It is made without memory, and then of these tensors: none takes more than they have, and no weights are drawn that
+    would be replaced.
 
     Args:
-        sketch: Such a network on the device ``meta``.
-        state: As for `load_network`.
+        make: Makes such a network, all of whose tensors are in its state.
+        state: Of a detector; it keeps its tensors.
+        device: Where to score.
 
     Raises:
         RuntimeError: A tensor is missing, superfluous or of another shape.
     """
+    with torch.device("meta"):
+        network = make()
+    kinds = {name: value.dtype for name, value in network.state_dict().items()}
     own = {k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)}
-    sketch.load_state_dict(own, assign=True)
-
-
-def load_network(network: nn.Module, state: dict[str, Tensor], device: torch.device) -> None:
-    """Give a network what `network_state` took from one like it, ready to score on a device."""
-    network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)})
-    network.to(device).eval()
+    own = {name: value.to(device, kinds.get(name), copy=True) for name, value in own.items()}
+    network.load_state_dict(own, assign=True)
+    return network.eval()

@@ -20,7 +20,7 @@ from torch import Tensor
 from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import double_device, fast_dtype, free_memory
 from hadgeo.compute.lanes import to_device
-from hadgeo.detectors.base import check_network, load_network, network_state, seeded
+from hadgeo.detectors.base import load_network, network_state, seeded
 from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
 from hadgeo.detectors.blind_spots import Crop, blind, random_piece, turned
 from hadgeo.detectors.contrast import ContrastDetector
@@ -310,11 +310,8 @@ class BS3LNet(ContrastDetector[BS3LNetParams]):
         self.mean_, self.std_, self.whitening_, self.floor_ = (
             state[key].to(device) for key in ("mean", "std", "whitening", "floor")
         )
-        with torch.device("meta"):
-            sketch = BlindSpotNetwork(len(self.mean_), self.params.channels, self.params.blocks)
-        check_network(sketch, state)
-        self.network_ = self._make_network(len(self.mean_))
-        load_network(self.network_, state, device)
+        bands, params = len(self.mean_), self.params
+        self.network_ = load_network(lambda: BlindSpotNetwork(bands, params.channels, params.blocks), state, device)
         return self
 
 

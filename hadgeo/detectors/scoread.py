@@ -402,8 +402,8 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         self.low_, self.range_, self.noise_, self.floor_ = (
             state[key].to(device) for key in ("low", "range", "noise", "floor")
         )
-        self.network_ = self._make_network(len(self.low_))
-        load_network(self.network_, state, device)
+        bands, conditioned = len(self.low_), self.params.condition
+        self.network_ = load_network(lambda: ScoreNetwork(bands, conditioned=conditioned), state, device)
         return self
 
 

@@ -256,6 +256,17 @@ def test_another_scale_is_warned_of(line: Path, tmp_path: Path) -> None:
         hadgeo.detect((cube * 10_000).assign_attrs(cube.attrs), model, out=tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize("name", ["bs3lnet", "scoread"])
+def test_runs_with_one_model_share_no_network(name: str) -> None:
+    detector = fitted(make_detector(name).shortened(SHORT), background((6, 24, 24)))
+    state = {key: value.clone() for key, value in detector.state().items()}
+    again = type(detector)(detector.params).load_state(detector.state(), torch.device("cpu"))
+    assert all(again.state()[key].equal(value) for key, value in state.items())
+    for value in again.state().values():
+        value.zero_()
+    assert all(detector.state()[key].equal(value) for key, value in state.items() if key.startswith("network."))
+
+
 def test_nothing_is_overwritten_unasked(line: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.hadgeo"
     out.write_bytes(b"precious")
