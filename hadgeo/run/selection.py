@@ -23,6 +23,9 @@ OTHER_SCALE = 5.0
 
 _INTERPOLATE = "interpolate with --resample-bands, or train on a scene from this sensor"
 
+#: Decoded bytes of a scene that suffice to see that a model suits it; where they do not show that, more is looked at.
+_GLANCE_BYTES = 2**22
+
 #: Fewer bands leave no spectrum to speak of.
 MIN_BANDS = 2
 
@@ -90,20 +93,26 @@ def check_alike(source: Source, indices: Sequence[int], level: float) -> None:
     Raises:
         ModelError: A band holds no data.
     """
-    seen = survey(source, indices)
+    seen = survey(source, indices, _GLANCE_BYTES)
+    if seen.empty[list(indices)].any() or not _scaled_alike(seen.level, level):
+        seen = survey(source, indices)
     empty = int(seen.empty[list(indices)].sum())
     if empty:
         raise ModelError(
             f"{source.path}: {empty} of the {len(indices)} bands of the model contain no data here; "
             "train on a scene from this sensor, or with --bands that both have"
         )
-    if level > 0 and not 1 / OTHER_SCALE < seen.level / level < OTHER_SCALE:
+    if not _scaled_alike(seen.level, level):
         warnings.warn(
             f"{source.path}: its values reach {seen.level:.3g}, but those that the model was fitted to reach "
             f"{level:.3g}: is a scale factor missing from one of the headers?",
             CubeWarning,
             stacklevel=3,
         )
+
+
+def _scaled_alike(level: float, of_model: float) -> bool:
+    return of_model <= 0 or 1 / OTHER_SCALE < level / of_model < OTHER_SCALE
 
 
 def match_bands(

@@ -23,7 +23,7 @@ from hadgeo.errors import BandError, CubeWarning, ModelError, OutputError, Outpu
 from hadgeo.formats.resampled import ResampledSource
 from hadgeo.run import model_file
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
-from hadgeo.run.selection import match_bands
+from hadgeo.run.selection import check_alike, match_bands
 from hadgeo.testing import SHORT, fitted, scored_in_windows
 from tests.support import background, examples, memory_source
 
@@ -254,6 +254,16 @@ def test_another_scale_is_warned_of(line: Path, tmp_path: Path) -> None:
     cube = hadgeo.open_cube(line)
     with pytest.warns(CubeWarning, match="scale factor"):
         hadgeo.detect((cube * 10_000).assign_attrs(cube.attrs), model, out=tmp_path / "x.tif")
+
+
+def test_bands_with_little_data_are_not_taken_for_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = background((2, 400, 10))
+    scene[1, np.arange(400) != 133] = np.nan
+    monkeypatch.setattr("hadgeo.run.selection._GLANCE_BYTES", 2 * 4 * 10 * 16)
+    check_alike(memory_source(scene), [0, 1], 0.0)
+    scene[1] = np.nan
+    with pytest.raises(ModelError, match="1 of the 2 bands of the model contain no data"):
+        check_alike(memory_source(scene), [0, 1], 0.0)
 
 
 @pytest.mark.parametrize("name", ["bs3lnet", "scoread"])
