@@ -426,7 +426,9 @@ def _journal(folder: PartFolder, target: Path, earlier: Journal | None, plan: Pl
     with writing(target):
         # Not compared, since other budgets may give the same windows.
         journal = Journal.create(folder.path, {**settings, "budget": plan.expected.budget})
-        keep_model(folder, Model(fitted, spectrum_of(plan.source, plan.selection.indices)))
+        if plan.task.model is None:
+            # What was given is given again; a fit is not repeated.
+            keep_model(folder, Model(fitted, spectrum_of(plan.source, plan.selection.indices)))
     return journal
 
 
