@@ -110,6 +110,8 @@ class BatchRecord:
         self._path = path
         self._lock = threading.Lock()
         self._maps: dict[str, dict[str, Any]] = {}
+        # As they stand in the file: it is written anew twice for each line, and grows with their number.
+        self._texts: dict[str, str] = {}
         self._products: dict[str, dict[str, Any]] = {}
         self.model: dict[str, Any] = {}
         if path.exists():
@@ -150,14 +152,12 @@ class BatchRecord:
     def begin(self, name: str, begun: Mapping[str, Any]) -> None:
         """Note that a map is begun; with what an older one of that name was finished stays."""
         with self._lock:
-            self._maps[name] = {**self._maps.get(name, {}), "begun": dict(begun)}
-            self._write()
+            self._note(name, {**self._maps.get(name, {}), "begun": dict(begun)})
 
     def finish(self, name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
         """Note that a map is finished."""
         with self._lock:
-            self._maps[name] = {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size}
-            self._write()
+            self._note(name, {"settings": dict(settings), "facts": dict(facts), "bytes": path.stat().st_size})
 
     def product(self, name: str) -> dict[str, Any]:
         """What was noted of a file that is made from all maps; empty where nothing was."""
@@ -179,9 +179,28 @@ class BatchRecord:
             self.model = _plain(settings)
             self._write()
 
+    def _note(self, name: str, entry: dict[str, Any]) -> None:
+        self._maps[name] = entry
+        self._texts.pop(name, None)
+        self._write()
+
     def _write(self) -> None:
-        content = {"model": self.model, "maps": self._maps, "products": self._products}
-        write_whole(self._path, json.dumps(content, indent=1).encode())
+        """Write what ``json.dumps`` would with an indent of 1, of which all but what is new is kept."""
+        for name in self._maps.keys() - self._texts.keys():
+            self._texts[name] = f"{json.dumps(name)}: {_indented(self._maps[name], 2)}"
+        maps = ",\n  ".join(self._texts[name] for name in self._maps)
+        parts = {
+            "model": _indented(self.model, 1),
+            "maps": f"{{\n  {maps}\n }}" if maps else "{}",
+            "products": _indented(self._products, 1),
+        }
+        content = ",\n ".join(f'"{name}": {text}' for name, text in parts.items())
+        write_whole(self._path, f"{{\n {content}\n}}".encode())
+
+
+def _indented(value: Mapping[str, Any], depth: int) -> str:
+    """JSON of a value within others, whose lines begin with so many spaces more."""
+    return json.dumps(value, indent=1).replace("\n", "\n" + " " * depth)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,20 @@ def test_a_model_is_known_by_what_it_was_fitted_with(path: Path) -> None:
     assert not again.is_fitted({**SETTINGS, "detector": "bs3lnet"})
 
 
+def test_the_file_is_plain_json_with_an_indent_of_one(path: Path, map_file: Path) -> None:
+    record = BatchRecord(path)
+    record.finish('odd "name"\n.tif', {**SETTINGS, "note": "two\nlines", "empty": {}}, FACTS, map_file)
+    record.begin("line_anomaly.tif", SETTINGS)
+    record.fitted(SETTINGS)
+    record.note_product("overview.png", {"maps": {}, "polygons": None})
+    record.finish("line_anomaly.tif", SETTINGS, FACTS, map_file)
+    again = BatchRecord(path)
+    again.begin("third_anomaly.tif", SETTINGS)
+    text = path.read_text("utf-8")
+    assert text == json.dumps(json.loads(text), indent=1)
+    assert list(json.loads(text)["maps"]) == ['odd "name"\n.tif', "line_anomaly.tif", "third_anomaly.tif"]
+
+
 def test_nothing_is_known_of_a_new_batch(path: Path, map_file: Path) -> None:
     record = BatchRecord(path)
     assert (record.model, record.settings("line_anomaly.tif")) == ({}, {})
