@@ -167,23 +167,26 @@ class _Canvas:
         """Draw a line above those that are there."""
         own = scores.grid
         step = max(1, _cell_length(self.frame, own))
-        self._draw_scores(own, step, pooled_scores(scores, step))
-        scene = line.scene
+        pooled, seen = pooled_scores(scores, step), self._seen(line.scene, own, step, progress)
+        for cells, row, col in self._cells(own, step, pooled.shape):
+            self.scores[cells] = np.fmax(self.scores[cells], pooled[row, col])
+            if seen is not None:
+                new = seen[row, col]
+                valid = np.isfinite(new).all(axis=1)
+                self._colours[cells[0][valid], cells[1][valid]] = new[valid]
+        self._draw_each(own, step, pooled)
+
+    def _seen(self, scene: Source | None, own: Grid, step: int, progress: Progress) -> Floats | None:
+        """The colours of a line's own cells, as many as its pooled scores; None where it has none of that grid."""
         if scene is None or not scene.metadata.grid.same_as(own, 0.5):
-            return
+            return None
         bands = colour_bands(scene.metadata, scene.shape[0])
         if bands.label not in self.colours:
             self.colours.append(bands.label)
-        seen = read_colours(scene, bands, step, progress=progress)
-        for cells, row, col in self._cells(own, step, seen.shape[:2]):
-            new = seen[row, col]
-            valid = np.isfinite(new).all(axis=1)
-            self._colours[cells[0][valid], cells[1][valid]] = new[valid]
+        return read_colours(scene, bands, step, progress=progress)
 
-    def _draw_scores(self, own: Grid, step: int, pooled: Floats) -> None:
-        for cells, row, col in self._cells(own, step, pooled.shape):
-            self.scores[cells] = np.fmax(self.scores[cells], pooled[row, col])
-        # Each of a line's own cells goes somewhere too, so that a hot one is never skipped.
+    def _draw_each(self, own: Grid, step: int, pooled: Floats) -> None:
+        """Each of a line's own cells goes somewhere too, so that a hot one is never skipped."""
         row, col = np.nonzero(np.isfinite(pooled))
         middle = (
             np.minimum((axis + 0.5) * step, length) for axis, length in zip((col, row), own.shape[::-1], strict=True)
