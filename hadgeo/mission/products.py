@@ -109,7 +109,10 @@ class Products:
             return picture
         try:
             picture.parent.mkdir(exist_ok=True)
-            quicklook(scene, scores, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, overwrite=True)
+            # What all of them would say stands once on the page: most of the time that a thumbnail takes is its text.
+            quicklook(
+                scene, scores, out=picture, size=_THUMBNAIL_SIZE, title=line.map.stem, notes=False, overwrite=True
+            )
         except (HadgeoError, OSError) as error:
             self._watch.message(f"{line.scene}: no thumbnail ({error})")
             return None

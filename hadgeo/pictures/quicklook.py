@@ -61,6 +61,7 @@ def quicklook(
     stretch: tuple[float, float] = (2.0, 98.0),
     size: int = DEFAULT_SIZE,
     title: str | None = None,
+    notes: bool = True,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Quicklook:
@@ -78,6 +79,7 @@ def quicklook(
         stretch: Percentiles of each band, over the pixels drawn, that map to black and white.
         size: Largest width and height of the map, in pixels.
         title: Title; the name of the scene by default.
+        notes: Whether what the reader must know of colours and polygons stands below the map.
         overwrite: Whether an existing picture may be replaced.
         progress: Follows the reading and may cancel it.
 
@@ -122,7 +124,7 @@ def quicklook(
         _about(colours.label, layout, score_map, outlines),
         graticule=graticule,
         place="  ·  ".join([graticule.about, *([f"acquired {metadata.acquired}"] if metadata.acquired else [])]),
-        notes=notes_on(scores is not None, outlines, layout.cell[0] / layout.step),
+        notes=notes_on(scores is not None, outlines, layout.cell[0] / layout.step) if notes else (),
     )
 
     progress.stage(Stage.COMPOSITE, -(-shape[0] // layout.step))
