@@ -21,6 +21,10 @@ _FREQUENCIES = 128
 _CHANNELS = (1, 16, 32, 64)
 _GROUPS = (4, 8, 16)
 
+#: Places whose values the last convolution gives in one step, elsewhere and on a CPU, whose kernels compute sixteen
+#: channels at least, where one place has two.
+_STEP = (1, 8)
+
 
 def noise_std(t: Tensor) -> Tensor:
     """Standard deviation of the perturbation kernel at time t, sqrt((σ^(2t) - 1) / (2 ln σ)) with σ = 5."""
@@ -103,7 +107,7 @@ class TimedNetwork:
 
     What the time adds is a constant then, and part of each layer's bias. Convolutions along the spectrum are those of
     images of one row, whose channels are neighbours in memory, and a transposed one of stride 2 is a plain one that
-    gives two values at each place. Norms are float32.
+    gives two values at each place; the last gives those of several places in one step. Norms are float32.
 
     Args:
         network: The network.
@@ -129,7 +133,9 @@ class TimedNetwork:
                 for conv, at_time, norm in up
             ]
             assert last.bias is not None
-            self._widest = _doubling_filters(last.weight, dtype), last.bias.detach().repeat(2).to(dtype)
+            self._step = _STEP[last.weight.device.type == "cpu"]
+            widest = _stepping_filters(_doubling_filters(last.weight, dtype), self._step)
+            self._widest = widest, last.bias.detach().repeat(2 * self._step).to(dtype)
             self._last = _linear(network.last, dtype)
 
     @torch.no_grad()
@@ -158,7 +164,7 @@ class TimedNetwork:
             skipped.append(features)
         for stage, skip in zip(self._up, skipped[1::-1], strict=True):
             features = torch.cat([stage(features), skip], dim=2)
-        widest = _along(features, *self._widest).flatten(1)
+        widest = _along(features, *self._widest, self._step, padding=1).flatten(1)
         return F.linear(torch.cat([widest, first], dim=1), *self._last).float()
 
 
@@ -193,10 +199,11 @@ def _group_norm_(x: Tensor, norm: nn.GroupNorm) -> Tensor:
     return torch.addcmul(offset.view(count, 1, channels), x, scale.view(count, 1, channels), out=x)
 
 
-def _along(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
-    """A convolution along the places of (n, place, channel), as that of an image of one row."""
+def _along(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
+    """A convolution along the places of (n, place, channel), as that of an image of one row, half a filter added."""
     image = x.transpose(1, 2)[:, :, None]
-    found = F.conv2d(image, weight, bias, stride=(1, stride), padding=(0, weight.shape[3] // 2))
+    around = weight.shape[3] // 2 if padding is None else padding
+    found = F.conv2d(image, weight, bias, stride=(1, stride), padding=(0, around))
     return found[:, :, 0].transpose(1, 2)
 
 
@@ -214,6 +221,15 @@ def _doubling_filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
     even = torch.stack([weight[:, :, place] for place in (4, 2, 0)], dim=2)
     odd = F.pad(torch.stack([weight[:, :, place] for place in (3, 1)], dim=2), (1, 0))
     return _filters(torch.cat([even, odd], dim=1).transpose(0, 1), dtype)
+
+
+def _stepping_filters(weight: Tensor, places: int) -> Tensor:
+    """Filters (out, in, 1, place) as those of steps of several places, which give the values of each after another.
+
+    Sums have the same terms in the same order, with zeros before and behind them.
+    """
+    filters = [F.pad(weight, (place, places - 1 - place)) for place in range(places)]
+    return torch.cat(filters).contiguous(memory_format=torch.channels_last)
 
 
 def _linear(layer: nn.Linear, dtype: torch.dtype, more: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -364,11 +364,13 @@ class ScoreAD(ContrastDetector[ScoreADParams]):
         if spectra.device.type == "cpu" and not spectra.sum(dim=1).isfinite().any():
             return size
         for std, network in self._timed():
+            if self.params.noise == "none":
+                # There is a single arrow, and only its length can tell.
+                size += network(spectra, condition).norm(dim=1)
+                continue
             total = torch.zeros_like(spectra)
             for noise in self.noise_:
-                towards = network(spectra + std * noise, condition)
-                # Without noise there is a single arrow, and only its length can tell.
-                total += towards if self.params.noise == "none" else F.normalize(towards, dim=1)
+                total += F.normalize(network(spectra + std * noise, condition), dim=1)
             size += total.norm(dim=1) / len(self.noise_)
         return size / len(self.params.t)
 
