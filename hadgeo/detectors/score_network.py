@@ -107,19 +107,21 @@ class TimedNetwork:
 
     What the time adds is a constant then, and part of each layer's bias. Convolutions along the spectrum are those of
     images of one row, whose channels are neighbours in memory, and a transposed one of stride 2 is a plain one that
-    gives two values at each place; the last gives those of several places in one step. Norms are float32.
+    gives two values at each place; the last gives those of several places in one step. Norms are float32, and so is the
+    first product: spectra are large beside what tells them apart, so that rounding them is most of what bfloat16 would
+    cost.
 
     Args:
         network: The network.
         t: The time, a scalar.
-        dtype: Of weights and of what is multiplied with them; sums within a product are float32 in any case.
+        dtype: Of all other weights and of what is multiplied with them; sums within a product are float32 in any case.
     """
 
     def __init__(self, network: ScoreNetwork, t: Tensor, dtype: torch.dtype) -> None:
         self._dtype = dtype
         with torch.no_grad():
             time = network.time(t.reshape(1))[0]
-            self._first = _linear(network.first, dtype, network.first_time(time))
+            self._first = _linear(network.first, torch.float32, network.first_time(time))
             self._first_norm = network.first_norm
             self._modulation = None if network.modulation is None else _linear(network.modulation, dtype)
             down: Any = zip(network.down, network.down_time, network.down_norm, strict=True)
@@ -150,7 +152,7 @@ class TimedNetwork:
             (n, band), float32.
         """
         dtype, norm = self._dtype, self._first_norm
-        first = F.linear(x.to(dtype), *self._first).float()
+        first = F.linear(x, *self._first)
         first = F.silu(F.layer_norm(first, norm.normalized_shape, norm.weight, norm.bias, norm.eps), inplace=True)
         if self._modulation is not None:
             assert condition is not None
