@@ -39,16 +39,19 @@ def test_a_tile_holds_the_spectra_of_its_pixels_and_zeros(layout: str, shape: tu
             assert torch.equal(found, expected.view(7, SIDE, 2, SIDE).permute(2, 1, 3, 0))
 
 
-def test_a_function_sees_pieces_of_one_shape_alone() -> None:
+@pytest.mark.parametrize("count", [1, 2, 4, 6, 100])
+def test_a_function_sees_pieces_of_one_shape_alone(count: int) -> None:
     seen = set()
 
     def first_band(spectra: Tensor) -> Tensor:
         seen.add((tuple(spectra.shape), spectra.is_contiguous()))
         return spectra[:, 0]
 
-    block = torch.rand(3, 37, 61)
-    assert torch.equal(each_tile(block, first_band, dtype=torch.float32), block[0])
-    assert seen == {((TOGETHER[1] * PIXELS, 3), True)}
+    for shape in ((37, 61), (61, 7), (5, 100)):
+        block = torch.rand(3, *shape)
+        found = each_tile(block, first_band, dtype=torch.float32, together=(TOGETHER[0], count))
+        assert torch.equal(found, block[0])
+    assert seen == {((count * PIXELS, 3), True)}
 
 
 @pytest.mark.parametrize("layout", ["bsq", "bip"])
