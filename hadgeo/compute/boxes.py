@@ -9,6 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hadgeo.compute.cores import map_cores
+
+#: Bytes of what is averaged at a time on a core of a CPU, so that sums stay in its cache.
+_PIECE_BYTES = 2**20
+
 
 def box_sum(x: Tensor, side: int) -> Tensor:
     """Sums over a square window around each pixel, cut at the border.
@@ -59,18 +64,29 @@ def box_mean(block: Tensor, side: int) -> Tensor:
         (band, y, x), NaN where the pixel itself is invalid. A value depends on pixels within `box_reach`.
     """
     valid = block.sum(dim=0).isfinite()
+    on_cpu = valid.device.type == "cpu"
     # Another device would have to be waited for.
-    whole = valid.device.type == "cpu" and bool(valid.all())
-    filled, present = block if whole else torch.where(valid, block, 0.0), valid.to(block.dtype)
-    counts = box_sum(present, side)
-    means = box_sum(filled, side).div_(counts.clamp(min=1))
+    whole = on_cpu and bool(valid.all())
+    present = valid.to(block.dtype)
+    counts, wider_counts = box_sum(present, side), box_sum(present, side + 2)
     everywhere = (slice(0, valid.shape[0]), slice(0, valid.shape[1]))
-    for rows, cols in _frame(*everywhere, side // 2) if whole else [everywhere]:
-        near, own = zip(*(_with_margin(part, box_reach(side)) for part in (rows, cols)), strict=True)
-        more, many = (box_sum(values[..., *near], side + 2)[..., *own] for values in (filled, present))
-        lacking = counts[rows, cols] < side**2
-        means[:, rows, cols] = torch.where(lacking, more.div_(many.clamp(min=1)), means[:, rows, cols])
-    return means if whole else means.masked_fill_(~valid, torch.nan)
+    means = torch.empty_like(block, memory_format=torch.contiguous_format)
+
+    @torch.no_grad()
+    def some(bands: slice) -> None:
+        filled = block[bands] if whole else torch.where(valid, block[bands], 0.0)
+        torch.div(box_sum(filled, side), counts.clamp(min=1), out=means[bands])
+        for rows, cols in _frame(*everywhere, side // 2) if whole else [everywhere]:
+            near, own = zip(*(_with_margin(part, box_reach(side)) for part in (rows, cols)), strict=True)
+            wider = box_sum(filled[:, *near], side + 2)[:, *own] / wider_counts[rows, cols].clamp(min=1)
+            here = means[bands, rows, cols]
+            here.copy_(torch.where(counts[rows, cols] < side**2, wider, here))
+        if not whole:
+            means[bands].masked_fill_(~valid, torch.nan)
+
+    step = max(1, _PIECE_BYTES // (valid.numel() * block.element_size())) if on_cpu else len(block)
+    map_cores(some, [slice(first, first + step) for first in range(0, len(block), step)], block.device)
+    return means
 
 
 def box_reach(side: int) -> int:

@@ -19,6 +19,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.lanes import to_device
@@ -31,6 +32,9 @@ from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
 from hadgeo.windows import Window, whole_halo
+
+#: Rows whose evidence is worked out at a time on a core of a CPU, so that it stays in its cache.
+_ROWS = 8
 
 #: Side of the squares in which a part of a large scene is scored, to learn how rare scores are: some tens of them, each
 #: several times as large as the halo around it.
@@ -193,14 +197,21 @@ class Fusion(Detector[FusionParams]):
     def contributions(self, block: Tensor) -> Tensor:
         """The evidence of each part as far as it counts, (part, y, x); see `Detector.contributions`."""
         scores = self._scores(block)
-        evidence = torch.stack([table.evidence(s) for table, s in zip(self.tables_, scores, strict=True)])
-        counted = torch.zeros_like(evidence)
-        first = 0
-        for term in self.terms:
-            part = slice(first, first + len(term.parts))
-            strongest = evidence[part].argmax(dim=0, keepdim=True)
-            counted[part].scatter_(0, strongest, term.weight * evidence[part].gather(0, strongest))
-            first = part.stop
+        counted = torch.zeros_like(scores)
+
+        @torch.no_grad()
+        def some(rows: slice) -> None:
+            here = scores[:, rows]
+            evidence = torch.stack([table.evidence(s) for table, s in zip(self.tables_, here, strict=True)])
+            first = 0
+            for term in self.terms:
+                part = slice(first, first + len(term.parts))
+                strongest = evidence[part].argmax(dim=0, keepdim=True)
+                counted[part, rows].scatter_(0, strongest, term.weight * evidence[part].gather(0, strongest))
+                first = part.stop
+
+        rows, step = scores.shape[1], _ROWS if scores.device.type == "cpu" else scores.shape[1]
+        map_cores(some, [slice(first, first + step) for first in range(0, rows, step)], scores.device)
         return counted
 
     @torch.no_grad()
