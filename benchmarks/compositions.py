@@ -72,6 +72,15 @@ LINES = {
 }
 
 
+def made_lines(folder: Path, count: int) -> dict[str, tuple[Path, Path]]:
+    """The first simulated lines, made in a folder: each one's file and its truth, by name."""
+    made = {}
+    for name, given in list(LINES.items())[:count]:
+        line = hadgeo.simulate(folder / f"{name}.tif", **{"rows": 200, "cols": 200, **given})
+        made[name] = (line.path, line.truth)
+    return made
+
+
 def evidence_of(scene: Path, parts: set[Part], seed: int) -> dict[Part, np.ndarray]:
     """The evidence of each part in each pixel of a scene, (y, x), NaN where invalid."""
     source = as_source(scene)
@@ -112,9 +121,7 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in CANDIDATES}
     with tempfile.TemporaryDirectory() as folder:
         scenes = {name: tuple(options.data / file for file in SCENES[name]) for name in options.scenes}
-        for name, given in list(LINES.items())[: options.lines]:
-            made = hadgeo.simulate(Path(folder) / f"{name}.tif", **{"rows": 200, "cols": 200, **given})
-            scenes[name] = (made.path, made.truth)
+        scenes |= made_lines(Path(folder), options.lines)
         for name, (scene, truth_path) in scenes.items():
             truth = read_truth(truth_path)
             of_seeds = [evidence_of(scene, parts, seed) for seed in options.seeds]

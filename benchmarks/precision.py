@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import SCENES
-from compositions import LINES
+from compositions import LINES, made_lines
 from scoring import metrics
 
-import hadgeo
 from hadgeo.cube import as_source
 from hadgeo.detectors.registry import make_detector
 from hadgeo.formats.matlab import read_truth
@@ -66,10 +65,7 @@ def main() -> None:
     print("|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
         kinds = {"real": {name: tuple(options.data / file for file in SCENES[name]) for name in options.scenes}}
-        kinds["simulated"] = {}
-        for name, given in list(LINES.items())[: options.lines]:
-            made = hadgeo.simulate(Path(folder) / f"{name}.tif", **{"rows": 200, "cols": 200, **given})
-            kinds["simulated"][name] = (made.path, made.truth)
+        kinds["simulated"] = made_lines(Path(folder), options.lines)
         for detector in options.detectors:
             for kind, scenes in kinds.items():
                 if scenes:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hadgeo.compute.cores import map_cores
-from hadgeo.detectors.tiles import SIDE, joined, pieces, placed
+from hadgeo.detectors.tiles import SIDE, filled_up, joined, pieces, placed
 from hadgeo.windows import Window
 
 #: Tiles that are convolved together, elsewhere and on a CPU.
@@ -205,11 +205,7 @@ class _Plane:
         """The tiles of a part with their borders, and zeros for others up to a number, (tile, channel, y, x)."""
         values = self.values[part.row : part.row + part.height + 2, part.col : part.col + part.width + 2]
         found = values.unfold(0, SIDE + 2, SIDE).unfold(1, SIDE + 2, SIDE).permute(0, 1, 3, 4, 2)
-        down, across = found.shape[:2]
-        make = torch.empty if down * across == count else torch.zeros
-        batch = make((count, *found.shape[2:]), dtype=found.dtype, device=found.device)
-        batch[: down * across].view(found.shape).copy_(found)
-        return batch.permute(0, 3, 1, 2)
+        return filled_up(found, count).permute(0, 3, 1, 2)
 
     def own(self, part: Window) -> Tensor:
         """A view of a part as `placed` has it."""

@@ -115,6 +115,15 @@ def joined(tiles: Tensor, piece: Window) -> Tensor:
     return placed(tiles, piece).flatten(2, 3).flatten(0, 1)[: piece.height, : piece.width]
 
 
+def filled_up(tiles: Tensor, count: int) -> Tensor:
+    """A copy of tiles (tile's row, tile's column, ...) as (tile, ...), with zeros for others up to a number."""
+    there = tiles.shape[0] * tiles.shape[1]
+    make = torch.empty if there == count else torch.zeros
+    found = make((count, *tiles.shape[2:]), dtype=tiles.dtype, device=tiles.device)
+    found[:there].view(tiles.shape).copy_(tiles)
+    return found
+
+
 def spectra_of_tiles(part: Tensor, count: int) -> Tensor:
     """Spectra of tiles, tile after tile, row by row of them, and each row by row.
 
@@ -134,10 +143,7 @@ def spectra_of_tiles(part: Tensor, count: int) -> Tensor:
         part = F.pad(part, (0, -width % SIDE, 0, -height % SIDE))
     down, across = part.shape[1] // SIDE, part.shape[2] // SIDE
     tiles = part.reshape(bands, down, SIDE, across, SIDE).permute(1, 3, 2, 4, 0)
-    make = torch.empty if down * across == count else torch.zeros
-    spectra = make((count, SIDE, SIDE, bands), dtype=part.dtype, device=part.device)
-    spectra[: down * across].view(tiles.shape).copy_(tiles)
-    return spectra.view(-1, bands)
+    return filled_up(tiles, count).view(-1, bands)
 
 
 def times(matrix: Tensor, columns: Tensor) -> Tensor:
