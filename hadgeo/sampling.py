@@ -40,6 +40,9 @@ WHOLE_SIDE = 256
 #: About how many spectra's moments a CPU takes at a time: their float64 copy stays in its cache.
 _CHUNK_PIXELS = 2048
 
+#: Squares over which pixels are averaged that are enough for the moments of averages.
+_SQUARES = 2**17
+
 _READ_AHEAD = 3
 
 
@@ -223,7 +226,8 @@ class Sample:
         self._progress = progress
         self.bands = scenes[0].view.count(len(scenes[0].bands))
         self._empty: set[tuple[int, int]] = set()
-        self._moments: dict[int | None, Statistics] = {}
+        self._moments: dict[int | None, Statistics | None] = {}
+        self._beside: tuple[Sample, ...] = (self,)
 
     def seen(self, view: View) -> Sample:
         """The same scenes, averaged; what is known of empty places is shared.
@@ -235,6 +239,17 @@ class Sample:
         sample = Sample(*scenes, executor=self._executor, device=self._device, progress=self._progress)
         sample._empty = self._empty
         return sample
+
+    def seen_together(self, views: Iterable[View]) -> dict[View, Sample]:
+        """The same scenes averaged in several ways, whose moments are all taken in one pass once any are asked for.
+
+        Args:
+            views: What is averaged, each once.
+        """
+        samples = {view: self.seen(view) for view in views}
+        for sample in samples.values():
+            sample._beside = tuple(samples.values())
+        return samples
 
     @property
     def _name(self) -> str:
@@ -298,21 +313,70 @@ class Sample:
             FitError: Fewer than two pixels are valid, or all of them are equal.
         """
         pixels = None if self._is_whole(pixels) else pixels
-        if keep is None and pixels in self._moments:
-            return self._moments[pixels] if covariance else self._moments[pixels].variances()
-        total: Statistics | None = None
-        places = self.places(pixels)
-        device = double_device(self._device)
+        if keep is not None:
+            return self._checked(self._pass((self,), pixels, covariance=covariance, keep=keep)[0])
+        known = self._moments.get(pixels)
+        if pixels not in self._moments or (covariance and known is not None and known.scatter.ndim == 1):
+            others = (s for s in self._beside if pixels is None and pixels not in s._moments and s is not self)
+            samples = (self, *others)
+            for sample, total in zip(samples, self._pass(samples, pixels, covariance=covariance), strict=True):
+                sample._moments[pixels] = total
+        total = self._checked(self._moments[pixels])
+        return total if covariance else total.variances()
+
+    def _pass(
+        self,
+        samples: Sequence[Sample],
+        pixels: int | None,
+        *,
+        covariance: bool,
+        keep: Callable[[Tensor], Tensor] | None = None,
+    ) -> list[Statistics | None]:
+        """Moments of several views of the same scenes, in one streamed pass; None where no pixel is valid.
+
+        Args:
+            samples: The views; the first asks, and says whether it needs a covariance.
+            pixels: As for `statistics`.
+            covariance: As for `statistics`.
+            keep: As for `statistics`.
+        """
+        device, places = double_device(self._device), self.places(pixels)
+        views = [sample._scenes[0].view for sample in samples]
+        looked_at = sum(window.pixels for _, window in places)
+        # Averages over squares that overlap repeat each other, so where there are enough, each pixel is part of one.
+        apart = [view.side > 1 and looked_at >= view.side**2 * _SQUARES for view in views]
+        around = [(replace(s, view=AS_IS), pad(w, max(view.reach for view in views), s.shape)) for s, w in places]
+
+        def moments(block: Tensor, window: Window) -> tuple[bool, list[Statistics | None]]:
+            own, read = (window.rows, window.cols), (window.outer_rows, window.outer_cols)
+            inner, grouped, found = (slice(None), *window.inner), {0: block}, []
+            for number, (view, each) in enumerate(zip(views, apart, strict=True)):
+                if view.bands not in grouped:
+                    grouped[view.bands] = View(bands=view.bands).of(block)
+                near, of_side = grouped[view.bands], View(side=view.side)
+                seen = of_side.apart(near, own, read) if each else of_side.of(near)[inner]
+                found.append(_moments(seen, device, covariance=covariance or number > 0, keep=keep))
+            return any(found) or bool(valid_pixels(block[inner]).any()), found
+
+        totals: list[Statistics | None] = [None] * len(samples)
         # Each thread of the executor takes a core for the matrix products of its own piece.
         with threadpool_limits(1, user_api="blas"):
-            parts = self._stream(
-                places, Stage.STATISTICS, lambda block, _: _moments(block, device, covariance=covariance, keep=keep)
-            )
-            for (_, window), part in zip(places, parts, strict=True):
-                if part is not None:
-                    total = part if total is None else total.merge(part)
-                elif keep is None and self._is_whole(pixels):
+            parts = self._stream(around, Stage.STATISTICS, moments)
+            for (_, window), (any_valid, found) in zip(places, parts, strict=True):
+                totals = [
+                    part if total is None else total if part is None else total.merge(part)
+                    for total, part in zip(totals, found, strict=True)
+                ]
+                if not any_valid and keep is None and self._is_whole(pixels):
                     self._empty.add((window.row, window.col))
+        return totals
+
+    def _checked(self, total: Statistics | None) -> Statistics:
+        """Moments from which a background can be learned.
+
+        Raises:
+            FitError: As for `statistics`.
+        """
         if total is None or total.count < 2:
             count = 0 if total is None else total.count
             raise FitError(
@@ -330,8 +394,6 @@ class Sample:
                 f"{self._name}: all {total.count} valid pixels are equal, so there is nothing to detect; check the "
                 "input, or choose other bands with --bands"
             )
-        if covariance and keep is None:
-            self._moments[pixels] = total
         return total
 
     def _is_whole(self, pixels: int | None) -> bool:
@@ -420,7 +482,7 @@ def _moments(
     block: Tensor, device: torch.device, *, covariance: bool, keep: Callable[[Tensor], Tensor] | None
 ) -> Statistics | None:
     """Moments of the valid pixels of a block, a few rows at a time on a CPU; None where there are none."""
-    rows = max(1, _CHUNK_PIXELS // block.shape[2]) if device.type == "cpu" else block.shape[1]
+    rows = max(1, _CHUNK_PIXELS // max(1, block.shape[2])) if device.type == "cpu" else block.shape[1]
     total: Statistics | None = None
     for piece in torch.split(block, rows, dim=1):
         spectra = spectra_of(to_device(piece, device))

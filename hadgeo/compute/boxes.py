@@ -89,6 +89,29 @@ def box_mean(block: Tensor, side: int) -> Tensor:
     return means
 
 
+def square_means(block: Tensor, side: int) -> Tensor:
+    """The mean spectrum of the valid pixels of each square of a grid.
+
+    Args:
+        block: (band, y, x), NaN where invalid, of whole squares.
+        side: Side of a square in pixels, odd.
+
+    Returns:
+        (band, y / side, x / side), NaN where the pixel in the middle is invalid.
+    """
+    valid = block.sum(dim=0).isfinite()
+    filled = block if valid.all() else torch.where(valid, block, 0.0)
+    means = torch.zeros_like(filled[:, ::side, ::side])
+    counts = means.new_zeros(means.shape[1:])
+    for i in range(side):
+        for j in range(side):
+            # Shares are added: values near the largest float would add up to none.
+            means.add_(filled[:, i::side, j::side], alpha=1 / side**2)
+            counts += valid[i::side, j::side]
+    means *= side**2 / counts.clamp(min=1)
+    return means.masked_fill_(~valid[side // 2 :: side, side // 2 :: side], torch.nan)
+
+
 def box_reach(side: int) -> int:
     """How many pixels away on each side a value of `box_mean` looks; nothing is averaged over a side of 1."""
     return side // 2 + 1 if side > 1 else 0

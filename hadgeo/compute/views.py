@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from hadgeo.compute.boxes import box_mean, box_reach
+from hadgeo.compute.boxes import box_mean, box_reach, square_means
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,21 @@ class View:
         grouped = self._grouped(block)
         return grouped if self.side == 1 else box_mean(grouped, self.side)
 
+    def apart(self, block: Tensor, own: tuple[slice, slice], read: tuple[slice, slice]) -> Tensor:
+        """Averages that have no pixel in common: over squares of a grid that is counted from the scene's first pixel.
+
+        Args:
+            block: (band, y, x) of a window and a halo of at least `reach`, where the scene has it.
+            own: The window's own rows and columns in the scene.
+            read: Those of the block.
+
+        Returns:
+            (group, rows of squares, columns of squares) of those whose middle is the window's own; NaN where a band of
+            the pixel in the middle is invalid.
+        """
+        rows, cols = (_whole_squares(*along, self.side) for along in zip(own, read, strict=True))
+        return square_means(self._grouped(block)[:, rows, cols], self.side)
+
     def _grouped(self, block: Tensor) -> Tensor:
         groups = self.groups(len(block))
         if len(groups) == len(block):
@@ -87,6 +102,14 @@ class View:
 
 #: The cube itself.
 AS_IS = View()
+
+
+def _whole_squares(own: slice, read: slice, side: int) -> slice:
+    """Of what was read along one side of a scene, the squares of a grid whose middle is a window's own."""
+    middle = side // 2
+    first = -((own.start - middle) // -side) * side
+    stop = min((own.stop - 1 - middle) // side + 1, read.stop // side) * side
+    return slice(first - read.start, max(first, stop) - read.start)
 
 
 def _means(block: Tensor, size: int) -> Tensor:

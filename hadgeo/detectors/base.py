@@ -166,6 +166,18 @@ class Detector(ABC, Generic[ParamsT]):
             (y, x) scores; whatever stands at pixels with a NaN band is replaced by NaN.
         """
 
+    def score_inner(self, block: Tensor, inner: tuple[slice, slice]) -> Tensor:
+        """Score a window's own pixels alone: as `score`, whose result is cut unless a detector can do better.
+
+        Args:
+            block: As for `score`.
+            inner: Rows and columns of the window's own pixels in it.
+
+        Returns:
+            Their scores (y, x), the same bits as `score` gives them.
+        """
+        return self.score(block)[inner]
+
     def explain(self, block: Tensor) -> Tensor | None:  # noqa: ARG002 - for those that can
         """The background that was expected in place of each pixel, which a detector may be able to tell.
 

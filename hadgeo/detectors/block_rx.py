@@ -72,6 +72,13 @@ class BlockRXParams(ContrastByDefaultParams):
         ge=1e-6,
         le=1000,
     )
+    sample: int = Field(
+        default=2**18,
+        title="Sampled pixels",
+        description="Estimate the covariance of the scene, which steadies those of blocks, from about this many "
+        "pixels, evenly spread; from all of them where there are fewer.",
+        ge=2,
+    )
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> Self:
@@ -122,9 +129,9 @@ class BlockRX(ContrastDetector[BlockRXParams]):
 
     def learn(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> None:  # noqa: ARG002
         """Learn the covariance of pixels less the mean of their ring, in streamed passes; see `Detector.fit`."""
-        device = double_device(device)
-        mean = sample.statistics(covariance=False).mean
-        covariance = difference_statistics(sample, _RING, mean).covariance
+        device, pixels = double_device(device), self.params.sample
+        mean = sample.statistics(covariance=False, pixels=pixels).mean
+        covariance = difference_statistics(sample, _RING, mean, pixels=pixels).covariance
         check_differences(covariance, self.name)
         self.mean_ = mean.to(device)
         self.ridge_ = (self.params.ridge * covariance.diagonal().mean()).to(device)

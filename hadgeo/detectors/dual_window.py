@@ -14,11 +14,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from hadgeo.compute.cores import map_cores
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.lanes import to_device
 from hadgeo.detectors.base import Params
-from hadgeo.detectors.rings import ring_means, square_bytes, squares
+from hadgeo.detectors.rings import LEARNED_SIDE, ring_means, square_bytes, squares
 from hadgeo.detectors.tiles import times
 from hadgeo.errors import FitError
 from hadgeo.sampling import Sample, Statistics, valid_pixels
@@ -65,22 +64,6 @@ class DualWindowParams(Params):
     def neighbours(self) -> int:
         """Pixels of a ring that nothing is missing from."""
         return self.outer_window**2 - self.inner_window**2
-
-
-def in_tiles(block: Tensor, reach: int, use: Callable[[Tensor, Window], None]) -> None:
-    """Call a function for each tile of a window, on all cores of a CPU.
-
-    Args:
-        block: (band, y, x).
-        reach: Pixels of true neighbours that it needs on each side.
-        use: Given the bands of a tile and its halo, and the tile as a part of the window.
-    """
-
-    @torch.no_grad()
-    def one(part: Window) -> None:
-        use(block[:, part.outer_rows, part.outer_cols], part)
-
-    map_cores(one, squares(Window(0, 0, *block.shape[1:]), reach, block.device), block.device)
 
 
 def whitened(block: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
@@ -158,6 +141,7 @@ def difference_statistics(
     params: DualWindowParams,
     mean: Tensor,
     *,
+    pixels: int | None = None,
     keep: Callable[[Tensor], Tensor] | None = None,
 ) -> Statistics:
     """Mean and covariance of how pixels differ from their rings, in one streamed pass.
@@ -166,6 +150,7 @@ def difference_statistics(
         sample: The pixels to learn from.
         params: The windows.
         mean: Mean spectrum of the scenes, float64 (band).
+        pixels: Look at about this many pixels, in squares spread evenly, instead of all of them.
         keep: Which of some differences (pixel, band) count, as bool (pixel); by default all of them.
 
     Returns:
@@ -188,7 +173,7 @@ def difference_statistics(
         return total
 
     total: Statistics | None = None
-    for part in sample.stream(moments, halo=reach):
+    for part in sample.stream(moments, halo=reach, pixels=pixels, square=LEARNED_SIDE):
         if part is not None:
             total = part if total is None else total.merge(part)
     assert total is not None, "a scene without valid pixels is refused before"

@@ -23,7 +23,7 @@ from hadgeo.compute.cores import map_cores
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.lanes import to_device
-from hadgeo.compute.views import AS_IS
+from hadgeo.compute.views import AS_IS, View
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.precision import PrecisionParams
@@ -31,7 +31,7 @@ from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
-from hadgeo.windows import Window, whole_halo
+from hadgeo.windows import Window, pad, whole_halo
 
 #: Rows whose evidence is worked out at a time on a core of a CPU, so that it stays in its cache.
 _ROWS = 8
@@ -153,19 +153,16 @@ class Fusion(Detector[FusionParams]):
     def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:
         """Fit the parts, and learn how rare their scores are in the scene; see `Detector.fit`."""
         steps = _Together(progress, self.training_steps)
-        # Parts that see the same share one pass over it, if they need no more than its moments.
-        seen = {AS_IS: sample}
+        # If parts need no more than moments, all share one pass over it.
+        seen = sample.seen_together(dict.fromkeys(part.view for part in self.parts))
         for detector, part in self._each():
-            if part.view not in seen:
-                seen[part.view] = sample.seen(part.view)
             detector.fit(seen[part.view], device=device, progress=steps)
         lock = threading.Lock()
 
         def evidence(block: Tensor, window: Window) -> Tensor:
             with lock:
-                scores = self._scores(to_device(block, device))
-            inner = (slice(None), *window.inner)
-            return scores[inner][:, valid_pixels(block[inner]).to(scores.device)]
+                scores = self._scores(to_device(block, device), window.inner)
+            return scores[:, valid_pixels(block[(slice(None), *window.inner)]).to(scores.device)]
 
         found = sample.stream(evidence, halo=self.halo, pixels=POOL_PIXELS, square=_SQUARE)
         scores = torch.cat(list(found), dim=1)
@@ -175,18 +172,30 @@ class Fusion(Detector[FusionParams]):
         self.tables_ = [TailTable.of(of_part) for of_part in scores]
         return self
 
-    def _scores(self, block: Tensor) -> Tensor:
-        """The score of each part, float64 (part, y, x)."""
-        seen = {AS_IS: block}
-        scores = []
-        for detector, part in self._each():
-            bands = replace(part.view, side=1)
-            if bands not in seen:
-                seen[bands] = bands.of(block)
-            if part.view not in seen:
-                seen[part.view] = replace(part.view, bands=0).of(seen[bands])
-            scores.append(detector.score(seen[part.view]).to(double_device(block.device), torch.float64))
-        return torch.stack(scores)
+    def _scores(self, block: Tensor, inner: tuple[slice, slice]) -> Tensor:
+        """The score of each part at a window's own pixels, float64 (part, y, x).
+
+        The window has the halo of the part that sees farthest; each part is given as much as it needs itself.
+        """
+        rows, cols = inner
+        own = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+        double = double_device(block.device)
+        scores = torch.empty((len(self.parts), own.height, own.width), dtype=torch.float64, device=double)
+        grouped = {0: block}
+        # Parts that see the same, one after the other, so that no average is kept for long.
+        for view in dict.fromkeys(part.view for part in self.parts):
+            seen: dict[Window, Tensor] = {}
+            if view.bands not in grouped:
+                grouped[view.bands] = View(bands=view.bands).of(block)
+            for number, (detector, part) in enumerate(self._each()):
+                if part.view != view:
+                    continue
+                near = pad(own, detector.halo, (block.shape[1], block.shape[2]), detector.grid)
+                place = Window(near.outer_rows.start, near.outer_cols.start, *near.outer_shape)
+                if place not in seen:
+                    seen[place] = _averaged(grouped[view.bands], view.side, place)
+                scores[number] = detector.score_inner(seen[place], near.inner)
+        return scores
 
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
@@ -194,9 +203,17 @@ class Fusion(Detector[FusionParams]):
         return self.contributions(block).sum(dim=0)
 
     @torch.no_grad()
+    def score_inner(self, block: Tensor, inner: tuple[slice, slice]) -> Tensor:
+        """The same of a window's own pixels; see `Detector.score_inner`."""
+        return self._counted(self._scores(block, inner)).sum(dim=0)
+
+    @torch.no_grad()
     def contributions(self, block: Tensor) -> Tensor:
         """The evidence of each part as far as it counts, (part, y, x); see `Detector.contributions`."""
-        scores = self._scores(block)
+        return self._counted(self._scores(block, (slice(0, block.shape[1]), slice(0, block.shape[2]))))
+
+    def _counted(self, scores: Tensor) -> Tensor:
+        """The evidence of scores (part, y, x), weighted, and 0 for all but the strongest of alternatives."""
         counted = torch.zeros_like(scores)
 
         @torch.no_grad()
@@ -231,13 +248,16 @@ class Fusion(Detector[FusionParams]):
         return None
 
     def bytes_per_pixel(self, bands: int) -> int:
-        """The largest part, the averaged cubes, and all scores; see `Detector.bytes_per_pixel`."""
-        largest = max(d.bytes_per_pixel(part.view.count(bands)) for d, part in self._each())
+        """The largest part with the average that it sees, averaged bands, and all scores; see `Detector`."""
+
+        def averaged(part: Part) -> int:
+            return 4 * part.view.count(bands) if part.view.side > 1 else 0
+
+        largest = max(d.bytes_per_pixel(part.view.count(bands)) + averaged(part) for d, part in self._each())
         # What one part gives back to the heap is not all at hand for the next.
         left = 4 * bands
-        views = {part.view for part in self.parts} | {replace(part.view, side=1) for part in self.parts}
-        averaged = [(8 if view.side > 1 else 4) * view.count(bands) for view in views if view != AS_IS]
-        return largest + left + sum(averaged) + 4 * bands * bool(averaged) + 3 * 8 * len(self.detectors_)
+        grouped = sum(4 * view.count(bands) for view in {View(bands=part.view.bands) for part in self.parts} - {AS_IS})
+        return largest + left + grouped + 3 * 8 * len(self.detectors_)
 
     def core_bytes(self, bands: int) -> int:
         """The largest part; see `Detector.core_bytes`."""
@@ -271,6 +291,13 @@ class Fusion(Detector[FusionParams]):
             self.tables_.append(TailTable(**table))
             detector.load_state({key: value for key, value in own.items() if not key.startswith("table.")}, device)
         return self
+
+
+def _averaged(block: Tensor, side: int, place: Window) -> Tensor:
+    """A part of a cube (band, y, x), averaged over squares of so many pixels a side."""
+    view = View(side=side)
+    near = pad(place, view.reach, (block.shape[1], block.shape[2]))
+    return view.of(block[:, near.outer_rows, near.outer_cols])[(slice(None), *near.inner)]
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

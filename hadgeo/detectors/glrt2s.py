@@ -25,9 +25,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from hadgeo.detectors.dual_window import in_tiles, whitened
+from hadgeo.detectors.dual_window import whitened
 from hadgeo.detectors.ring_rx import RingDetector, RingParams
-from hadgeo.detectors.rings import ring_means
+from hadgeo.detectors.rings import in_squares, ring_means
 from hadgeo.windows import Window
 
 #: Values of stacked blocks at a time.
@@ -92,7 +92,7 @@ class GLRT2S(RingDetector[GLRT2SParams]):
             means = ring_means(spectra, self.params.sides, spectra.new_zeros(len(spectra)))[0]
             score[window.rows, window.cols] = self._of_tile(spectra, means)[window.inner]
 
-        in_tiles(block, self.reach, one)
+        in_squares(block, self.reach, one)
         return score
 
     def _of_tile(self, spectra: Tensor, means: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hadgeo.detectors.dual_window import in_tiles, ring_differences, whitened
+from hadgeo.detectors.dual_window import ring_differences, whitened
 from hadgeo.detectors.ring_rx import RingDetector, RingParams
+from hadgeo.detectors.rings import in_squares
 from hadgeo.windows import Window
 
 
@@ -56,5 +57,5 @@ class LocalRX(RingDetector[LocalRXParams]):
             differences = ring_differences(whitened(part, self.mean_, self.whitening_), self.params.sides)
             distance[window.rows, window.cols] = differences[(slice(None), *window.inner)].square().sum(dim=0)
 
-        in_tiles(block, self.reach, one)
+        in_squares(block, self.reach, one)
         return distance

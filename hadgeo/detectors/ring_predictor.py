@@ -9,8 +9,6 @@ W. Anderson, "An Introduction to Multivariate Statistical Analysis", 3rd ed., 20
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Self
 
 import torch
@@ -22,7 +20,7 @@ from hadgeo.compute.executors import READERS
 from hadgeo.compute.lanes import to_device
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.rings import ring_means, square_bytes, squares
+from hadgeo.detectors.rings import LEARNED_SIDE, in_squares, ring_means, square_bytes, squares
 from hadgeo.detectors.tiles import times
 from hadgeo.detectors.whitening import mahalanobis, whitening
 from hadgeo.errors import FitError
@@ -133,7 +131,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
         # A mean that rings without a valid pixel take; and scenes without a background are refused here.
         self.mean_ = sample.statistics(covariance=False, pixels=pixels).mean.to(device)
         total: Statistics | None = None
-        for part in sample.stream(self._joint_moments, halo=self.reach, pixels=pixels):
+        for part in sample.stream(self._joint_moments, halo=self.reach, pixels=pixels, square=LEARNED_SIDE):
             if part is not None:
                 total = part if total is None else total.merge(part)
         if total is None or not (total.covariance.diagonal()[:bands] > 0).any():
@@ -172,36 +170,41 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
     def statistic(self, block: Tensor) -> Tensor:
         """Distance of the residual; see `ContrastDetector.statistic`."""
         distance = torch.empty(block.shape[1:], dtype=torch.float64, device=self.mean_.device)
-        for square, residual in self._residuals(block):
-            distance[square.rows, square.cols] = mahalanobis(residual, None, self.whitening_)
+
+        def one(part: Tensor, square: Window) -> None:
+            distance[square.rows, square.cols] = mahalanobis(self._residual(part, square), None, self.whitening_)
+
+        in_squares(block, self.reach, one)
         return distance
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor:
         """What the rings predict; see `Detector.explain`."""
         expected = torch.empty_like(block)
-        for square, residual in self._residuals(block):
-            expected[:, square.rows, square.cols] = block[:, square.rows, square.cols] - residual.to(block)
+
+        def one(part: Tensor, square: Window) -> None:
+            residual = self._residual(part, square).to(block)
+            expected[:, square.rows, square.cols] = part[(slice(None), *square.inner)] - residual
+
+        in_squares(block, self.reach, one)
         return expected
 
-    def _residuals(self, block: Tensor) -> Iterator[tuple[Window, Tensor]]:
-        """What is not predicted of each square of a block, float64 (band, y, x); NaN where invalid."""
-        rows, cols = block.shape[1:]
-        for square in squares(Window(0, 0, rows, cols), self.reach, self.mean_.device):
-            part = block[:, square.outer_rows, square.outer_cols].to(self.mean_.device, torch.float64)
-            inner = (slice(None), *square.inner)
-            around = torch.cat([ring[inner] for ring in ring_means(part, self._sides, self.mean_)]).flatten(1)
-            expected = times(self.weights_, around - self.rings_mean_[:, None]) + self.mean_[:, None]
-            own = part[inner]
-            yield square, torch.where(valid_pixels(own), own - expected.reshape(own.shape), torch.nan)
+    def _residual(self, part: Tensor, square: Window) -> Tensor:
+        """What is not predicted of a square (band, y, x) that comes with its halo; float64, NaN where invalid."""
+        part = part.to(self.mean_.device, torch.float64)
+        inner = (slice(None), *square.inner)
+        around = torch.cat([ring[inner] for ring in ring_means(part, self._sides, self.mean_)]).flatten(1)
+        expected = times(self.weights_, around - self.rings_mean_[:, None]) + self.mean_[:, None]
+        own = part[inner]
+        return torch.where(valid_pixels(own), own - expected.reshape(own.shape), torch.nan)
 
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - spectra are copied a square at a time
         """The distance and its local contrast; see `Detector.bytes_per_pixel`."""
         return 32
 
     def core_bytes(self, bands: int) -> int:
-        """A core's share of one square, on which all work together; see `Detector.core_bytes`."""
-        return math.ceil(square_bytes(bands, self.reach, _COPIES) / torch.get_num_threads())
+        """A square; see `Detector.core_bytes`."""
+        return square_bytes(bands, self.reach, _COPIES)
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """A square and moments of three spectra a pixel, in each reading thread; see `Detector.fit_bytes`."""

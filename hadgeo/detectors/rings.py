@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from hadgeo.compute.boxes import box_sum
+from hadgeo.compute.cores import map_cores
 from hadgeo.sampling import valid_pixels
 from hadgeo.windows import Window, pad, tile
 
 #: Side in pixels of the squares that are worked on at a time, elsewhere and on a CPU: their copies stay small, and so
 #: does the share of halos. Elsewhere each operation costs what it takes to begin it.
 _SQUARE = (256, 64)
+
+#: Side in pixels of the squares of a large scene that are learned from, of which the halo is a small part.
+LEARNED_SIDE = 128
 
 
 def square_bytes(bands: int, reach: int, copies: int, pixels: int | None = None) -> int:
@@ -45,6 +49,22 @@ def squares(window: Window, reach: int, device: torch.device) -> Iterator[Window
     for square in tile((window.height, window.width), (side, side)):
         moved = Window(square.row + window.top, square.col + window.left, square.height, square.width)
         yield pad(moved, reach, window.outer_shape)
+
+
+def in_squares(block: Tensor, reach: int, use: Callable[[Tensor, Window], None]) -> None:
+    """Call a function for each small square of a window, on all cores of a CPU.
+
+    Args:
+        block: (band, y, x).
+        reach: Pixels of true neighbours that it needs on each side.
+        use: Given the bands of a square and its halo, and the square as a part of the window.
+    """
+
+    @torch.no_grad()
+    def one(part: Window) -> None:
+        use(block[:, part.outer_rows, part.outer_cols], part)
+
+    map_cores(one, squares(Window(0, 0, *block.shape[1:]), reach, block.device), block.device)
 
 
 def ring_means(block: Tensor, sides: tuple[int, ...], otherwise: Tensor) -> list[Tensor]:

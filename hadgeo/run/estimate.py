@@ -40,6 +40,9 @@ _TRIAL_SIDE = 192
 _TRIAL_PLACES = 16
 
 
+#: How much larger than a window what is read for it may be, and the most bytes that are taken to come there.
+_HALO_SHARE, _MOST_FOR_HALOS = 0.35, 2 * 10**9
+
 #: Decoded bytes of a scene that takes many times as long as the trial.
 _WORTH_A_TRIAL = 10**9
 
@@ -106,7 +109,11 @@ def memory_budget(
             "including libraries; give at least that much, or use fewer --bands or -d rx"
         )
     # The same windows whoever has fitted: where they are low, a halo costs more than what it surrounds.
-    pays = max(min(granted // 2, with_fit), min(granted // 4, _whole_blocks(source, detector, selection)))
+    pays = max(
+        min(granted // 2, with_fit),
+        min(granted // 4, _whole_blocks(source, detector, selection)),
+        min(granted // 4, _narrow_halos(source, detector, selection)),
+    )
     return min(asked or max(default_memory(on_cpu=on_cpu), least, pays), granted)
 
 
@@ -138,6 +145,14 @@ def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelect
     pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
     held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * pixels
     return fixed_bytes(source) + held
+
+
+def _narrow_halos(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
+    """Bytes with which the halo around a square window is no more than `_HALO_SHARE` of it."""
+    around = 2 * whole_halo(detector.halo, detector.grid)
+    side = around / (math.sqrt(1 + _HALO_SHARE) - 1) + around
+    held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * math.ceil(side) ** 2
+    return min(fixed_bytes(source) + held, _MOST_FOR_HALOS)
 
 
 def estimate(

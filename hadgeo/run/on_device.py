@@ -94,7 +94,7 @@ class DeviceScorer:
         if not any_valid:
             return np.full((window.height, window.width), np.nan, dtype=np.float32)
         with self._turn:
-            scores = self._detector.score(arrived)[window.inner].float()
+            scores = self._detector.score_inner(arrived, window.inner).float()
             scores = torch.where(valid, scores.to(self._device), torch.nan)
             computed = self._lane.computed()
         found: npt.NDArray[np.float32] = self._lane.depart(scores, computed).numpy()
@@ -178,7 +178,7 @@ def score_window(detector: Detector[Any], block: Tensor, window: Window, device:
         DeviceError: The device cannot even hold a single row.
     """
     try:
-        return detector.score(_single(block, device).to(device))[window.inner]
+        return detector.score_inner(_single(block, device).to(device), window.inner)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
