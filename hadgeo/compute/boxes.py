@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hadgeo.compute.cores import map_cores
 
-#: Bytes of what is averaged at a time on a core of a CPU, so that sums stay in its cache.
-_PIECE_BYTES = 2**20
+#: Rows and bytes of what is averaged at a time on a core of a CPU, so that sums stay in its cache.
+_PIECE_ROWS, _PIECE_BYTES = 16, 2**20
 
 
 def box_sum(x: Tensor, side: int) -> Tensor:
@@ -25,16 +26,17 @@ def box_sum(x: Tensor, side: int) -> Tensor:
     Returns:
         As large as `x`.
     """
+    # A border of zeros, which sums along columns leave at both sides for sums along rows.
+    x = F.pad(x, (side // 2,) * 4)
     for dim in (-2, -1):
         x = _sliding_sum(x, side, dim)
     return x
 
 
-def _sliding_sum(x: Tensor, side: int, dim: int) -> Tensor:
-    length, reach = x.shape[dim], side // 2
-    border = x.new_zeros(1).expand(*(reach if i == x.ndim + dim else n for i, n in enumerate(x.shape)))
+def _sliding_sum(sums: Tensor, side: int, dim: int) -> Tensor:
+    """Sums over each `side` neighbours along a dimension, of which there are `side - 1` fewer."""
+    length = sums.shape[dim] - side + 1
     # Sums of 1, 2, 4, ... values, of which those that make up `side` are added.
-    sums = torch.cat([border, x, border], dim=dim)
     total: Tensor | None = None
     width, start = 1, 0
     while True:
@@ -69,23 +71,32 @@ def box_mean(block: Tensor, side: int) -> Tensor:
     whole = on_cpu and bool(valid.all())
     present = valid.to(block.dtype)
     counts, wider_counts = box_sum(present, side), box_sum(present, side + 2)
-    everywhere = (slice(0, valid.shape[0]), slice(0, valid.shape[1]))
-    means = torch.empty_like(block, memory_format=torch.contiguous_format)
+    # In the memory layout of the cube, so that what is neighbours there is read and written together.
+    means = torch.empty_like(block)
+
+    def sums(rows: slice, cols: slice, side: int) -> Tensor:
+        near, own = zip(*(_with_margin(part, side // 2) for part in (rows, cols)), strict=True)
+        filled = block[:, *near] if whole else torch.where(valid[near], block[:, *near], 0.0)
+        return box_sum(filled, side)[:, *own]
 
     @torch.no_grad()
-    def some(bands: slice) -> None:
-        filled = block[bands] if whole else torch.where(valid, block[bands], 0.0)
-        torch.div(box_sum(filled, side), counts.clamp(min=1), out=means[bands])
-        for rows, cols in _frame(*everywhere, side // 2) if whole else [everywhere]:
-            near, own = zip(*(_with_margin(part, box_reach(side)) for part in (rows, cols)), strict=True)
-            wider = box_sum(filled[:, *near], side + 2)[:, *own] / wider_counts[rows, cols].clamp(min=1)
-            here = means[bands, rows, cols]
-            here.copy_(torch.where(counts[rows, cols] < side**2, wider, here))
+    def some(place: tuple[slice, slice]) -> None:
+        rows, cols = place
+        here, count = means[:, rows, cols], counts[rows, cols]
+        torch.div(sums(rows, cols, side), count.clamp(min=1), out=here)
+        short = count < side**2
+        for part in _around(short) if on_cpu else [(slice(None), slice(None))]:
+            rows, cols = (_inside(own, within) for own, within in zip(part, place, strict=True))
+            wider = sums(rows, cols, side + 2) / wider_counts[rows, cols].clamp(min=1)
+            here[:, *part] = torch.where(short[part], wider, here[:, *part])
         if not whole:
-            means[bands].masked_fill_(~valid, torch.nan)
+            here.masked_fill_(~valid[place], torch.nan)
 
-    step = max(1, _PIECE_BYTES // (valid.numel() * block.element_size())) if on_cpu else len(block)
-    map_cores(some, [slice(first, first + step) for first in range(0, len(block), step)], block.device)
+    high, wide = valid.shape
+    if on_cpu:
+        high, wide = _PIECE_ROWS, max(_PIECE_ROWS, _PIECE_BYTES // (_PIECE_ROWS * len(block) * block.element_size()))
+    places = [(row, col) for row in _parts(valid.shape[0], high) for col in _parts(valid.shape[1], wide)]
+    map_cores(some, places, block.device)
     return means
 
 
@@ -117,12 +128,24 @@ def box_reach(side: int) -> int:
     return side // 2 + 1 if side > 1 else 0
 
 
-def _frame(rows: slice, cols: slice, width: int) -> list[tuple[slice, slice]]:
-    """The rows and columns of an image within so many pixels of its border; a corner is part of two."""
-    high, wide = min(width, rows.stop), min(width, cols.stop)
-    upper, lower = slice(0, high), slice(rows.stop - high, rows.stop)
-    left, right = slice(0, wide), slice(cols.stop - wide, cols.stop)
-    return [(upper, cols), (lower, cols), (rows, left), (rows, right)]
+def _parts(length: int, step: int) -> list[slice]:
+    """A length in parts of no more than so many."""
+    return [slice(first, min(first + step, length)) for first in range(0, length, step)]
+
+
+def _around(short: Tensor) -> list[tuple[slice, slice]]:
+    """The rows and columns in which a mask (y, x) is True somewhere; none where it is nowhere."""
+    places = [short.any(dim=dim).nonzero() for dim in (1, 0)]
+    if not len(places[0]):
+        return []
+    rows, cols = (slice(int(found[0]), int(found[-1]) + 1) for found in places)
+    return [(rows, cols)]
+
+
+def _inside(part: slice, within: slice) -> slice:
+    """A part of a part of a length, in the whole."""
+    start, stop, _ = part.indices(within.stop - within.start)
+    return slice(within.start + start, within.start + stop)
 
 
 def _with_margin(part: slice, margin: int) -> tuple[slice, slice]:

@@ -157,11 +157,10 @@ def times(matrix: Tensor, columns: Tensor) -> Tensor:
         (m, n).
     """
     count, step = columns.shape[1], _COLUMNS[columns.device.type == "cpu"]
-    padded = math.ceil(count / step) * step
-    if padded > count:
-        columns = F.pad(columns, (0, padded - count))
-    product = columns.new_empty((len(matrix), padded))
-    for first in range(0, padded, step):
-        part = slice(first, first + step)
-        torch.mm(matrix, columns[:, part], out=product[:, part])
+    product = columns.new_empty((len(matrix), math.ceil(count / step) * step))
+    for first in range(0, count, step):
+        part = columns[:, first : first + step]
+        if part.shape[1] < step:
+            part = F.pad(part, (0, step - part.shape[1]))
+        torch.mm(matrix, part, out=product[:, first : first + step])
     return product[:, :count]
