@@ -19,7 +19,7 @@ from hadgeo.detectors.tiles import SIDE, filled_up, joined, pieces, placed
 from hadgeo.windows import Window
 
 #: Tiles that are convolved together, elsewhere and on a CPU.
-_TOGETHER = (256, 4)
+_TOGETHER = (256, 16)
 
 
 class BlindSpotNetwork(nn.Module):

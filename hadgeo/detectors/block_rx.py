@@ -42,7 +42,7 @@ _RING = DualWindowParams(inner_window=3, outer_window=21)
 
 #: Rows and columns in pixels of what is worked on at a time, elsewhere and on one core of a CPU, and bytes that its
 #: matrices may take, which makes it narrower.
-_TILE, _MATRIX_BYTES = ((1024, 1024), (64, 64)), (2**28, 2**24)
+_TILE, _MATRIX_BYTES = ((1024, 1024), (64, 256)), (2**28, 2**24)
 
 
 class BlockRXParams(ContrastByDefaultParams):

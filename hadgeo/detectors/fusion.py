@@ -33,8 +33,8 @@ from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
 from hadgeo.windows import Window, pad, whole_halo
 
-#: Rows whose evidence is worked out at a time on a core of a CPU, so that it stays in its cache.
-_ROWS = 8
+#: Rows whose evidence is worked out at a time on a core of a CPU.
+_ROWS = 64
 
 #: Side of the squares in which a part of a large scene is scored, to learn how rare scores are: some tens of them, each
 #: several times as large as the halo around it.

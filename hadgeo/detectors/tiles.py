@@ -25,8 +25,9 @@ SIDE = 16
 PIXELS = SIDE**2
 
 #: Tiles, or pieces of as many pixels, that are computed together, elsewhere and on a CPU, where they then stay in its
-#: cache. Elsewhere each operation costs what it takes to begin it, and a GPU is through with few tiles before that.
-TOGETHER = (256, 2)
+#: cache. Elsewhere each operation costs what it takes to begin it, and a GPU is through with few tiles before that. A
+#: core begins its operations while no other does, so with two tiles or less, cores wait for each other.
+TOGETHER = (256, 6)
 
 #: Columns of a product that are computed together, elsewhere and on a CPU. They have no place of their own in a scene,
 #: so their number is a multiple of 24, 32 and 64, the widths of kernels of which the last would be another one.
