@@ -75,7 +75,10 @@ def scored_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int
 
 
 def _scored(detector: Detector[Any], scene: Cube, windows: Sequence[Window]) -> Cube:
-    scores: Cube = _in_windows(detector.score, scene, windows)[0]
+    def score(block: Tensor, window: Window) -> Tensor:
+        return detector.score_inner(block, window.inner)
+
+    scores: Cube = _in_windows(score, scene, windows)[0]
     return np.where(np.isfinite(scene).all(axis=0), scores, np.float32(np.nan))
 
 
@@ -88,26 +91,25 @@ def _spread(windows: Sequence[Window]) -> list[Window]:
 def explained_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int]) -> Cube:
     """The expected background (band, y, x) of a scene, computed in windows of some rows and columns."""
 
-    def explain(block: Tensor) -> Tensor:
+    def explain(block: Tensor, window: Window) -> Tensor:
         explained = detector.explain(block)
         assert explained is not None, "this window is not explained, but others are"
-        assert explained.shape == block.shape
-        return explained
+        assert explained.shape == block.shape, "one value per band and pixel, including the halo"
+        return explained[(slice(None), *window.inner)]
 
     return _in_windows(explain, scene, list(tile(scene.shape[1:], size, detector.halo, detector.grid)))
 
 
-def _in_windows(compute: Callable[[Tensor], Tensor], scene: Cube, windows: Sequence[Window]) -> Cube:
+def _in_windows(compute: Callable[[Tensor, Window], Tensor], scene: Cube, windows: Sequence[Window]) -> Cube:
     parts: list[tuple[Window, Cube]] = []
     cube = torch.from_numpy(scene)
     for window in windows:
         block = cube[:, window.outer_rows, window.outer_cols]
         before = block.clone()
-        computed = compute(block)
+        computed = compute(block, window)
         assert torch.equal(block.nan_to_num(0), before.nan_to_num(0)), "the caller's block was modified"
-        assert computed.shape[-2:] == block.shape[-2:], "one value per pixel, including the halo"
-        layers = computed.reshape(-1, *block.shape[-2:])
-        parts.append((window, layers[(slice(None), *window.inner)].float().numpy()))
+        assert computed.shape[-2:] == (window.height, window.width), "one value per pixel of the window"
+        parts.append((window, computed.reshape(-1, window.height, window.width).float().numpy()))
     whole = np.full((parts[0][1].shape[0], *scene.shape[1:]), np.nan, dtype=np.float32)
     for window, part in parts:
         whole[:, window.rows, window.cols] = part

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from hadgeo.compute.boxes import box_mean, box_reach
+from hadgeo.compute.boxes import box_mean, box_reach, square_means
 
 
 def mean_of(block: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,3 +55,24 @@ def test_the_same_bits_in_windows(holes: bool) -> None:
     cut = box_mean(block[:, 8:22, 2:20], 5)
     inside = slice(reach, -reach)
     torch.testing.assert_close(cut[:, inside, inside], whole[:, 11:19, 5:17], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("bands_last", [True, False])
+def test_pieces_of_a_large_image_make_no_difference(bands_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = torch.randn(3, 70, 90, generator=torch.Generator().manual_seed(0))
+    block[:, 15:17, 40] = torch.nan
+    whole = box_mean(block, 3)
+    monkeypatch.setattr("hadgeo.compute.boxes._PIECE_BYTES", 1)
+    cut = box_mean(block.permute(1, 2, 0).contiguous().permute(2, 0, 1) if bands_last else block, 3)
+    torch.testing.assert_close(cut, whole, rtol=0, atol=0, equal_nan=True)
+
+
+def test_means_of_squares_are_those_of_windows_that_lie_side_by_side() -> None:
+    block = torch.randn(2, 9, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    block[:, 3, 3], block[:, 7, 7] = torch.nan, torch.nan
+    found, windows = square_means(block, 3), box_mean(block, 3)[:, 1::3, 1::3]
+    assert found[:, 2, 2].isnan().all(), "the pixel in the middle is invalid"
+    some = torch.ones(3, 5, dtype=torch.bool)
+    some[1, 1] = some[2, 2] = False  # there a window grows
+    torch.testing.assert_close(found[:, some], windows[:, some], rtol=1e-12, atol=0)
+    torch.testing.assert_close(found[:, 1, 1], block[:, 3:6, 3:6].flatten(1)[:, 1:].mean(dim=1), rtol=1e-12, atol=0)

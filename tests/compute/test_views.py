@@ -10,6 +10,7 @@ import torch
 
 from hadgeo.compute.views import AS_IS, View
 from hadgeo.sampling import Sample, Scene
+from hadgeo.windows import tile
 from tests.support import background, memory_source
 
 
@@ -83,3 +84,50 @@ def test_a_sample_is_seen_as_its_scenes_are(readers: Executor) -> None:
     spectra = averaged[:, averaged.sum(dim=0).isfinite()].double()
     np.testing.assert_allclose(seen.statistics().mean, spectra.mean(dim=1), rtol=1e-6)
     np.testing.assert_allclose(seen.statistics().covariance, torch.cov(spectra), rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [3, 5])
+def test_averages_apart_are_the_same_from_any_pieces(side: int) -> None:
+    cube = torch.from_numpy(background((5, 37, 29)))
+    view = View(side=side, bands=3)
+    whole = view.apart(cube, (slice(0, 37), slice(0, 29)), (slice(0, 37), slice(0, 29)))
+    assert whole.shape == (3, 37 // side, 29 // side)
+    found = []
+    for window in tile((37, 29), (8, 29), view.reach):
+        block = cube[:, window.outer_rows, window.outer_cols]
+        found.append(view.apart(block, (window.rows, window.cols), (window.outer_rows, window.outer_cols)))
+    assert torch.equal(torch.cat(found, dim=1), whole)
+
+
+@pytest.mark.parametrize("views", [(View(side=3, bands=4), View(bands=4), AS_IS), (AS_IS, View(side=3))])
+def test_moments_of_several_views_are_taken_in_one_pass(
+    views: tuple[View, ...], readers: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = background((9, 60, 50))
+    cube[:, :20, 5:9] = np.nan
+    source, reads = memory_source(cube), []
+    read = source.read
+    source.read = lambda *window: reads.append(window) or read(*window)  # type: ignore[method-assign]
+    sample = Sample(Scene(source, range(9)), executor=readers, device=torch.device("cpu"))
+    monkeypatch.setattr("hadgeo.sampling.PIECE_BYTES", 9 * 4 * 50 * 16)
+    together = sample.seen_together(views)
+    found = {view: together[view].statistics() for view in views}
+    assert len(reads) == len(sample.places()), "each piece once"
+    for view in views:
+        alone = sample.seen(view).statistics()
+        assert found[view].count == alone.count
+        torch.testing.assert_close(found[view].covariance, alone.covariance, rtol=1e-9, atol=0)
+
+
+def test_a_large_scene_is_averaged_over_squares_that_lie_apart(
+    readers: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = background((4, 300, 198))
+    sample = Sample(Scene(memory_source(cube), range(4)), executor=readers, device=torch.device("cpu"))
+    monkeypatch.setattr("hadgeo.sampling._SQUARES", 5000)
+    monkeypatch.setattr("hadgeo.sampling.PIECE_BYTES", 4 * 4 * 198 * 16)
+    found = sample.seen(View(side=3)).statistics()
+    squares = cube.reshape(4, 100, 3, 66, 3).mean(axis=(2, 4), dtype=float).reshape(4, -1)
+    assert found.count == 6600, "each pixel is part of one average"
+    np.testing.assert_allclose(found.mean, squares.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.covariance, np.cov(squares), rtol=1e-4)

@@ -23,6 +23,7 @@ from hadgeo.errors import ParameterError
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.sampling import Sample, Scene
 from hadgeo.testing import LEARNED, DetectorContract, explained_in_windows, fitted
+from hadgeo.windows import Window, pad
 from tests.support import Recorder, background, memory_source
 
 CPU = torch.device("cpu")
@@ -123,6 +124,17 @@ def test_the_parts_share_one_pass_over_the_scene(readers: Executor) -> None:
         Sample(Scene(source, range(5)), executor=readers, device=CPU), device=CPU
     )
     assert reads == 2, "moments, and evidence"
+
+
+@pytest.mark.parametrize("parts", ["bs3lnet@3 + rx(cfar_window=15)", "block_rx@5~3 + rx@3 + kmeans"])
+def test_the_halo_is_cut_off_before_parts_score(parts: str, readers: Executor) -> None:
+    cube = torch.from_numpy(background((9, 96, 80)))
+    detector = fit(cube.numpy(), readers, parts)
+    window = pad(Window(35, 32, 17, 9), detector.halo, (96, 80), detector.grid)
+    block = cube[:, window.outer_rows, window.outer_cols]
+    whole = detector.score(cube)[window.rows, window.cols]
+    assert torch.equal(detector.score_inner(block, window.inner), whole)
+    assert torch.equal(detector.score(block)[window.inner], whole)
 
 
 def test_a_seed_goes_to_every_part_that_draws(readers: Executor) -> None:
