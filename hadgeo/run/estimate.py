@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hadgeo.compute.device import free_bytes
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.memory import default_memory, machine_memory
 from hadgeo.detectors.base import Detector
+from hadgeo.detectors.tiles import SIDE
 from hadgeo.errors import DeviceError, ParameterError
 from hadgeo.formats.cropped import Cropped
 from hadgeo.formats.source import Source
@@ -220,8 +221,12 @@ def _seconds(
         seconds += clock.seconds(Stage.CROPS) * min(rows * cols, POOL_PIXELS) / trial.pixels
         seconds += clock.step_seconds() * steps
     scorer = WindowScorer(source, selection.indices, detector, device)
-    window = pad(trial, detector.halo, (rows, cols), detector.grid)
-    scorer(window)
+    window, first = (
+        pad(part, detector.halo, (rows, cols), detector.grid)
+        for part in (trial, replace(trial, height=min(trial.height, SIDE), width=min(trial.width, SIDE)))
+    )
+    # What is only done once.
+    scorer(first)
     start = time.perf_counter()
     scorer(window)
     return seconds + (time.perf_counter() - start) / window.pixels * rows * cols
