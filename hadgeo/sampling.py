@@ -331,6 +331,7 @@ class Sample:
         *,
         covariance: bool,
         keep: Callable[[Tensor], Tensor] | None = None,
+        overlapping: bool = False,
     ) -> list[Statistics | None]:
         """Moments of several views of the same scenes, in one streamed pass; None where no pixel is valid.
 
@@ -339,12 +340,13 @@ class Sample:
             pixels: As for `statistics`.
             covariance: As for `statistics`.
             keep: As for `statistics`.
+            overlapping: Whether averages are to be those around each pixel, however many there are.
         """
         device, places = double_device(self._device), self.places(pixels)
         views = [sample._scenes[0].view for sample in samples]
         looked_at = sum(window.pixels for _, window in places)
         # Averages over squares that overlap repeat each other, so where there are enough, each pixel is part of one.
-        apart = [view.side > 1 and looked_at >= view.side**2 * _SQUARES for view in views]
+        apart = [not overlapping and view.side > 1 and looked_at >= view.side**2 * _SQUARES for view in views]
         around = [(replace(s, view=AS_IS), pad(w, max(view.reach for view in views), s.shape)) for s, w in places]
 
         def moments(block: Tensor, window: Window) -> tuple[bool, list[Statistics | None]]:
@@ -369,6 +371,12 @@ class Sample:
                 ]
                 if not any_valid and keep is None and self._is_whole(pixels):
                     self._empty.add((window.row, window.col))
+        for number, (total, each) in enumerate(zip(totals, apart, strict=True)):
+            # Of a large scene, hardly anything may be valid or learned from.
+            if each and (total is None or total.count < _SQUARES // 2):
+                asked = covariance or number > 0
+                again = self._pass(samples[number : number + 1], pixels, covariance=asked, keep=keep, overlapping=True)
+                totals[number] = again[0]
         return totals
 
     def _checked(self, total: Statistics | None) -> Statistics:

@@ -131,3 +131,13 @@ def test_a_large_scene_is_averaged_over_squares_that_lie_apart(
     assert found.count == 6600, "each pixel is part of one average"
     np.testing.assert_allclose(found.mean, squares.mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(found.covariance, np.cov(squares), rtol=1e-4)
+
+
+def test_where_little_of_a_large_scene_is_valid_all_averages_count(
+    readers: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = background((4, 300, 198))
+    cube[:, 30:] = np.nan
+    sample = Sample(Scene(memory_source(cube), range(4)), executor=readers, device=torch.device("cpu"))
+    monkeypatch.setattr("hadgeo.sampling._SQUARES", 5000)
+    assert sample.seen(View(side=3)).statistics().count == 30 * 198
