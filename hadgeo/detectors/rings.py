@@ -17,8 +17,8 @@ from hadgeo.windows import Window, pad, tile
 #: does the share of halos. Elsewhere each operation costs what it takes to begin it.
 _SQUARE = (256, 64)
 
-#: Side in pixels of the squares of a large scene that are learned from, of which the halo is a small part.
-LEARNED_SIDE = 128
+#: Side in pixels of the squares of a large scene that are learned from: so small that there are many places of them.
+LEARNED_SIDE = 64
 
 
 def square_bytes(bands: int, reach: int, copies: int, pixels: int | None = None) -> int:
