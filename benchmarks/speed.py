@@ -246,7 +246,7 @@ class Stages(Silent):
         """Count what a run does while it is inside."""
         places: list[tuple[Any, str, str, bool]] = [
             (source, "read", "reading", True),
-            (detector, "score", "computing", False),
+            (detector, "score_inner", "computing", False),
             (blind_spot_network.TiledNetwork, "subtract_from", "network", False),
             (score_network.TimedNetwork, "__call__", "network", False),
             (contrast, "local_contrast", "local median", False),
