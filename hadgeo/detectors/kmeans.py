@@ -82,15 +82,12 @@ class KMeans(ContrastDetector[KMeansParams]):
 
     def statistic(self, block: Tensor) -> Tensor:
         """Distance to the nearest centre; see `Detector.score`."""
-        return each_tile(block.to(self.centres_.device), lambda spectra: self._distances(spectra).amin(dim=1).sqrt())
+        return each_tile(block.to(self.centres_.device), lambda spectra: self._distances(spectra).amin(dim=1))
 
     def _distances(self, spectra: Tensor) -> Tensor:
-        """Squared distances of spectra (pixel, band) to all centres, (pixel, cluster), by one product."""
-        # About their middle, so that squares are no larger than they need be.
-        middle = self.centres_.mean(dim=0)
-        spectra, centres = spectra - middle, self.centres_ - middle
-        squares = spectra.square().sum(dim=1, keepdim=True) + centres.square().sum(dim=1)
-        return torch.addmm(squares, spectra, centres.T, alpha=-2).clamp_(min=0)
+        """Distances of spectra (pixel, band) to all centres, (pixel, cluster)."""
+        # By differences: in a product, what is far from the other centres would lose all digits.
+        return torch.cdist(spectra.to(self.centres_), self.centres_, compute_mode="donot_use_mm_for_euclid_dist")
 
     def explain(self, block: Tensor) -> Tensor:
         """The centre of the nearest cluster; see `Detector.explain`."""

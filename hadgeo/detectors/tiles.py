@@ -163,5 +163,8 @@ def times(matrix: Tensor, columns: Tensor) -> Tensor:
         part = columns[:, first : first + step]
         if part.shape[1] < step:
             part = F.pad(part, (0, step - part.shape[1]))
+        elif part.stride(1) != 1:
+            # Transposed, it would be another product.
+            part = part.contiguous()
         torch.mm(matrix, part, out=product[:, first : first + step])
     return product[:, :count]

@@ -80,3 +80,11 @@ def test_the_seed_chooses_pixels_and_centres(readers: Executor) -> None:
     first, again, other = (fit(scene, readers, sample=200, seed=seed).centres_ for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert first.shape != other.shape or not torch.equal(first, other)
+
+
+def test_a_cluster_that_is_far_away_costs_the_others_no_digits(readers: Executor) -> None:
+    near = of_three_kinds()[0]
+    detector = fit(np.concatenate([near, near * np.float32(1e12)], axis=1), readers, clusters=4)
+    pixels = near.reshape(5, -1).T.astype(float)
+    expected = np.linalg.norm(pixels[:, None] - detector.centres_.numpy(), axis=2).min(axis=1)
+    np.testing.assert_allclose(detector.score(torch.from_numpy(near)).flatten(), expected, rtol=1e-9)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hadgeo.compute.cores import one_core
 from hadgeo.detectors.blind_spot_network import BlindSpotNetwork, TiledNetwork
 from hadgeo.detectors.score_network import ScoreNetwork, TimedNetwork
 from hadgeo.detectors.tiles import PIXELS, SIDE, TOGETHER, each_tile, spectra_of_tiles, times
@@ -148,3 +149,16 @@ def test_a_score_has_the_same_bits_whatever_else_is_in_its_block(dtype: torch.dt
     whole: npt.NDArray[np.float32] = timed(x).numpy()
     x[:100] = torch.nan
     assert timed(x)[100:].numpy().tobytes() == whole[100:].tobytes()
+
+
+@pytest.mark.parametrize("bands", [5, 30, 64])
+@pytest.mark.parametrize("count", [640, 768, 2000])
+def test_a_product_has_the_same_bits_in_any_layout_and_place(bands: int, count: int) -> None:
+    matrix, columns = (
+        torch.randn(bands, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (bands, 3000)
+    )
+    some = columns[:, 500 : 500 + count]
+    with one_core():
+        whole = times(matrix, columns)
+        for part in (some, some.contiguous(), some.T.contiguous().T):
+            assert torch.equal(times(matrix, part), whole[:, 500 : 500 + count])
