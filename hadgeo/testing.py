@@ -182,6 +182,8 @@ class DetectorContract:
         for size in [(1, 1), (2, 3), (7, 7), (16, 1000), (1000, 11)]:
             windows = _spread(list(tile(scene.shape[1:], size, detector.halo, detector.grid)))
             windowed = _scored(detector, scene, windows)
+            block = torch.from_numpy(scene)[:, windows[0].outer_rows, windows[0].outer_cols]
+            assert detector.score(block).shape == block.shape[1:], "one value per pixel, including the halo"
             for window in windows:
                 here = window.rows, window.cols
                 np.testing.assert_allclose(windowed[here], whole[here], rtol=type(detector).window_tolerance, atol=0)

@@ -124,6 +124,11 @@ def _device_budget(source: Source, detector: Detector[Any], selection: BandSelec
     if free is None:
         return sys.maxsize
     pixels = window_pixels(detector, len(selection.indices), source.dtype.itemsize, free)
+    return _bytes_with(source, detector, selection, pixels)
+
+
+def _bytes_with(source: Source, detector: Detector[Any], selection: BandSelection, pixels: int) -> int:
+    """Bytes of a run whose windows have so many pixels, those of their halo among them; without a fit."""
     held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * pixels
     return fixed_bytes(source) + held
 
@@ -144,16 +149,14 @@ def _whole_blocks(source: Source, detector: Detector[Any], selection: BandSelect
     high, wide = (math.lcm(side, detector.grid) + around for side in (height, width))
     # As `window_size` has it: strips of the scene's width, else squares.
     pixels = high * width if width >= source.shape[2] else max(high, wide) ** 2
-    held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * pixels
-    return fixed_bytes(source) + held
+    return _bytes_with(source, detector, selection, pixels)
 
 
 def _narrow_halos(source: Source, detector: Detector[Any], selection: BandSelection) -> int:
     """Bytes with which the halo around a square window is no more than `_HALO_SHARE` of it."""
     around = 2 * whole_halo(detector.halo, detector.grid)
     side = around / (math.sqrt(1 + _HALO_SHARE) - 1) + around
-    held = cores_bytes(detector, selection) + window_bytes(source, detector, selection) * math.ceil(side) ** 2
-    return min(fixed_bytes(source) + held, _MOST_FOR_HALOS)
+    return min(_bytes_with(source, detector, selection, math.ceil(side) ** 2), _MOST_FOR_HALOS)
 
 
 def estimate(
