@@ -295,6 +295,32 @@ class Sample:
         with threadpool_limits(1, user_api="blas"):
             yield from self._stream(places, stage, use)
 
+    def merged(
+        self,
+        use: Callable[[Tensor, Window], Statistics | None],
+        *,
+        halo: int,
+        pixels: int | None = None,
+        square: int | None = None,
+    ) -> Statistics | None:
+        """Moments that a function makes of each piece, merged; of all pieces where a sample of them has none.
+
+        Args:
+            use: As for `stream`; gives None where nothing is valid.
+            halo: As for `stream`.
+            pixels: As for `stream`.
+            square: As for `stream`.
+
+        Returns:
+            None where no piece has any.
+        """
+        total: Statistics | None = None
+        for part in self.stream(use, halo=halo, pixels=pixels, square=square):
+            if part is not None:
+                total = part if total is None else total.merge(part)
+        # Lines can be nearly empty.
+        return self.merged(use, halo=halo) if total is None and pixels is not None else total
+
     def statistics(
         self,
         *,
@@ -321,6 +347,9 @@ class Sample:
             samples = (self, *others)
             for sample, total in zip(samples, self._pass(samples, pixels, covariance=covariance), strict=True):
                 sample._moments[pixels] = total
+        if pixels is not None and self._moments[pixels] is None:
+            # Lines can be nearly empty.
+            return self.statistics(covariance=covariance)
         total = self._checked(self._moments[pixels])
         return total if covariance else total.variances()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hadgeo import sampling
+from hadgeo.detectors.registry import make_detector
 from hadgeo.errors import FitError
 from hadgeo.formats.selected import PixelBits, Selected
 from hadgeo.formats.survey import survey
@@ -166,3 +167,19 @@ def test_crops_of_a_large_part_are_as_many_as_of_a_scene(readers: Executor) -> N
     scene = chosen_scene(slice(0, 600), slice(0, 700))
     crops = Sample(scene, executor=readers, device=torch.device("cpu")).crops(size=32, pixels=50_000, seed=0)
     assert 30 <= len(crops) <= 50_000 // 32**2
+
+
+@pytest.mark.parametrize("detector", ["block_rx", "ring_predictor", "fusion"])
+def test_a_large_line_that_is_nearly_empty_is_learned_from(detector: str, readers: Executor) -> None:
+    scene = np.full((4, 2500, 400), np.nan, dtype=np.float32)
+    # Between the strips and outside of the squares that a sample looks at.
+    scene[:, 1131:1171, 250:290] = background((4, 40, 40))
+    parameters = {"parts": "block_rx@3 + ring_predictor"} if detector == "fusion" else {}
+    fitted = make_detector(detector, parameters).fit(sample_of(scene, readers), device=CPU)
+    assert fitted.score(torch.from_numpy(scene[:, 1120:1184, 240:304]))[20:40, 20:40].isfinite().all()
+
+
+def test_a_sample_that_holds_nothing_gives_way_to_the_whole(readers: Executor) -> None:
+    scene = np.full((3, 4000, 40), np.nan, dtype=np.float32)
+    scene[:, 60:63] = background((3, 3, 40))
+    assert sample_of(scene, readers).statistics(pixels=1000).count == 120

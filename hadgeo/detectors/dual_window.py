@@ -172,9 +172,6 @@ def difference_statistics(
                 total = more if total is None else total.merge(more)
         return total
 
-    total: Statistics | None = None
-    for part in sample.stream(moments, halo=reach, pixels=pixels, square=LEARNED_SIDE):
-        if part is not None:
-            total = part if total is None else total.merge(part)
+    total = sample.merged(moments, halo=reach, pixels=pixels, square=LEARNED_SIDE)
     assert total is not None, "a scene without valid pixels is refused before"
     return total

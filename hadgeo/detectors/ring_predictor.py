@@ -130,10 +130,7 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
         bands, pixels = sample.bands, self.params.sample
         # A mean that rings without a valid pixel take; and scenes without a background are refused here.
         self.mean_ = sample.statistics(covariance=False, pixels=pixels).mean.to(device)
-        total: Statistics | None = None
-        for part in sample.stream(self._joint_moments, halo=self.reach, pixels=pixels, square=LEARNED_SIDE):
-            if part is not None:
-                total = part if total is None else total.merge(part)
+        total = sample.merged(self._joint_moments, halo=self.reach, pixels=pixels, square=LEARNED_SIDE)
         if total is None or not (total.covariance.diagonal()[:bands] > 0).any():
             raise FitError(
                 f"{self.name}: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
