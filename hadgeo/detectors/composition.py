@@ -15,12 +15,15 @@ _RX = "block_rx~32 | rx@3(cfar_window=15)"
 
 _STANDARD = f"bs3lnet~32 | block_rx@3~32 + {_RX} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32"
 
+#: What resembles the strongest anomalies at other places. It looks at what all others find, so it comes last.
+_AGAIN = "recurrence~32"
+
 #: Compositions by name. How they were chosen stands in docs/benchmarks.md.
 COMPOSITIONS = {
     "fast": "local_rx~32(ridge=0.01, cfar_window=15) | block_rx@3~32"
-    f" + {_RX} + kmeans~32(cfar_window=15) + 0.5*ring_predictor~32",
-    "standard": _STANDARD,
-    "thorough": f"{_STANDARD} + 0.5*scoread~32",
+    f" + {_RX} + kmeans~32(cfar_window=15) + 0.5*ring_predictor~32 + {_AGAIN}",
+    "standard": f"{_STANDARD} + {_AGAIN}",
+    "thorough": f"{_STANDARD} + 0.5*scoread~32 + {_AGAIN}",
 }
 
 _TERM = re.compile(

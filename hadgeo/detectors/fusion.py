@@ -5,6 +5,7 @@ Detectors of different kinds err in different places, and their targets are the 
 summed: Fisher's rule for independent tests (R. A. Fisher, "Statistical Methods for Research Workers", 4th ed., 1932,
 section 21.1). Parts that look for the same thing at several sizes are alternatives, of which the strongest counts
 (L. H. C. Tippett, "The Methods of Statistics", 1931): a target has one size, and the other sizes would only add noise.
+One part looks at what all others have found: `hadgeo.detectors.recurrence`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -27,6 +28,7 @@ from hadgeo.compute.views import AS_IS, View
 from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.precision import PrecisionParams
+from hadgeo.detectors.recurrence import Recurrence
 from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
@@ -49,7 +51,8 @@ class FusionParams(PrecisionParams):
         title="Parts",
         description="Which detectors are fused, such as 'bs3lnet + 0.5*rx(ridge=0.01) | rx@3': + adds evidence, with "
         "weights; of alternatives between | the strongest counts; @3 averages the cube over 3 x 3 pixels, ~32 averages "
-        "neighbouring bands until at most 32 are left; brackets hold parameters.",
+        "neighbouring bands until at most 32 are left; brackets hold parameters. A last term 'recurrence' is evidence "
+        "that a spectrum resembles the strongest anomalies at other places of the scene.",
     )
     seed: int = Field(
         default=0, title="Seed", description="Random seed of all parts that have one.", ge=0, le=2**63 - 1
@@ -65,6 +68,9 @@ class FusionParams(PrecisionParams):
                     part.make()
                 except HadgeoError as error:
                     raise ValueError(str(error)) from None
+        *others, last = ([part.detector for part in term.parts] for term in self.terms)
+        if any(Recurrence.name in names for names in (*others, last[1:])) or (not others and Recurrence.name in last):
+            raise ValueError(f"{Recurrence.name} looks at what all others find, so it must stand last, after a +")
         return self
 
     @property
@@ -156,38 +162,58 @@ class Fusion(Detector[FusionParams]):
         # If parts need no more than moments, all share one pass over it.
         seen = sample.seen_together(dict.fromkeys(part.view for part in self.parts))
         for detector, part in self._each():
-            detector.fit(seen[part.view], device=device, progress=steps)
-        lock = threading.Lock()
-
-        def evidence(block: Tensor, window: Window) -> Tensor:
-            with lock:
-                scores = self._scores(to_device(block, device), window.inner)
-            return scores[:, valid_pixels(block[(slice(None), *window.inner)]).to(scores.device)]
-
-        found = sample.stream(evidence, halo=self.halo, pixels=POOL_PIXELS, square=_SQUARE)
-        scores = torch.cat(list(found), dim=1)
-        if scores.shape[1] == 0:
-            # Lines can be nearly empty.
-            scores = torch.cat(list(sample.stream(evidence, halo=self.halo)), dim=1)
-        self.tables_ = [TailTable.of(of_part) for of_part in scores]
+            if not isinstance(detector, Recurrence):
+                detector.fit(seen[part.view], device=device, progress=steps)
+        pieces = self._pieces(sample, device)
+        self.tables_ = [_table(*of_part) for of_part in zip(*(piece.scores for piece in pieces), strict=True)]
+        last = self.detectors_[-1]
+        if isinstance(last, Recurrence):
+            crops = [piece.seen for piece in pieces if piece.seen is not None]
+            strengths = [self._counted(piece.scores).sum(dim=0) for piece in pieces]
+            last.fit_to(seen[self.parts[-1].view], crops, strengths)
+            self.tables_.append(_table(*(last.score(crop) for crop in crops)))
         return self
 
-    def _scores(self, block: Tensor, inner: tuple[slice, slice]) -> Tensor:
-        """The score of each part at a window's own pixels, float64 (part, y, x).
+    def _pieces(self, sample: Sample, device: torch.device) -> list[_Piece]:
+        """Pieces that are spread over the scene, scored by all parts that score by themselves."""
+        count = sum(not isinstance(detector, Recurrence) for detector in self.detectors_)
+        view = self.parts[-1].view
+        lock = threading.Lock()
+
+        def look(block: Tensor, window: Window) -> _Piece | None:
+            invalid = ~valid_pixels(block[(slice(None), *window.inner)])
+            if invalid.all():
+                return None
+            with lock:
+                on_device = to_device(block, device)
+                scores = self._scores(on_device, window.inner, count)
+                own = view.of(on_device)[(slice(None), *window.inner)].clone() if count < len(self.parts) else None
+            return _Piece(scores.masked_fill_(invalid.to(scores.device), torch.nan), own)
+
+        # Lines can be nearly empty.
+        for pixels in (POOL_PIXELS, None):
+            found = sample.stream(look, halo=self.halo, pixels=pixels, square=_SQUARE)
+            if pieces := [piece for piece in found if piece is not None]:
+                break
+        return pieces
+
+    def _scores(self, block: Tensor, inner: tuple[slice, slice], count: int | None = None) -> Tensor:
+        """The score of each part, or of the first so many, at a window's own pixels, float64 (part, y, x).
 
         The window has the halo of the part that sees farthest; each part is given as much as it needs itself.
         """
+        each = list(self._each())[:count]
         rows, cols = inner
         own = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
         double = double_device(block.device)
-        scores = torch.empty((len(self.parts), own.height, own.width), dtype=torch.float64, device=double)
+        scores = torch.empty((len(each), own.height, own.width), dtype=torch.float64, device=double)
         grouped = {0: block}
         # Parts that see the same, one after the other, so that no average is kept for long.
-        for view in dict.fromkeys(part.view for part in self.parts):
+        for view in dict.fromkeys(part.view for _, part in each):
             seen: dict[Window, Tensor] = {}
             if view.bands not in grouped:
                 grouped[view.bands] = View(bands=view.bands).of(block)
-            for number, (detector, part) in enumerate(self._each()):
+            for number, (detector, part) in enumerate(each):
                 if part.view != view:
                     continue
                 near = pad(own, detector.halo, (block.shape[1], block.shape[2]), detector.grid)
@@ -213,7 +239,10 @@ class Fusion(Detector[FusionParams]):
         return self._counted(self._scores(block, (slice(0, block.shape[1]), slice(0, block.shape[2]))))
 
     def _counted(self, scores: Tensor) -> Tensor:
-        """The evidence of scores (part, y, x), weighted, and 0 for all but the strongest of alternatives."""
+        """The evidence of scores (part, y, x), weighted, and 0 for all but the strongest of alternatives.
+
+        They may be those of the first parts alone, up to the end of a term.
+        """
         counted = torch.zeros_like(scores)
 
         @torch.no_grad()
@@ -222,6 +251,8 @@ class Fusion(Detector[FusionParams]):
             evidence = torch.stack([table.evidence(s) for table, s in zip(self.tables_, here, strict=True)])
             first = 0
             for term in self.terms:
+                if first == len(here):
+                    break
                 part = slice(first, first + len(term.parts))
                 strongest = evidence[part].argmax(dim=0, keepdim=True)
                 counted[part, rows].scatter_(0, strongest, term.weight * evidence[part].gather(0, strongest))
@@ -265,10 +296,12 @@ class Fusion(Detector[FusionParams]):
 
     def fit_bytes(self, bands: int, pixels: int) -> int:
         """The largest part, or the pieces that are scored by all; see `Detector.fit_bytes`."""
-        largest = max(detector.fit_bytes(part.view.count(bands), pixels) for detector, part in self._each())
+        *others, last = (d.fit_bytes(part.view.count(bands), pixels) for d, part in self._each())
         piece = min(pixels, (WHOLE_SIDE + 2 * self.halo) ** 2)
         scored = piece * (READERS * 4 * bands + self.bytes_per_pixel(bands))
-        return max(largest, scored) + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
+        # What recurrence looks at is kept from then on.
+        kept = last if isinstance(self.detectors_[-1], Recurrence) else 0
+        return max(*others, last, scored + kept) + 4 * 8 * len(self.detectors_) * min(pixels, POOL_PIXELS)
 
     def _each(self) -> Iterator[tuple[Detector[Any], Part]]:
         """The parts, and what they are made from."""
@@ -291,6 +324,25 @@ class Fusion(Detector[FusionParams]):
             self.tables_.append(TailTable(**table))
             detector.load_state({key: value for key, value in own.items() if not key.startswith("table.")}, device)
         return self
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of a scene from which a fusion learns how rare scores are.
+
+    Attributes:
+        scores: Of each part, float64 (part, y, x), NaN where invalid.
+        seen: What recurrence sees of it, (band, y, x); None where it is no part.
+    """
+
+    scores: Tensor
+    seen: Tensor | None
+
+
+def _table(*scores: Tensor) -> TailTable:
+    """The table of a part's scores of pieces, NaN where invalid."""
+    together = torch.cat([of_piece.flatten() for of_piece in scores])
+    return TailTable.of(together[~together.isnan()])
 
 
 def _averaged(block: Tensor, side: int, place: Window) -> Tensor:

@@ -49,6 +49,9 @@ MATCHERS = {
 
 DEFAULT_MATCHER = "ace"
 
+#: Those that look at what others find: parts of a fusion, which know nothing by themselves.
+PARTS = {"recurrence": "hadgeo.detectors.recurrence:Recurrence"}
+
 #: JSON schema's limits in words.
 _LIMITS = (
     ("minimum", "at least"),
@@ -88,15 +91,16 @@ def _flaws(name: str, loaded: object) -> Iterator[str]:
             yield f"its {role} {key!r} is not one of its parameters"
 
 
-_REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN | MATCHERS, _flaw)
+_REGISTRY: Registry[type[Detector[Any]]] = Registry(ENTRY_POINT_GROUP, BUILT_IN | MATCHERS | PARTS, _flaw)
 
 
 def list_detectors() -> list[str]:
     """Names of all detectors, hadgeo's own and other packages', in alphabetical order. Loads none of them.
 
-    Those that look for a known spectrum are left out: they are methods of `hadgeo.match`.
+    Those that look for a known spectrum are left out: they are methods of `hadgeo.match`. So are those that are nothing
+    but parts of a fusion.
     """
-    return sorted(set(_REGISTRY.names()) - set(MATCHERS))
+    return sorted(set(_REGISTRY.names()) - {*MATCHERS, *PARTS})
 
 
 def usable_detectors() -> dict[str, type[Detector[Any]]]:
@@ -104,7 +108,7 @@ def usable_detectors() -> dict[str, type[Detector[Any]]]:
 
     One of another package that cannot be used is left out, with an `ExtensionWarning` that says why.
     """
-    return {name: cls for name, cls in sorted(_REGISTRY.usable()) if name not in MATCHERS}
+    return {name: cls for name, cls in sorted(_REGISTRY.usable()) if name not in {*MATCHERS, *PARTS}}
 
 
 def fittable_detectors() -> list[str]:

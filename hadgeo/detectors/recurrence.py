@@ -1,0 +1,191 @@
+"""Recurrence: how much a spectrum resembles the strongest anomalies at other places of the scene.
+
+What does not belong in a scene seldom comes alone: vehicles of one make, roofs of one paint, outcrops of one mineral.
+Noise and mixed pixels stand out just as far, each in a direction of its own. So a few exemplars are taken from the
+strongest anomalies, far enough apart not to be pieces of one object, and a pixel is scored by how alike it is to them.
+Likeness is the cosine of the angle in whitened space, whose square is the adaptive cosine estimator (S. Kraut, L. L.
+Scharf and L. T. McWhorter, "Adaptive subspace detectors", IEEE Trans. Signal Processing 49(1), 2001, doi
+10.1109/78.890324). The most alike exemplar may be the pixel itself, or lie on the same object; the second is elsewhere,
+and it is the one that counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from hadgeo.compute.device import double_device
+from hadgeo.detectors.base import Detector, Params
+from hadgeo.detectors.covariance import regularised
+from hadgeo.detectors.tiles import SIDE, each_tile
+from hadgeo.detectors.whitening import whitening
+from hadgeo.errors import FitError
+from hadgeo.progress import SILENT, Progress
+from hadgeo.sampling import POOL_PIXELS, Sample, valid_pixels
+
+#: Exemplars that are taken even where fewer pixels are rare: in a small scene, rare is less than one.
+_LEAST = 8
+
+
+class RecurrenceParams(Params):
+    """Hyper-parameters of recurrence."""
+
+    basic = ("exemplars", "spacing")
+
+    exemplars: int = Field(
+        default=64,
+        title="Exemplars",
+        description="The most anomalies that spectra are compared with.",
+        ge=2,
+        le=4096,
+    )
+    spacing: int = Field(
+        default=12,
+        title="Spacing",
+        description="Pixels on each side of an exemplar among which it is the strongest anomaly; as long as the "
+        "longest object, whose parts would vouch for each other.",
+        ge=1,
+        le=128,
+    )
+    rare: float = Field(
+        default=0.002,
+        title="Rare share",
+        description="Exemplars are taken from the strongest pixels of the scene, so large a share of all.",
+        gt=0,
+        le=1,
+    )
+    ridge: float = Field(
+        default=1e-4,
+        title="Ridge",
+        description="What is added to each eigenvalue of the scene's covariance, in units of their mean; it keeps "
+        "directions that hold hardly anything but noise from outweighing all others.",
+        ge=0,
+        le=1000,
+    )
+
+
+class Recurrence(Detector[RecurrenceParams]):
+    """The second largest cosine between a whitened spectrum and those of the exemplars, at least 0.
+
+    With W such that WᵀW = C⁻¹ and exemplars e, it is that of (W (x - m))ᵀ W (e - m) / (|W (x - m)| |W (e - m)|). It is
+    made to be a part of a fusion, whose other parts' evidence says which pixels are strong.
+
+    Attributes:
+        mean_: Mean spectrum m of the scene, float64 (band).
+        whitening_: W, of the scene's covariance C with a ridge, float64 (rank, band).
+        exemplars_: Whitened exemplars of length 1, the strongest first, float64 (exemplar, rank).
+    """
+
+    name = "recurrence"
+    title = "Recurrence (likeness to anomalies elsewhere)"
+    Params = RecurrenceParams
+    best_at = "targets of which there are several in the scene"
+    relative_cost = 2.0
+
+    mean_: Tensor
+    whitening_: Tensor
+    exemplars_: Tensor
+
+    @property
+    def halo(self) -> int:
+        """None: a pixel is scored by itself; see `Detector.halo`."""
+        return 0
+
+    @property
+    def grid(self) -> int:
+        """A tile; see `hadgeo.detectors.tiles`."""
+        return SIDE
+
+    def fit(self, sample: Sample, *, device: torch.device, progress: Progress = SILENT) -> Self:  # noqa: ARG002
+        """Refuse: somebody else has to say what is anomalous.
+
+        Raises:
+            FitError: Always.
+        """
+        raise FitError(
+            f"{self.name} looks at what other detectors find; make it the last part of a fusion, such as "
+            f"-d fusion -p 'parts=rx + {self.name}'"
+        )
+
+    @torch.no_grad()
+    def fit_to(self, sample: Sample, crops: Sequence[Tensor], strengths: Sequence[Tensor]) -> Self:
+        """Learn the background, and take exemplars from the anomalies that others have found.
+
+        Args:
+            sample: The pixels to learn the background from.
+            crops: Pieces of the scene (band, y, x), NaN where invalid, on the device to compute on; at least one pixel
+                of them is valid.
+            strengths: How anomalous their pixels are, float64 (y, x).
+
+        Raises:
+            FitError: The pixels do not determine a background.
+        """
+        device = double_device(crops[0].device)
+        statistics = sample.statistics(pixels=POOL_PIXELS)
+        self.mean_ = statistics.mean.to(device)
+        self.whitening_ = whitening(regularised(statistics.covariance, self.params.ridge)).to(device)
+        found = [
+            torch.where(valid_pixels(crop).to(device), strength, -torch.inf)
+            for crop, strength in zip(crops, strengths, strict=True)
+        ]
+        peaks = [_peaks(strength, self.params.spacing) for strength in found]
+        spectra = torch.cat([crop[:, peak.to(crop.device)].T for crop, peak in zip(crops, peaks, strict=True)])
+        heights = torch.cat([strength[peak] for strength, peak in zip(found, peaks, strict=True)])
+        everywhere = torch.cat([strength[strength > -torch.inf] for strength in found])
+        rare = everywhere.topk(math.ceil(self.params.rare * len(everywhere))).values[-1]
+        count = min(max(_LEAST, int((heights >= rare).sum())), self.params.exemplars)
+        highest = heights.argsort(descending=True, stable=True)[:count]
+        white = self._white(spectra[highest.to(spectra.device)])
+        self.exemplars_ = F.normalize(white[white.any(dim=1)])
+        return self
+
+    def _white(self, spectra: Tensor) -> Tensor:
+        """Spectra (pixel, band) less the mean, whitened."""
+        return (spectra.to(self.mean_) - self.mean_) @ self.whitening_.T
+
+    def _likeness(self, spectra: Tensor) -> Tensor:
+        """The score of spectra (pixel, band), (pixel)."""
+        if len(self.exemplars_) < 2:
+            # There is no other place.
+            return self.mean_.new_zeros(len(spectra))
+        cosines = F.normalize(self._white(spectra)) @ self.exemplars_.T
+        return cosines.topk(2, dim=1).values[:, 1].clamp(min=0.0)
+
+    @torch.no_grad()
+    def score(self, block: Tensor) -> Tensor:
+        """Likeness to the second most alike exemplar, in [0, 1]; see `Detector.score`."""
+        return each_tile(block.to(self.mean_.device), self._likeness)
+
+    def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
+        """The score alone; see `Detector.bytes_per_pixel`."""
+        return 8
+
+    def fit_bytes(self, bands: int, pixels: int) -> int:
+        """The pieces of the scene in which exemplars are looked for; see `Detector.fit_bytes`."""
+        return 4 * bands * min(pixels, POOL_PIXELS)
+
+    def state(self) -> dict[str, Tensor]:
+        """Background and exemplars; see `Detector.state`."""
+        return {"mean": self.mean_, "whitening": self.whitening_, "exemplars": self.exemplars_}
+
+    def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
+        """Take them back; see `Detector.load_state`."""
+        device = double_device(device)
+        self.mean_, self.whitening_, self.exemplars_ = (
+            state[key].to(device) for key in ("mean", "whitening", "exemplars")
+        )
+        return self
+
+
+def _peaks(strength: Tensor, spacing: int) -> Tensor:
+    """Where (y, x) holds the largest value within so many pixels, and one that is larger than -inf."""
+    around = strength[None]
+    for window in ((2 * spacing + 1, 1), (1, 2 * spacing + 1)):
+        around = F.max_pool2d(around, window, stride=1, padding=(window[0] // 2, window[1] // 2))
+    return (strength == around[0]) & (strength > -torch.inf)
