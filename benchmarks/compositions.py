@@ -2,7 +2,8 @@
 
 Each part is fitted to each scene once; compositions are sums of the evidence of their parts, so many of them can be
 compared. The best one is chosen on all scenes but one, and judged on that one. What is best: the mean AUC plus the mean
-AP of real scenes, plus the same of simulated lines. Labels serve this choice alone, never a fit.
+AP of real scenes, plus the same of simulated lines, plus the same of lines in which each target is the only one of its
+kind. Labels serve this choice alone, never a fit.
 
     python benchmarks/compositions.py --seeds 0 1 2
 
@@ -15,8 +16,9 @@ import argparse
 import os
 import tempfile
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,31 +26,43 @@ from accuracy import SCENES
 from scoring import metrics
 
 import hadgeo
+from hadgeo.compute.views import View
 from hadgeo.cube import as_source
-from hadgeo.detectors.composition import COMPOSITIONS, Part, parse
+from hadgeo.detectors.base import Detector
+from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
+from hadgeo.detectors.fusion import _LONE
+from hadgeo.detectors.recurrence import Recurrence
 from hadgeo.detectors.tail_table import TailTable
 from hadgeo.formats.matlab import read_truth
+from hadgeo.metrics import object_curve
 from hadgeo.run.selection import usable_bands
-from hadgeo.sampling import Sample, Scene
+from hadgeo.sampling import Sample, Scene, valid_pixels
+
+CPU = torch.device("cpu")
 
 #: Candidates, beside the presets: parts alone, and sums with other weights and parts.
 _K, _R = "kmeans~32(cfar_window=15)", "ring_predictor~32"
 _L = "local_rx~32(ridge=0.01, cfar_window=15)"
 _NETWORK, _GAUSSIAN = "bs3lnet~32 | block_rx@3~32", "block_rx~32 | rx@3(cfar_window=15)"
+_BEFORE, _AGAIN = f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_K} + 0.5*{_R}", "recurrence~32"
 CANDIDATES = {
     "rx": "rx",
     "rx~32": "rx~32",
+    "rx + recurrence": f"rx + {_AGAIN}",
     "bs3lnet": "bs3lnet",
     "bs3lnet~32": "bs3lnet~32",
+    "bs3lnet~32 + recurrence": f"bs3lnet~32 + {_AGAIN}",
     "scoread~32": "scoread~32",
     "local_rx~32": _L,
-    "`standard` before": "1.5*bs3lnet + kmeans(cfar_window=15) + 1.5*block_rx | rx@3",
-    "bs3lnet~32 + kmeans~32 + 1.5 (block_rx~32, rx@3)": f"bs3lnet~32 + {_K} + 1.5*block_rx~32 | rx@3",
-    "bs3lnet + block_rx~32 + local_rx~32 + kmeans~32": f"bs3lnet + block_rx~32 + {_L} + {_K}",
-    "network + gaussian + kmeans": f"{_NETWORK} + {_GAUSSIAN} + {_K}",
-    "1.5 network + gaussian + kmeans + ring / 2": f"1.5*{_NETWORK} + {_GAUSSIAN} + {_K} + 0.5*{_R}",
-    "network + gaussian + ring / 2": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_R}",
-    "standard + rx / 2": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_K} + 0.5*{_R} + 0.5*rx",
+    "standard without recurrence": _BEFORE,
+    "standard, recurrence": f"{_BEFORE} + {_AGAIN}",
+    "standard, 2 recurrence": f"{_BEFORE} + 2*{_AGAIN}",
+    "standard, 4 recurrence": f"{_BEFORE} + 4*{_AGAIN}",
+    "network + gaussian + kmeans + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + {_K} + 3*{_AGAIN}",
+    "network + gaussian + ring / 2 + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_R} + 3*{_AGAIN}",
+    "network + gaussian + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 3*{_AGAIN}",
+    "bs3lnet~32 + gaussian + kmeans / 2 + 3 recurrence": f"bs3lnet~32 + {_GAUSSIAN} + 0.5*{_K} + 3*{_AGAIN}",
+    "bs3lnet~32 + block_rx~32 + kmeans~32 + 3 recurrence": f"bs3lnet~32 + block_rx~32 + {_K} + 3*{_AGAIN}",
     **COMPOSITIONS,
 }
 
@@ -69,6 +83,8 @@ LINES = {
     "pairs of pixels": {"seed": 11, "target_size": (1, 2), "abundance": 0.3, "targets": 40},
     "fairly noisy": {"seed": 12, "snr": 80, "bands": 150},
     "make demo": {"seed": 7, "rows": 256, "cols": 256, "rotation": 12, "wedges": 0.1},
+    # Three targets, each of another material.
+    **{f"lone targets, {seed}": {"seed": seed, "targets": 3} for seed in range(30, 42)},
 }
 
 
@@ -81,31 +97,62 @@ def made_lines(folder: Path, count: int) -> dict[str, tuple[Path, Path]]:
     return made
 
 
-def evidence_of(scene: Path, parts: set[Part], seed: int) -> dict[Part, np.ndarray]:
-    """The evidence of each part in each pixel of a scene, (y, x), NaN where invalid."""
-    source = as_source(scene)
-    bands = usable_bands(source, None).indices
-    rows, cols = source.shape[1:]
-    cube = torch.from_numpy(source.read(slice(0, rows), slice(0, cols), np.asarray(bands)))
-    device, found = torch.device("cpu"), {}
-    with ThreadPoolExecutor(2) as readers:
-        sample = Sample(Scene(source, bands), executor=readers, device=device)
+class Evidence:
+    """The evidence of parts in each pixel of a scene.
+
+    Args:
+        scene: The scene.
+        parts: The parts that score by themselves.
+        seed: Of those that draw at random.
+        executor: Reads the scene.
+    """
+
+    def __init__(self, scene: Path, parts: set[Part], seed: int, executor: Executor) -> None:
+        source = as_source(scene)
+        bands = usable_bands(source, None).indices
+        rows, cols = source.shape[1:]
+        self._cube = torch.from_numpy(source.read(slice(0, rows), slice(0, cols), np.asarray(bands)))
+        self._sample = Sample(Scene(source, bands), executor=executor, device=CPU)
+        self._of = {}
         for part in parts:
-            scores = part.make(seed).fit(sample.seen(part.view), device=device).score(part.view.of(cube)).double()
-            scores[~cube.sum(dim=0).isfinite()] = torch.nan
-            found[part] = TailTable.of(scores[scores.isfinite()]).evidence(scores).numpy()
-    return found
+            detector = part.make(seed).fit(self._sample.seen(part.view), device=CPU)
+            self._of[part] = self._counted(detector, part.view)
+
+    def _counted(self, detector: Detector[Any], view: View) -> torch.Tensor:
+        scores = detector.score(view.of(self._cube)).double()
+        scores[~valid_pixels(self._cube)] = torch.nan
+        return _evidence(scores)
+
+    def fused(self, composition: str) -> np.ndarray:
+        """The score of a fusion, (y, x), NaN where invalid, as `hadgeo.detectors.fusion` adds it up."""
+        *others, last = parse(composition)
+        again = last.parts[0].make()
+        if not isinstance(again, Recurrence):
+            return self._sum([*others, last]).numpy()
+        total, view = self._sum(others), last.parts[0].view
+        again.fit_to(self._sample.seen(view), [view.of(self._cube)], [total])
+        lone, whole = (_evidence(s) for s in (total, total + last.weight * self._counted(again, view)))
+        return torch.maximum(lone - _LONE, whole).numpy()
+
+    def _sum(self, terms: list[Term]) -> torch.Tensor:
+        return sum(term.weight * torch.stack([self._of[part] for part in term.parts]).amax(dim=0) for term in terms)
 
 
-def fused(composition: str, evidence: dict[Part, np.ndarray]) -> np.ndarray:
-    """The score of a fusion, as `hadgeo.detectors.fusion` adds it up."""
-    return sum(term.weight * np.maximum.reduce([evidence[part] for part in term.parts]) for term in parse(composition))
+def _evidence(scores: torch.Tensor) -> torch.Tensor:
+    return TailTable.of(scores[scores.isfinite()]).evidence(scores)
+
+
+def families(scenes: list[str]) -> dict[str, list[str]]:
+    """Real scenes, simulated lines, and those in which each target is the only one of its kind, as far as there are."""
+    lone = [s for s in scenes if s.startswith("lone")]
+    lines = [s for s in scenes if s in LINES and s not in lone]
+    named = {"real": [s for s in scenes if s not in LINES], "lines": lines, "lone": lone}
+    return {name: family for name, family in named.items() if family}
 
 
 def quality(results: dict[str, dict[str, float]], scenes: list[str]) -> float:
     """What a composition is chosen by; see the module."""
-    families = [[s for s in scenes if s in SCENES], [s for s in scenes if s not in SCENES]]
-    return sum(np.mean([results[s]["auc"] + results[s]["ap"] for s in family]) for family in families if family)
+    return sum(np.mean([results[s]["auc"] + results[s]["ap"] for s in family]) for family in families(scenes).values())
 
 
 def main() -> None:
@@ -115,31 +162,39 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--scenes", nargs="*", choices=list(SCENES), default=list(SCENES))
     parser.add_argument("--lines", type=int, default=len(LINES), help="How many of the simulated lines.")
+    parser.add_argument("--without", nargs="*", default=[], help="Leave out compositions in which such a word stands.")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    parts = {part for text in CANDIDATES.values() for term in parse(text) for part in term.parts}
-    results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in CANDIDATES}
-    with tempfile.TemporaryDirectory() as folder:
+    candidates = {name: text for name, text in CANDIDATES.items() if not any(word in text for word in options.without)}
+    parts = {part for text in candidates.values() for term in parse(text) for part in term.parts}
+    parts = {part for part in parts if part.detector != Recurrence.name}
+    results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in candidates}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as readers:
         scenes = {name: tuple(options.data / file for file in SCENES[name]) for name in options.scenes}
         scenes |= made_lines(Path(folder), options.lines)
         for name, (scene, truth_path) in scenes.items():
             truth = read_truth(truth_path)
-            of_seeds = [evidence_of(scene, parts, seed) for seed in options.seeds]
-            for candidate, text in CANDIDATES.items():
-                each = [metrics(fused(text, evidence), truth) for evidence in of_seeds]
+            of_seeds = [Evidence(scene, parts, seed, readers) for seed in options.seeds]
+            for candidate, text in candidates.items():
+                each = [_figures(evidence.fused(text), truth) for evidence in of_seeds]
                 results[candidate][name] = {key: float(np.median([m[key] for m in each])) for key in each[0]}
     _print(results, list(scenes))
 
 
+def _figures(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Of pixels, and the share of objects that are found at a false-alarm rate of 1e-3."""
+    curve = object_curve(scores, truth)
+    return {**metrics(scores, truth), "objects": float(curve.detected[curve.rates.index(1e-3)])}
+
+
 def _print(results: dict[str, dict[str, dict[str, float]]], scenes: list[str]) -> None:
-    keys = ("auc", "ap", "pd_1e-3", "pd_1e-2")
-    real, lines = [s for s in scenes if s in SCENES], [s for s in scenes if s not in SCENES]
-    heads = [f"{key} {kind}" for kind, family in (("real", real), ("lines", lines)) if family for key in keys]
-    print("| composition | " + " | ".join(heads) + " | worst AUC, real |")
-    print("|---|" + "---|" * (len(heads) + 1))
+    keys = ("auc", "ap", "pd_1e-3", "pd_1e-2", "objects")
+    named = families(list(scenes))
+    print("| composition | " + " | ".join(f"{key}, {kind}" for kind in named for key in keys) + " | worst auc, real |")
+    print("|---|" + "---|" * (len(keys) * len(named) + 1))
     for name, of_scene in results.items():
-        means = [np.mean([of_scene[s][key] for s in family]) for family in (real, lines) if family for key in keys]
-        worst = min((of_scene[s]["auc"] for s in real), default=float("nan"))
+        means = [np.mean([of_scene[s][key] for s in family]) for family in named.values() for key in keys]
+        worst = min((of_scene[s]["auc"] for s in named.get("real", [])), default=float("nan"))
         print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + f" | {worst:.3f} |")
     print("\n| left out | chosen on the others | AUC there | AP there | AUC of rx | AP of rx |")
     print("|---|---|---|---|---|---|")

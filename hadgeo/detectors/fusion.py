@@ -5,7 +5,9 @@ Detectors of different kinds err in different places, and their targets are the 
 summed: Fisher's rule for independent tests (R. A. Fisher, "Statistical Methods for Research Workers", 4th ed., 1932,
 section 21.1). Parts that look for the same thing at several sizes are alternatives, of which the strongest counts
 (L. H. C. Tippett, "The Methods of Statistics", 1931): a target has one size, and the other sizes would only add noise.
-One part looks at what all others have found: `hadgeo.detectors.recurrence`.
+
+One part looks at what all others have found, `hadgeo.detectors.recurrence`. A target recurs in the scene or it does
+not, which are alternatives again: the sums of evidence with that part and without it are compared by how rare each is.
 """
 
 from __future__ import annotations
@@ -35,8 +37,18 @@ from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
 from hadgeo.windows import Window, pad, whole_halo
 
+#: What the tables of sums are called in a model.
+_SUMS = "alone", "whole"
+
+#: Least sum that a score is divided by.
+_TINY = torch.finfo(torch.float64).tiny
+
 #: Rows whose evidence is worked out at a time on a core of a CPU.
 _ROWS = 64
+
+#: What a target that does not recur has to be rarer, in nats: twice. Targets mostly come in numbers; see
+#: docs/benchmarks.md.
+_LONE = math.log(2)
 
 #: Side of the squares in which a part of a large scene is scored, to learn how rare scores are: some tens of them, each
 #: several times as large as the halo around it.
@@ -82,10 +94,14 @@ class FusionParams(PrecisionParams):
 class Fusion(Detector[FusionParams]):
     """Sum of the evidence of several detectors.
 
+    With recurrence as a part, the score is the evidence of the sum, or that of the sum without recurrence less ln 2,
+    whichever is more.
+
     Attributes:
         terms: What is fused.
         detectors_: The parts, in the order in which they stand in the composition, fitted.
         tables_: The table of evidence of each.
+        sums_: With recurrence as a part, those of the sum without it and of the whole; else none.
     """
 
     name = "fusion"
@@ -100,6 +116,7 @@ class Fusion(Detector[FusionParams]):
 
     detectors_: list[Detector[Any]]
     tables_: list[TailTable]
+    sums_: list[TailTable]
 
     def __init__(self, params: FusionParams | None = None) -> None:
         super().__init__(params)
@@ -166,12 +183,17 @@ class Fusion(Detector[FusionParams]):
                 detector.fit(seen[part.view], device=device, progress=steps)
         pieces = self._pieces(sample, device)
         self.tables_ = [_table(*of_part) for of_part in zip(*(piece.scores for piece in pieces), strict=True)]
+        self.sums_ = []
         last = self.detectors_[-1]
         if isinstance(last, Recurrence):
             crops = [piece.seen for piece in pieces if piece.seen is not None]
-            strengths = [self._counted(piece.scores).sum(dim=0) for piece in pieces]
-            last.fit_to(seen[self.parts[-1].view], crops, strengths)
-            self.tables_.append(_table(*(last.score(crop) for crop in crops)))
+            alone = [self._counted(piece.scores).sum(dim=0) for piece in pieces]
+            last.fit_to(seen[self.parts[-1].view], crops, alone)
+            again = [last.score(crop) for crop in crops]
+            self.tables_.append(_table(*again))
+            weight, table = self.terms[-1].weight, self.tables_[-1]
+            whole = [one + weight * table.evidence(two) for one, two in zip(alone, again, strict=True)]
+            self.sums_ = [_table(*alone), _table(*whole)]
         return self
 
     def _pieces(self, sample: Sample, device: torch.device) -> list[_Piece]:
@@ -257,10 +279,21 @@ class Fusion(Detector[FusionParams]):
                 strongest = evidence[part].argmax(dim=0, keepdim=True)
                 counted[part, rows].scatter_(0, strongest, term.weight * evidence[part].gather(0, strongest))
                 first = part.stop
+            if self.sums_:
+                counted[:, rows] *= self._share(counted[:, rows])
 
         rows, step = scores.shape[1], _ROWS if scores.device.type == "cpu" else scores.shape[1]
         map_cores(some, [slice(first, first + step) for first in range(0, rows, step)], scores.device)
         return counted
+
+    def _share(self, counted: Tensor) -> Tensor:
+        """By what the evidence of all parts (part, y, x) is multiplied to add up to the score, (part, y, x)."""
+        sums = torch.stack([counted[:-1].sum(dim=0), counted.sum(dim=0)])
+        lone, again = (table.evidence(one) for table, one in zip(self.sums_, sums, strict=True))
+        lone = lone - _LONE
+        recurs = again >= lone
+        share = torch.maximum(lone, again) / torch.where(recurs, sums[1], sums[0]).clamp(min=_TINY)
+        return torch.cat([share.expand(len(counted) - 1, *share.shape), (share * recurs)[None]])
 
     @torch.no_grad()
     def explain(self, block: Tensor) -> Tensor | None:
@@ -313,16 +346,22 @@ class Fusion(Detector[FusionParams]):
         for number, (detector, table) in enumerate(zip(self.detectors_, self.tables_, strict=True)):
             state |= {f"{number}.{key}": value for key, value in detector.state().items()}
             state |= {f"{number}.table.{key}": value for key, value in table.state().items()}
+        for name, table in zip(_SUMS, self.sums_, strict=False):
+            state |= {f"{name}.{key}": value for key, value in table.state().items()}
         return state
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take it back; see `Detector.load_state`."""
-        self.tables_ = []
+        device, given = double_device(device), device
+
+        def table(prefix: str) -> TailTable:
+            return TailTable(**{key: value.to(device) for key, value in _under(prefix, state)})
+
+        self.tables_ = [table(f"{number}.table.") for number in range(len(self.detectors_))]
+        self.sums_ = [table(f"{name}.") for name in _SUMS] if isinstance(self.detectors_[-1], Recurrence) else []
         for number, detector in enumerate(self.detectors_):
             own = dict(_under(f"{number}.", state))
-            table = {key: value.to(double_device(device)) for key, value in _under("table.", own)}
-            self.tables_.append(TailTable(**table))
-            detector.load_state({key: value for key, value in own.items() if not key.startswith("table.")}, device)
+            detector.load_state({key: value for key, value in own.items() if not key.startswith("table.")}, given)
         return self
 
 

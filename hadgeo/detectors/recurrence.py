@@ -2,11 +2,11 @@
 
 What does not belong in a scene seldom comes alone: vehicles of one make, roofs of one paint, outcrops of one mineral.
 Noise and mixed pixels stand out just as far, each in a direction of its own. So a few exemplars are taken from the
-strongest anomalies, far enough apart not to be pieces of one object, and a pixel is scored by how alike it is to them.
-Likeness is the cosine of the angle in whitened space, whose square is the adaptive cosine estimator (S. Kraut, L. L.
-Scharf and L. T. McWhorter, "Adaptive subspace detectors", IEEE Trans. Signal Processing 49(1), 2001, doi
-10.1109/78.890324). The most alike exemplar may be the pixel itself, or lie on the same object; the second is elsewhere,
-and it is the one that counts.
+strongest anomalies, far enough apart not to be pieces of one object, and a pixel is scored by how alike it is to them,
+and by how few others are. Likeness is the cosine of the angle in whitened space, whose square is the adaptive cosine
+estimator (S. Kraut, L. L. Scharf and L. T. McWhorter, "Adaptive subspace detectors", IEEE Trans. Signal Processing
+49(1), 2001, doi 10.1109/78.890324). The most alike exemplar may be the pixel itself, or lie on the same object; the
+second is elsewhere, and it is the one that counts.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from torch.nn import functional as F
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.tiles import SIDE, each_tile
+from hadgeo.detectors.tiles import PIXELS, SIDE, TOGETHER, each_tile
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
-from hadgeo.sampling import POOL_PIXELS, Sample, valid_pixels
+from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 
 #: Exemplars that are taken even where fewer pixels are rare: in a small scene, rare is less than one.
 _LEAST = 8
+
+#: Steps between cosines of 0 and 1 at which it is known how rare they are.
+_CELLS = 256
 
 
 class RecurrenceParams(Params):
@@ -71,15 +74,18 @@ class RecurrenceParams(Params):
 
 
 class Recurrence(Detector[RecurrenceParams]):
-    """The second largest cosine between a whitened spectrum and those of the exemplars, at least 0.
+    """The second largest likeness of a spectrum to an exemplar, of c · -ln p.
 
-    With W such that WᵀW = C⁻¹ and exemplars e, it is that of (W (x - m))ᵀ W (e - m) / (|W (x - m)| |W (e - m)|). It is
-    made to be a part of a fusion, whose other parts' evidence says which pixels are strong.
+    With W such that WᵀW = C⁻¹, c = (W (x - m))ᵀ W (e - m) / (|W (x - m)| |W (e - m)|) is the cosine between spectrum x
+    and exemplar e, 0 where it is negative, and p the share of the scene's pixels with as large a cosine to that
+    exemplar: what resembles one is common in some scenes. It is made to be a part of a fusion, whose other parts'
+    evidence says which pixels are strong.
 
     Attributes:
         mean_: Mean spectrum m of the scene, float64 (band).
         whitening_: W, of the scene's covariance C with a ridge, float64 (rank, band).
         exemplars_: Whitened exemplars of length 1, the strongest first, float64 (exemplar, rank).
+        likeness_: c · -ln p of each at cosines from 0 to 1 that are evenly spaced, float64 (exemplar, cosine).
     """
 
     name = "recurrence"
@@ -91,6 +97,7 @@ class Recurrence(Detector[RecurrenceParams]):
     mean_: Tensor
     whitening_: Tensor
     exemplars_: Tensor
+    likeness_: Tensor
 
     @property
     def halo(self) -> int:
@@ -143,24 +150,48 @@ class Recurrence(Detector[RecurrenceParams]):
         highest = heights.argsort(descending=True, stable=True)[:count]
         white = self._white(spectra[highest.to(spectra.device)])
         self.exemplars_ = F.normalize(white[white.any(dim=1)])
+        everywhere = torch.arange(_CELLS + 1, dtype=torch.float64, device=device) / _CELLS
+        self.likeness_ = everywhere * self._rarity(crops)
         return self
+
+    def _rarity(self, crops: Sequence[Tensor]) -> Tensor:
+        """-ln of the share of pixels that are at least as alike to an exemplar as each of the cosines."""
+        exemplars = len(self.exemplars_)
+        counts = self.exemplars_.new_zeros((exemplars, _CELLS + 1))
+        for crop in crops:
+            # Rows by rows: there is a cosine for each pixel and exemplar.
+            for rows in torch.split(crop, max(1, PIXELS * TOGETHER[0] // crop.shape[2]), dim=1):
+                cells = (self._cosines(spectra_of(rows)[valid_pixels(rows).flatten()]) * _CELLS).long()
+                cells += torch.arange(exemplars, device=cells.device) * (_CELLS + 1)
+                counts += cells.flatten().bincount(minlength=counts.numel()).view(counts.shape)
+        reached = counts.flip(1).cumsum(dim=1).flip(1)
+        return -(reached.clamp(min=1.0) / reached[:, :1].clamp(min=1.0)).log()
 
     def _white(self, spectra: Tensor) -> Tensor:
         """Spectra (pixel, band) less the mean, whitened."""
         return (spectra.to(self.mean_) - self.mean_) @ self.whitening_.T
 
-    def _likeness(self, spectra: Tensor) -> Tensor:
-        """The score of spectra (pixel, band), (pixel)."""
+    def _cosines(self, spectra: Tensor) -> Tensor:
+        """Cosines of spectra (pixel, band) to all exemplars, (pixel, exemplar), in [0, 1]."""
+        return (F.normalize(self._white(spectra)) @ self.exemplars_.T).clamp_(0.0, 1.0)
+
+    def _score(self, spectra: Tensor) -> Tensor:
+        """Of spectra (pixel, band), (pixel)."""
         if len(self.exemplars_) < 2:
             # There is no other place.
             return self.mean_.new_zeros(len(spectra))
-        cosines = F.normalize(self._white(spectra)) @ self.exemplars_.T
-        return cosines.topk(2, dim=1).values[:, 1].clamp(min=0.0)
+        place = self._cosines(spectra) * _CELLS
+        below = place.nan_to_num(0.0).long().clamp_(max=_CELLS - 1)
+        place -= below
+        below += torch.arange(len(self.exemplars_), device=below.device) * (_CELLS + 1)
+        least = self.likeness_.take(below)
+        likeness = torch.lerp(least, self.likeness_.take(below + 1), place)
+        return likeness.topk(2, dim=1).values[:, 1]
 
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
-        """Likeness to the second most alike exemplar, in [0, 1]; see `Detector.score`."""
-        return each_tile(block.to(self.mean_.device), self._likeness)
+        """Likeness to the second most alike exemplar, at least 0; see `Detector.score`."""
+        return each_tile(block.to(self.mean_.device), self._score)
 
     def bytes_per_pixel(self, bands: int) -> int:  # noqa: ARG002 - copies are of a few spectra at a time
         """The score alone; see `Detector.bytes_per_pixel`."""
@@ -172,13 +203,14 @@ class Recurrence(Detector[RecurrenceParams]):
 
     def state(self) -> dict[str, Tensor]:
         """Background and exemplars; see `Detector.state`."""
-        return {"mean": self.mean_, "whitening": self.whitening_, "exemplars": self.exemplars_}
+        background = {"mean": self.mean_, "whitening": self.whitening_}
+        return {**background, "exemplars": self.exemplars_, "likeness": self.likeness_}
 
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         device = double_device(device)
-        self.mean_, self.whitening_, self.exemplars_ = (
-            state[key].to(device) for key in ("mean", "whitening", "exemplars")
+        self.mean_, self.whitening_, self.exemplars_, self.likeness_ = (
+            state[key].to(device) for key in ("mean", "whitening", "exemplars", "likeness")
         )
         return self
 

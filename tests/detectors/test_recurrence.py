@@ -12,6 +12,7 @@ from hadgeo.detectors.composition import COMPOSITIONS
 from hadgeo.detectors.fusion import Fusion
 from hadgeo.detectors.recurrence import Recurrence
 from hadgeo.detectors.registry import list_detectors, make_detector, usable_detectors
+from hadgeo.detectors.tail_table import TailTable
 from hadgeo.errors import FitError, ParameterError
 from hadgeo.sampling import Sample, Scene
 from hadgeo.testing import DetectorContract
@@ -27,7 +28,8 @@ def fit(scene: np.ndarray, readers: Executor, parts: str = "rx + recurrence") ->
 
 def evidence(scene: np.ndarray, readers: Executor, parts: str = "rx + recurrence") -> np.ndarray:
     """The evidence of the last part, (y, x)."""
-    return fit(scene, readers, parts).contributions(torch.from_numpy(scene))[-1].numpy()
+    fusion = fit(scene, readers, parts)
+    return fusion.tables_[-1].evidence(fusion.detectors_[-1].score(torch.from_numpy(scene))).numpy()
 
 
 def cosines(scene: np.ndarray, fusion: Fusion) -> np.ndarray:
@@ -44,13 +46,41 @@ class TestAsAPart(DetectorContract):
         return make_detector("fusion", {"parts": "2*rx + ring_predictor + recurrence~7(spacing=3)"})
 
 
-def test_scores_are_the_second_largest_cosine(readers: Executor) -> None:
+def test_scores_are_the_second_largest_likeness(readers: Executor) -> None:
     scene = background((6, 50, 60))
     fusion = fit(scene, readers)
     found = fusion.detectors_[-1].score(torch.from_numpy(scene)).numpy()
-    expected = np.sort(cosines(scene, fusion), axis=1)[:, -2].clip(min=0)
-    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-9, atol=1e-12)
-    assert found.max() <= 1
+    c = cosines(scene, fusion).clip(min=0)
+    as_alike = np.array([[(c[:, k] >= value).mean() for value in c[:, k]] for k in range(c.shape[1])]).T
+    expected = np.sort(c * -np.log(as_alike), axis=1)[:, -2]
+    # How rare a cosine is, is known at steps of 1/256.
+    np.testing.assert_allclose(found.ravel(), expected, atol=0.05)
+
+
+def test_what_resembles_an_exemplar_counts_less_where_much_does(readers: Executor) -> None:
+    scene = background((10, 120, 120))
+    rare, common = (-1.0) ** np.arange(10), (-1.0) ** (np.arange(10) // 2)
+    scene[:, 10, 10::30] += 2 * rare[:, None]
+    scene[:, 30::4, ::4] += 2 * common[:, None, None]
+    found = evidence(scene, readers, "rx + recurrence(exemplars=16)")
+    assert found[10, 10::30].min() > np.median(found[30::4, ::4])
+
+
+def test_a_target_recurs_or_it_does_not(readers: Executor) -> None:
+    """The score is the evidence of either sum, whichever is more; what does not recur has to be twice as rare."""
+    scene = background((10, 90, 90))
+    scene[:, 70, 45] += (-1.0) ** np.arange(10)
+    block = torch.from_numpy(scene)
+    fusion = fit(scene, readers, "rx + ring_predictor + 3*recurrence")
+    each = [table.evidence(d.score(block)) for d, table in zip(fusion.detectors_, fusion.tables_, strict=True)]
+    alone = each[0] + each[1]
+    whole = alone + 3 * each[2]
+    lone, again = (TailTable.of(total).evidence(total) for total in (alone, whole))
+    np.testing.assert_allclose(fusion.score(block), torch.maximum(lone - np.log(2), again), rtol=1e-9, atol=1e-12)
+    counted = fusion.contributions(block)
+    np.testing.assert_allclose(counted.sum(dim=0), fusion.score(block), rtol=1e-9)
+    assert counted[2, 70, 45] == 0, "nothing resembles it"
+    assert torch.equal(counted[2] == 0, (lone - np.log(2) > again) | (each[2] == 0) | (again == 0))
 
 
 def test_the_background_is_that_of_the_scene_with_a_ridge(readers: Executor) -> None:
@@ -85,7 +115,7 @@ def test_parts_of_one_object_do_not_vouch_for_each_other(readers: Executor) -> N
 def test_exemplars_are_the_strongest_pixels_as_far_apart_as_asked(readers: Executor) -> None:
     scene = background((6, 120, 100))
     fusion = fit(scene, readers, "rx + recurrence(spacing=10, exemplars=5, rare=1)")
-    strength = fusion.contributions(torch.from_numpy(scene))[0].numpy()
+    strength = fusion.detectors_[0].score(torch.from_numpy(scene)).numpy()
     places = [np.unravel_index(p, strength.shape) for p in cosines(scene, fusion).argmax(axis=0)]
     assert len(places) == 5
     assert places[0] == np.unravel_index(strength.argmax(), strength.shape)
@@ -115,7 +145,9 @@ def test_where_there_is_no_other_place_nothing_recurs(readers: Executor) -> None
     fusion = fit(scene, readers)
     assert (fusion.detectors_[-1].score(block) == 0).all()
     # All pixels have as much evidence, so the others decide.
-    assert torch.equal(fusion.score(block).argsort(), fit(scene, readers, "rx").score(block).argsort())
+    assert torch.equal(
+        fusion.score(block).flatten().argsort(), fit(scene, readers, "rx").score(block).flatten().argsort()
+    )
 
 
 def test_invalid_pixels_are_no_exemplars(readers: Executor) -> None:
@@ -138,4 +170,4 @@ def test_alone_it_is_refused(readers: Executor) -> None:
 
 def test_it_is_no_detector_to_choose_and_a_part_of_every_preset() -> None:
     assert "recurrence" not in {*list_detectors(), *usable_detectors()}
-    assert all(parts.endswith(" + recurrence~32") for parts in COMPOSITIONS.values())
+    assert all(parts.endswith(" + 3*recurrence~32") for parts in COMPOSITIONS.values())
