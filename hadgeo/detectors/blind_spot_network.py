@@ -159,7 +159,11 @@ class TiledNetwork:
 def _subtract(x: Tensor, tiles: Tensor, part: Window) -> None:
     """Subtract the tiles (tile, y, x, channel) of a part from pixels (y, x, channel), which may end before it does."""
     here = x[part.rows, part.cols]
-    here -= joined(tiles, part)[: len(here), : here.shape[1]]
+    if here.shape[:2] == (part.height, part.width):
+        # A view of both, where all tiles are whole: joining them takes a copy.
+        here.view(part.height // SIDE, SIDE, part.width // SIDE, SIDE, -1).sub_(placed(tiles, part))
+    else:
+        here -= joined(tiles, part)[: len(here), : here.shape[1]]
 
 
 class _Plane:
@@ -181,6 +185,7 @@ class _Plane:
     def __init__(self, rows: int, cols: int, channels: int, dtype: torch.dtype, device: torch.device) -> None:
         self._rows, self._cols = rows, cols
         self.shape = -(rows // -SIDE) * SIDE, -(cols // -SIDE) * SIDE
+        # Not left as it comes: kernels multiply what lies behind the last channel by 0, which NaN outlives.
         self.values = torch.zeros((self.shape[0] + 2, self.shape[1] + 2, channels), dtype=dtype, device=device)
 
     @classmethod
@@ -257,10 +262,10 @@ class _Layer:
         def one(part: Window) -> None:
             batch = source.surroundings(part, count)
             found = F.conv2d(batch, self.weight, self.bias).permute(0, 2, 3, 1)
-            if relu:
-                found.relu_()
             if not isinstance(into, _Plane):
                 into(found, part)
+            elif relu:
+                torch.clamp_min(placed(found, part), 0, out=into.own(part))
             elif plus is None:
                 into.own(part).copy_(placed(found, part))
             else:

@@ -25,6 +25,10 @@ _GROUPS = (4, 8, 16)
 #: channels at least, where one place has two.
 _STEP = (1, 8)
 
+#: Spectra whose features are normed together, elsewhere and on a CPU, where what is float32 meanwhile stays in a core's
+#: cache.
+_NORMED = (2**20, 64)
+
 
 def noise_std(t: Tensor) -> Tensor:
     """Standard deviation of the perturbation kernel at time t, sqrt((σ^(2t) - 1) / (2 ln σ)) with σ = 5."""
@@ -175,30 +179,29 @@ class _Stage:
 
     def __init__(self, weight: Tensor, bias: Tensor, norm: nn.GroupNorm) -> None:
         self._weight, self._bias, self._norm = weight, bias, norm
-        self._dtype = bias.dtype
+        self._normed = _NORMED[weight.device.type == "cpu"]
+        size = norm.num_channels // norm.num_groups
+        group = torch.arange(norm.num_channels, device=weight.device) // size
+        self._mean = (group[:, None] == group) / size
 
     def __call__(self, x: Tensor, stride: int = 1) -> Tensor:
         """From (n, place, channel) to the same, with half or twice as many places."""
-        channels = self._norm.num_channels
-        # In place from here on: new memory costs as much as the arithmetic.
-        x = _along(x, self._weight, self._bias, stride).reshape(len(x), -1, channels).float()
-        return F.silu(_group_norm_(x, self._norm), inplace=True).to(self._dtype)
+        found = _along(x, self._weight, self._bias, stride).reshape(len(x), -1, self._norm.num_channels)
+        for part in torch.split(found, self._normed):
+            # In place from here on: new memory costs as much as the arithmetic.
+            part.copy_(F.silu(self._group_norm_(part.float()), inplace=True))
+        return found
 
-
-def _group_norm_(x: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """`norm` of float32 (n, place, channel), in place; torch's own is slow where channels are neighbours in memory."""
-    count, places, channels = x.shape
-    gain, bias = (values.view(norm.num_groups, -1) for values in (norm.weight, norm.bias))
-
-    def by_group(sums: Tensor) -> Tensor:
-        return sums.view(count, norm.num_groups, -1).sum(dim=2, keepdim=True) / (places * gain.shape[1])
-
-    # What a convolution gives has a mean of the order of its spread, so that float32 is enough for this difference.
-    mean = by_group(x.sum(dim=1))
-    variance = by_group(x.square().sum(dim=1)) - mean.square()
-    scale = variance.clamp_(min=0).add_(norm.eps).rsqrt_() * gain
-    offset = bias - mean * scale
-    return torch.addcmul(offset.view(count, 1, channels), x, scale.view(count, 1, channels), out=x)
+    def _group_norm_(self, x: Tensor) -> Tensor:
+        """The norm of float32 (n, place, channel), in place; torch's own is slow where channels are neighbours."""
+        norm = self._norm
+        # As products with a small matrix, since torch is slow at sums of a few neighbours, too.
+        mean = x.mean(dim=1) @ self._mean
+        # What a convolution gives has a mean of the order of its spread, so that float32 is enough for this difference.
+        variance = torch.addcmul(x.square().mean(dim=1) @ self._mean, mean, mean, value=-1)
+        scale = variance.clamp_(min=0).add_(norm.eps).rsqrt_() * norm.weight
+        offset = torch.addcmul(norm.bias, mean, scale, value=-1)
+        return torch.addcmul(offset[:, None], x, scale[:, None], out=x)
 
 
 def _along(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:

@@ -39,9 +39,9 @@ _LEAST_T = 1e-5
 #: Share of the learning rate by which weights shrink in each step.
 _WEIGHT_DECAY = 0.01
 
-#: Tiles that are scored together, elsewhere, where their feature maps have to fit, and on a CPU, where those of one
-#: stay in a core's cache.
-_TOGETHER = (128, 1)
+#: Tiles that are scored together, elsewhere, where their feature maps have to fit, and on a CPU, where one alone would
+#: leave convolutions waiting for what it takes to begin them.
+_TOGETHER = (128, 2)
 
 #: Spectra whose scores tell what is usual.
 _USUAL_SPECTRA = 2**16
