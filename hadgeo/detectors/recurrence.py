@@ -32,8 +32,8 @@ from hadgeo.sampling import POOL_PIXELS, Sample, spectra_of, valid_pixels
 #: Exemplars that are taken even where fewer pixels are rare: in a small scene, rare is less than one.
 _LEAST = 8
 
-#: Steps between cosines of 0 and 1 at which it is known how rare they are.
-_CELLS = 256
+#: Steps between cosines of 0 and 1: what lies between two counts as the lower one.
+_CELLS = 1024
 
 
 class RecurrenceParams(Params):
@@ -92,7 +92,6 @@ class Recurrence(Detector[RecurrenceParams]):
     title = "Recurrence (likeness to anomalies elsewhere)"
     Params = RecurrenceParams
     best_at = "targets of which there are several in the scene"
-    relative_cost = 2.0
 
     mean_: Tensor
     whitening_: Tensor
@@ -156,13 +155,11 @@ class Recurrence(Detector[RecurrenceParams]):
 
     def _rarity(self, crops: Sequence[Tensor]) -> Tensor:
         """-ln of the share of pixels that are at least as alike to an exemplar as each of the cosines."""
-        exemplars = len(self.exemplars_)
-        counts = self.exemplars_.new_zeros((exemplars, _CELLS + 1))
+        counts = self.exemplars_.new_zeros((len(self.exemplars_), _CELLS + 1))
         for crop in crops:
             # Rows by rows: there is a cosine for each pixel and exemplar.
             for rows in torch.split(crop, max(1, PIXELS * TOGETHER[0] // crop.shape[2]), dim=1):
-                cells = (self._cosines(spectra_of(rows)[valid_pixels(rows).flatten()]) * _CELLS).long()
-                cells += torch.arange(exemplars, device=cells.device) * (_CELLS + 1)
+                cells = self._cells(self._cosines(spectra_of(rows)[valid_pixels(rows).flatten()]))
                 counts += cells.flatten().bincount(minlength=counts.numel()).view(counts.shape)
         reached = counts.flip(1).cumsum(dim=1).flip(1)
         return -(reached.clamp(min=1.0) / reached[:, :1].clamp(min=1.0)).log()
@@ -172,21 +169,21 @@ class Recurrence(Detector[RecurrenceParams]):
         return (spectra.to(self.mean_) - self.mean_) @ self.whitening_.T
 
     def _cosines(self, spectra: Tensor) -> Tensor:
-        """Cosines of spectra (pixel, band) to all exemplars, (pixel, exemplar), in [0, 1]."""
-        return (F.normalize(self._white(spectra)) @ self.exemplars_.T).clamp_(0.0, 1.0)
+        """Cosines of all exemplars to spectra (pixel, band), float32 (exemplar, pixel), in [0, 1]."""
+        return (self.exemplars_.float() @ F.normalize(self._white(spectra)).float().T).clamp_(0.0, 1.0)
+
+    def _cells(self, cosines: Tensor) -> Tensor:
+        """The number in `likeness_` of the last cosine that is not above each of (exemplar, pixel); 0 for NaN."""
+        rows = torch.arange(len(cosines), device=cosines.device)[:, None] * (_CELLS + 1)
+        return rows + (cosines * _CELLS).nan_to_num_(0.0).long()
 
     def _score(self, spectra: Tensor) -> Tensor:
         """Of spectra (pixel, band), (pixel)."""
         if len(self.exemplars_) < 2:
             # There is no other place.
             return self.mean_.new_zeros(len(spectra))
-        place = self._cosines(spectra) * _CELLS
-        below = place.nan_to_num(0.0).long().clamp_(max=_CELLS - 1)
-        place -= below
-        below += torch.arange(len(self.exemplars_), device=below.device) * (_CELLS + 1)
-        least = self.likeness_.take(below)
-        likeness = torch.lerp(least, self.likeness_.take(below + 1), place)
-        return likeness.topk(2, dim=1).values[:, 1]
+        likeness = self.likeness_.float().take(self._cells(self._cosines(spectra)))
+        return _second_largest(likeness).to(self.mean_).where(spectra.sum(dim=1).isfinite(), torch.nan)
 
     @torch.no_grad()
     def score(self, block: Tensor) -> Tensor:
@@ -221,3 +218,14 @@ def _peaks(strength: Tensor, spacing: int) -> Tensor:
     for window in ((2 * spacing + 1, 1), (1, 2 * spacing + 1)):
         around = F.max_pool2d(around, window, stride=1, padding=(window[0] // 2, window[1] // 2))
     return (strength == around[0]) & (strength > -torch.inf)
+
+
+def _second_largest(values: Tensor) -> Tensor:
+    """Of values that are at least 0, along the first of two dimensions; torch's own sorts each column by itself."""
+    first, second = values, torch.zeros_like(values)
+    while len(first) > 1:
+        if len(first) % 2:
+            first, second = (F.pad(each, (0, 0, 0, 1)) for each in (first, second))
+        (a, b), (c, d) = first.chunk(2), second.chunk(2)
+        first, second = torch.maximum(a, b), torch.maximum(torch.minimum(a, b), torch.maximum(c, d))
+    return second[0]

@@ -53,7 +53,7 @@ def test_scores_are_the_second_largest_likeness(readers: Executor) -> None:
     c = cosines(scene, fusion).clip(min=0)
     as_alike = np.array([[(c[:, k] >= value).mean() for value in c[:, k]] for k in range(c.shape[1])]).T
     expected = np.sort(c * -np.log(as_alike), axis=1)[:, -2]
-    # How rare a cosine is, is known at steps of 1/256.
+    # Cosines count in steps of 1/1024.
     np.testing.assert_allclose(found.ravel(), expected, atol=0.05)
 
 
