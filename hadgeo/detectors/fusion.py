@@ -288,7 +288,9 @@ class Fusion(Detector[FusionParams]):
 
     def _share(self, counted: Tensor) -> Tensor:
         """By what the evidence of all parts (part, y, x) is multiplied to add up to the score, (part, y, x)."""
-        sums = torch.stack([counted[:-1].sum(dim=0), counted.sum(dim=0)])
+        # As precise as a map: parts may differ in last bits of float64 between windows, which would show where a sum is
+        # the least of all and has no evidence.
+        sums = torch.stack([counted[:-1].sum(dim=0), counted.sum(dim=0)]).float().double()
         lone, again = (table.evidence(one) for table, one in zip(self.sums_, sums, strict=True))
         lone = lone - _LONE
         recurs = again >= lone
