@@ -81,7 +81,7 @@ class FusionParams(PrecisionParams):
                 except HadgeoError as error:
                     raise ValueError(str(error)) from None
         *others, last = ([part.detector for part in term.parts] for term in self.terms)
-        if any(Recurrence.name in names for names in (*others, last[1:])) or (not others and Recurrence.name in last):
+        if any(Recurrence.name in names for names in others) or (Recurrence.name in last and (not others or last[1:])):
             raise ValueError(f"{Recurrence.name} looks at what all others find, so it must stand last, after a +")
         return self
 

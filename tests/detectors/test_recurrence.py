@@ -157,7 +157,9 @@ def test_invalid_pixels_are_no_exemplars(readers: Executor) -> None:
     assert fit(scene, readers).detectors_[-1].exemplars_.isfinite().all()
 
 
-@pytest.mark.parametrize("parts", ["recurrence", "recurrence + rx", "rx | recurrence", "recurrence | rx"])
+@pytest.mark.parametrize(
+    "parts", ["recurrence", "recurrence + rx", "rx | recurrence", "recurrence | rx", "rx + recurrence | local_rx"]
+)
 def test_it_stands_last(parts: str) -> None:
     with pytest.raises(ParameterError, match="recurrence looks at what all others find, so it must stand last"):
         make_detector("fusion", {"parts": parts})
