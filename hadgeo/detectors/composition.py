@@ -27,6 +27,9 @@ COMPOSITIONS = {
     "thorough": f"{_STANDARD} + 0.5*scoread~32 + {_AGAIN}",
 }
 
+#: Bounds of a weight: with others, a part would count for nothing, or all others would.
+_WEIGHTS = 1e-6, 1e6
+
 _TERM = re.compile(
     r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[A-Za-z][\w-]*)"
     r"(?:\s*@\s*(?P<side>\d+))?(?:\s*~\s*(?P<bands>\d+))?\s*(?:\((?P<given>[^()]*)\))?",
@@ -131,8 +134,9 @@ def _weight(text: str) -> float:
         weight = float(text)
     except ValueError:
         weight = 0.0
-    if not 0 < weight < float("inf"):
-        raise ValueError(f"the weight {text} must be a number above 0")
+    least, most = _WEIGHTS
+    if not least <= weight <= most:
+        raise ValueError(f"the weight {text} must be a number from {least:g} to {most:g}")
     return weight
 
 

@@ -13,6 +13,7 @@ not, which are alternatives again: the sums of evidence with that part and witho
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -203,17 +204,20 @@ class Fusion(Detector[FusionParams]):
         lock = threading.Lock()
 
         def look(block: Tensor, window: Window) -> _Piece | None:
-            invalid = ~valid_pixels(block[(slice(None), *window.inner)])
-            if invalid.all():
+            valid = valid_pixels(block[(slice(None), *window.inner)])
+            if not valid.any():
                 return None
+            # Of a piece that is nearly empty, no more is kept than its valid pixels span.
+            span = slice(None), _span(valid.any(dim=1)), _span(valid.any(dim=0))
             with lock:
                 on_device = to_device(block, device)
                 scores = self._scores(on_device, window.inner, count)
-                own = view.of(on_device)[(slice(None), *window.inner)].clone() if count < len(self.parts) else None
-            return _Piece(scores.masked_fill_(invalid.to(scores.device), torch.nan), own)
+                own = view.of(on_device)[(slice(None), *window.inner)][span] if count < len(self.parts) else None
+            scores.masked_fill_(~valid.to(scores.device), torch.nan)
+            return _Piece(scores[span].clone(), None if own is None else own.clone())
 
         # Lines can be nearly empty.
-        for pixels in (POOL_PIXELS, None):
+        for pixels in (POOL_PIXELS, sys.maxsize):
             found = sample.stream(look, halo=self.halo, pixels=pixels, square=_SQUARE)
             if pieces := [piece for piece in found if piece is not None]:
                 break
@@ -378,6 +382,12 @@ class _Piece:
 
     scores: Tensor
     seen: Tensor | None
+
+
+def _span(chosen: Tensor) -> slice:
+    """From the first to the last that are chosen."""
+    places = chosen.nonzero().flatten()
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _table(*scores: Tensor) -> TailTable:

@@ -192,7 +192,7 @@ def test_compositions_are_read_as_they_are_written() -> None:
         ("rx@2", "must be odd"),
         ("rx~1", "at least 2 bands"),
         ("rx~32@3", "no part of a fusion"),
-        ("-1*rx", "above 0"),
+        ("-1*rx", "must be a number from 1e-06"),
         ("nan*rx", "no part of a fusion"),
         ("rx(ridge)", "name=value"),
         ("rx(ridge=-1)", "ridge must be a number, at least 0"),
