@@ -20,10 +20,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from hadgeo.compute.cores import one_core
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.base import Detector, Params
 from hadgeo.detectors.covariance import regularised
-from hadgeo.detectors.tiles import PIXELS, SIDE, TOGETHER, each_tile
+from hadgeo.detectors.tiles import SIDE, each_tile
 from hadgeo.detectors.whitening import whitening
 from hadgeo.errors import FitError
 from hadgeo.progress import SILENT, Progress
@@ -34,6 +35,9 @@ _LEAST = 8
 
 #: Steps between cosines of 0 and 1: what lies between two counts as the lower one.
 _CELLS = 1024
+
+#: Pixels whose cosines to all exemplars are held at a time, to learn how rare they are.
+_COUNTED = 2**14
 
 
 class RecurrenceParams(Params):
@@ -119,6 +123,7 @@ class Recurrence(Detector[RecurrenceParams]):
             f"-d fusion -p 'parts=rx + {self.name}'"
         )
 
+    @one_core()
     @torch.no_grad()
     def fit_to(self, sample: Sample, crops: Sequence[Tensor], strengths: Sequence[Tensor]) -> Self:
         """Learn the background, and take exemplars from the anomalies that others have found.
@@ -149,16 +154,15 @@ class Recurrence(Detector[RecurrenceParams]):
         highest = heights.argsort(descending=True, stable=True)[:count]
         white = self._white(spectra[highest.to(spectra.device)])
         self.exemplars_ = F.normalize(white[white.any(dim=1)])
-        everywhere = torch.arange(_CELLS + 1, dtype=torch.float64, device=device) / _CELLS
-        self.likeness_ = everywhere * self._rarity(crops)
+        cosines = torch.arange(_CELLS + 1, dtype=torch.float64, device=device) / _CELLS
+        self.likeness_ = cosines * self._rarity(crops)
         return self
 
     def _rarity(self, crops: Sequence[Tensor]) -> Tensor:
         """-ln of the share of pixels that are at least as alike to an exemplar as each of the cosines."""
         counts = self.exemplars_.new_zeros((len(self.exemplars_), _CELLS + 1))
         for crop in crops:
-            # Rows by rows: there is a cosine for each pixel and exemplar.
-            for rows in torch.split(crop, max(1, PIXELS * TOGETHER[0] // crop.shape[2]), dim=1):
+            for rows in torch.split(crop, max(1, _COUNTED // crop.shape[2]), dim=1):
                 cells = self._cells(self._cosines(spectra_of(rows)[valid_pixels(rows).flatten()]))
                 counts += cells.flatten().bincount(minlength=counts.numel()).view(counts.shape)
         reached = counts.flip(1).cumsum(dim=1).flip(1)
