@@ -20,6 +20,9 @@ TRIMS = 2
 #: Pixels of the crops on which the distance of the farthest share is measured.
 TRIM_PIXELS, TRIM_CROP = 2**16, 64
 
+#: By how much of itself a distance of the same pixel may differ when it is computed with others.
+_ROUNDING = 1e-9
+
 
 class CovarianceParams(Params):
     """Hyper-parameters of a detector that models the background by mean and covariance."""
@@ -64,7 +67,7 @@ def regularised(covariance: Tensor, ridge: float) -> Tensor:
 def trim_limit(distances: Tensor, share: float) -> Tensor:
     """The distance beyond which a share of the pixels lies.
 
-    It lies half-way between two of them, so that rounding does not decide what is dropped.
+    It lies half-way between two of them, and above equal ones, so that rounding does not decide what is dropped.
 
     Args:
         distances: Finite, (pixel), at least one.
@@ -72,7 +75,8 @@ def trim_limit(distances: Tensor, share: float) -> Tensor:
     """
     ordered = distances.sort().values
     kept = min(max(1, int((1 - share) * len(ordered))), len(ordered) - 1)
-    return ordered[max(kept - 1, 0) : kept + 1].mean()
+    limit: Tensor = ordered[max(kept - 1, 0) : kept + 1].mean()
+    return limit * (1 + _ROUNDING)
 
 
 def trim_bytes(params: CovarianceParams, bands: int, pixels: int) -> int:
