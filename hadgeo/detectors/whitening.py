@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hadgeo.compute.cores import one_core
+from hadgeo.compute.products import linear
 from hadgeo.detectors.tiles import each_tile
 
 #: Half of the distance between 1 and the next float32.
@@ -102,7 +103,7 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
     Returns:
         (y, x), of the type of the whitening; NaN where a band is NaN.
     """
-    parts = _parts(whitening)
+    parts = [(whitening[rows, :bands].contiguous(), rows, bands) for rows, bands in _parts(whitening)]
     offset: Tensor | None = None
     if mean is not None and whitening.dtype == torch.float32:
         # What the mean loses in float32 is amplified as any rounding is, and the same for all pixels.
@@ -111,13 +112,11 @@ def mahalanobis(block: Tensor, mean: Tensor | None, whitening: Tensor) -> Tensor
 
     def distance(spectra: Tensor) -> Tensor:
         centred = (spectra if mean is None else spectra - mean).to(whitening)
-        white = centred.new_empty((len(centred), len(whitening)))
-        for rows, bands in parts:
-            # Views: BLAS takes the distance of rows in memory.
-            torch.mm(centred[:, :bands], whitening[rows, :bands].T, out=white[:, rows])
-        if offset is not None:
-            white += offset
-        return white.square_().sum(dim=1)
+        squares = (
+            linear(centred[:, :bands], matrix, None if offset is None else offset[rows]).square_().sum(dim=1)
+            for matrix, rows, bands in parts
+        )
+        return sum(squares, centred.new_zeros(len(centred)))
 
     return each_tile(block, distance, dtype=whitening.dtype)
 
