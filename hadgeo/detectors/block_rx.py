@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from hadgeo.compute.boxes import box_sum
-from hadgeo.compute.cores import map_cores
+from hadgeo.compute.cores import map_cores, one_core
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastByDefaultParams, ContrastDetector
 from hadgeo.detectors.covariance import regularised
@@ -133,20 +133,23 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         mean = sample.statistics(covariance=False, pixels=pixels).mean
         covariance = difference_statistics(sample, _RING, mean, pixels=pixels).covariance
         check_differences(covariance, self.name)
-        self.mean_ = mean.to(device)
-        self.ridge_ = (self.params.ridge * covariance.diagonal().mean()).to(device)
-        self.whitening_ = whitening(regularised(covariance, self.params.ridge)).to(device)
+        ridge = self.params.ridge * covariance.diagonal().mean()
+        self._take(mean, whitening(regularised(covariance, self.params.ridge)), ridge, device)
+
+    @one_core()
+    def _take(self, mean: Tensor, whitening: Tensor, ridge: Tensor, device: torch.device) -> None:
+        self.mean_, self.whitening_, self.ridge_ = mean.to(device), whitening.to(device), ridge.to(device)
+        self._whitened_ridge = self.ridge_ * (self.whitening_ @ self.whitening_.T)
 
     def statistic(self, block: Tensor) -> Tensor:
         """Squared Mahalanobis distance to the background of the block; see `ContrastDetector.statistic`."""
         block = block.to(self.mean_.device)
         _, rows, cols = block.shape
         distance = torch.empty((rows, cols), dtype=self.mean_.dtype, device=block.device)
-        ridge = self.ridge_ * (self.whitening_ @ self.whitening_.T)
 
         @torch.no_grad()
         def one(part: Window) -> None:
-            found = torch.cat(list(self._of_tile(block, part, ridge)))
+            found = torch.cat(list(self._of_tile(block, part)))
             distance[part.rows, part.cols] = found[: part.height, : part.width]
 
         down, across = self._tile_blocks(len(self.whitening_), on_cpu=block.device.type == "cpu")
@@ -162,7 +165,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
         """Bytes of the matrices that are at hand for each block of a row."""
         return 8 * (rank + 1) ** 2 * (2 * self._blocks + 5)
 
-    def _of_tile(self, block: Tensor, part: Window, ridge: Tensor) -> Iterator[Tensor]:
+    def _of_tile(self, block: Tensor, part: Window) -> Iterator[Tensor]:
         """The distances of one row of blocks after the other, (y, x), the last ones of which may be too many.
 
         Sums over a margin are sums of those of blocks, so each block's are computed once for all that it is around.
@@ -184,7 +187,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
             _total([moments[first : first + across] for first in range(around)], sums[number % around])
             if number + 1 >= around:
                 _total([sums[(number + 1 + later) % around] for later in range(around)], total)
-                found = _distances(spectra[0][blocks : blocks + across], total, ridge)
+                found = _distances(spectra[0][blocks : blocks + across], total, self._whitened_ridge)
                 yield found.view(across, side, side).transpose(0, 1).flatten(1)
 
     def _row_of_blocks(self, block: Tensor, row: int, col: int, count: int) -> Tensor:
@@ -252,7 +255,7 @@ class BlockRX(ContrastDetector[BlockRXParams]):
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         double = double_device(device)
-        self.mean_, self.whitening_, self.ridge_ = (state[key].to(double) for key in ("mean", "whitening", "ridge"))
+        self._take(state["mean"], state["whitening"], state["ridge"], double)
         self.load_contrast_state(state, double)
         return self
 

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from hadgeo.compute.cores import one_core
 from hadgeo.compute.device import double_device
 from hadgeo.compute.executors import READERS
 from hadgeo.compute.lanes import to_device
@@ -136,18 +137,21 @@ class RingPredictor(ContrastDetector[RingPredictorParams]):
                 f"{self.name}: all valid pixels are equal, so there is nothing to detect; check the input and --bands"
             )
         own, cross, rings = _split(total.covariance.cpu(), bands)
-        ridge = self.params.ridge * rings.diagonal().mean()
+        weights, residual = self._regression(own, cross, rings)
+        self.weights_, self.whitening_ = weights.to(device), whitening(residual).to(device)
+        self.mean_, self.rings_mean_ = total.mean[:bands].to(device), total.mean[bands:].to(device)
+
+    @one_core()
+    def _regression(self, own: Tensor, cross: Tensor, rings: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights A of the rings' values and the covariance of what they leave, from the covariances C, X and R."""
         # (R + r I)^-1 by its whitening, which stays true where rings are dependent.
         regular = rings.clone()
-        regular.diagonal().add_(ridge)
+        regular.diagonal().add_(self.params.ridge * rings.diagonal().mean())
         W = whitening(regular)
-        self.weights_ = (cross @ W.T @ W).to(device)
-        weights = self.weights_.cpu()
+        weights = cross @ W.T @ W
         # Of these very residuals, whatever the ridge: C - A Xᵀ - X Aᵀ + A R Aᵀ.
         residual = own - weights @ cross.T - cross @ weights.T + weights @ rings @ weights.T
-        self.mean_, self.rings_mean_ = total.mean[:bands].to(device), total.mean[bands:].to(device)
-        residual = regularised((residual + residual.T) / 2, self.params.residual_ridge)
-        self.whitening_ = whitening(residual).to(device)
+        return weights, regularised((residual + residual.T) / 2, self.params.residual_ridge)
 
     def _joint_moments(self, block: Tensor, window: Window) -> Statistics | None:
         """Moments of a pixel and both rings together, (3 band), over a piece; None where nothing is valid."""

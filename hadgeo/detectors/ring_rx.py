@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from hadgeo.compute.cores import one_core
 from hadgeo.compute.device import double_device
 from hadgeo.detectors.contrast import ContrastDetector, ContrastParams
 from hadgeo.detectors.covariance import TRIM_CROP, TRIM_PIXELS, TRIMS, CovarianceParams, regularised, trim_bytes
@@ -87,9 +88,9 @@ class RingDetector(ContrastDetector[RingParamsT]):
             covariance = (1 - weight) * covariance
             covariance.diagonal().add_(sphere)
         local = params.covariance == "local"
-        self.mean_ = mean.to(double)
-        self.ridge_ = (params.ridge * covariance.diagonal().mean()).to(double)
-        self.whitening_ = whitening(covariance if local else regularised(covariance, params.ridge)).to(double)
+        ridge = params.ridge * covariance.diagonal().mean()
+        W = whitening(covariance if local else regularised(covariance, params.ridge))
+        self._take(mean, W, ridge, double)
         rank = len(self.whitening_)
         if local and not params.ridge and params.neighbours <= rank:
             outer = params.outer_window
@@ -100,6 +101,18 @@ class RingDetector(ContrastDetector[RingParamsT]):
                 f"outer_window {params.outer_window} do not determine a covariance of {rank} bands; raise outer_window "
                 f"to {outer}, set a ridge, or set covariance to global"
             )
+
+    @one_core()
+    def _take(self, mean: Tensor, whitening: Tensor, ridge: Tensor, device: torch.device) -> None:
+        self.mean_, self.whitening_, self.ridge_ = mean.to(device), whitening.to(device), ridge.to(device)
+        self._of_rings: tuple[Tensor, Tensor | None] = self.whitening_, None
+        if self.params.ridge:
+            # Whitened with the scene's covariance and its ridge, which keeps numbers near 1.
+            W = self.whitening_
+            identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
+            factor = torch.linalg.cholesky(identity + self.ridge_ * (W @ W.T))
+            W = torch.linalg.solve_triangular(factor, W, upper=False)
+            self._of_rings = W, self.ridge_ * (W @ W.T)
 
     def _trimmed(self, sample: Sample, mean: Tensor) -> Statistics:
         """Moments of differences, without the farthest ones if that was asked for."""
@@ -122,13 +135,7 @@ class RingDetector(ContrastDetector[RingParamsT]):
 
     def rings(self, block: Tensor) -> Rings:
         """The neighbourhood of each pixel of a window (band, y, x), whitened, for a covariance of each ring."""
-        W, ridge = self.whitening_, None
-        if self.params.ridge:
-            # Whitened with the scene's covariance and its ridge, which keeps numbers near 1.
-            identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
-            factor = torch.linalg.cholesky(identity + self.ridge_ * (W @ W.T))
-            W = torch.linalg.solve_triangular(factor, W, upper=False)
-            ridge = self.ridge_ * (W @ W.T)
+        W, ridge = self._of_rings
         spectra = whitened(block, self.mean_, W).permute(1, 2, 0)
         return Rings(
             spectra, valid_pixels(block), inner=self.params.inner_window, outer=self.params.outer_window, ridge=ridge
@@ -161,6 +168,6 @@ class RingDetector(ContrastDetector[RingParamsT]):
     def load_state(self, state: dict[str, Tensor], device: torch.device) -> Self:
         """Take them back; see `Detector.load_state`."""
         double = double_device(device)
-        self.mean_, self.whitening_, self.ridge_ = (state[key].to(double) for key in ("mean", "whitening", "ridge"))
+        self._take(state["mean"], state["whitening"], state["ridge"], double)
         self.load_contrast_state(state, double)
         return self

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 import hadgeo
 from hadgeo.compute.views import View
@@ -169,6 +170,20 @@ def test_parts_that_learned_the_same_are_kept_apart(readers: Executor) -> None:
     sample = Sample(Scene(memory_source(scene), range(6)), executor=readers, device=CPU)
     fitted = make_detector("fusion", {"parts": "rx + utd + subspace_rx"}).fit(sample, device=CPU)
     assert to_bytes(Model(fitted, Spectrum(indices=tuple(range(6)), total=6)))
+
+
+def test_threads_change_no_bit_of_what_parts_learn_of_averaged_bands() -> None:
+    scene, before = background((150, 70, 60)), torch.get_num_threads()
+    learned = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with threadpool_limits(threads):
+                state = fitted(make_detector("fusion", {"preset": "fast"}), scene).state()
+                learned.append({name: values.numpy().tobytes() for name, values in state.items()})
+    finally:
+        torch.set_num_threads(before)
+    assert learned[0] == learned[1] == learned[2]
 
 
 def test_compositions_are_read_as_they_are_written() -> None:
