@@ -32,7 +32,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.fusion import _LONE
 from hadgeo.detectors.recurrence import Recurrence
-from hadgeo.detectors.tail_table import TailTable
+from hadgeo.detectors.tail_table import ExponentialTable, PowerTable, TailTable
 from hadgeo.formats.matlab import read_truth
 from hadgeo.metrics import object_curve
 from hadgeo.run.selection import usable_bands
@@ -56,13 +56,13 @@ CANDIDATES = {
     "local_rx~32": _L,
     "standard without recurrence": _BEFORE,
     "standard, recurrence": f"{_BEFORE} + {_AGAIN}",
-    "standard, 2 recurrence": f"{_BEFORE} + 2*{_AGAIN}",
+    "standard, 3 recurrence": f"{_BEFORE} + 3*{_AGAIN}",
     "standard, 4 recurrence": f"{_BEFORE} + 4*{_AGAIN}",
-    "network + gaussian + kmeans + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + {_K} + 3*{_AGAIN}",
-    "network + gaussian + ring / 2 + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_R} + 3*{_AGAIN}",
-    "network + gaussian + 3 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 3*{_AGAIN}",
-    "bs3lnet~32 + gaussian + kmeans / 2 + 3 recurrence": f"bs3lnet~32 + {_GAUSSIAN} + 0.5*{_K} + 3*{_AGAIN}",
-    "bs3lnet~32 + block_rx~32 + kmeans~32 + 3 recurrence": f"bs3lnet~32 + block_rx~32 + {_K} + 3*{_AGAIN}",
+    "network + gaussian + kmeans + 2 recurrence": f"{_NETWORK} + {_GAUSSIAN} + {_K} + 2*{_AGAIN}",
+    "network + gaussian + ring / 2 + 2 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 0.5*{_R} + 2*{_AGAIN}",
+    "network + gaussian + 2 recurrence": f"{_NETWORK} + {_GAUSSIAN} + 2*{_AGAIN}",
+    "bs3lnet~32 + gaussian + kmeans / 2 + 2 recurrence": f"bs3lnet~32 + {_GAUSSIAN} + 0.5*{_K} + 2*{_AGAIN}",
+    "bs3lnet~32 + block_rx~32 + kmeans~32 + 2 recurrence": f"bs3lnet~32 + block_rx~32 + {_K} + 2*{_AGAIN}",
     **COMPOSITIONS,
 }
 
@@ -116,12 +116,12 @@ class Evidence:
         self._of = {}
         for part in parts:
             detector = part.make(seed).fit(self._sample.seen(part.view), device=CPU)
-            self._of[part] = self._counted(detector, part.view)
+            self._of[part] = self._counted(detector, part.view, PowerTable)
 
-    def _counted(self, detector: Detector[Any], view: View) -> torch.Tensor:
+    def _counted(self, detector: Detector[Any], view: View, kind: type[TailTable]) -> torch.Tensor:
         scores = detector.score(view.of(self._cube)).double()
         scores[~valid_pixels(self._cube)] = torch.nan
-        return _evidence(scores)
+        return _evidence(scores, kind)
 
     def fused(self, composition: str) -> np.ndarray:
         """The score of a fusion, (y, x), NaN where invalid, as `hadgeo.detectors.fusion` adds it up."""
@@ -131,15 +131,16 @@ class Evidence:
             return self._sum([*others, last]).numpy()
         total, view = self._sum(others), last.parts[0].view
         again.fit_to(self._sample.seen(view), [view.of(self._cube)], [total])
-        lone, whole = (_evidence(s) for s in (total, total + last.weight * self._counted(again, view)))
+        recurs = self._counted(again, view, ExponentialTable)
+        lone, whole = (_evidence(s, ExponentialTable) for s in (total, total + last.weight * recurs))
         return torch.maximum(lone - _LONE, whole).numpy()
 
     def _sum(self, terms: list[Term]) -> torch.Tensor:
         return sum(term.weight * torch.stack([self._of[part] for part in term.parts]).amax(dim=0) for term in terms)
 
 
-def _evidence(scores: torch.Tensor) -> torch.Tensor:
-    return TailTable.of(scores[scores.isfinite()]).evidence(scores)
+def _evidence(scores: torch.Tensor, kind: type[TailTable]) -> torch.Tensor:
+    return kind.of(scores[scores.isfinite()]).evidence(scores)
 
 
 def families(scenes: list[str]) -> dict[str, list[str]]:

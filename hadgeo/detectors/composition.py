@@ -15,9 +15,8 @@ _RX = "block_rx~32 | rx@3(cfar_window=15)"
 
 _STANDARD = f"bs3lnet~32 | block_rx@3~32 + {_RX} + 0.5*kmeans~32(cfar_window=15) + 0.5*ring_predictor~32"
 
-#: What resembles the strongest anomalies at other places. It looks at what all others find, so it comes last, and it
-#: counts about as much as they do together.
-_AGAIN = "3*recurrence~32"
+#: What resembles the strongest anomalies at other places. It looks at what all others find, so it comes last.
+_AGAIN = "2*recurrence~32"
 
 #: Compositions by name. How they were chosen stands in docs/benchmarks.md.
 COMPOSITIONS = {

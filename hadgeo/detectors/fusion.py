@@ -32,7 +32,7 @@ from hadgeo.detectors.base import Detector
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.precision import PrecisionParams
 from hadgeo.detectors.recurrence import Recurrence
-from hadgeo.detectors.tail_table import TailTable
+from hadgeo.detectors.tail_table import ExponentialTable, PowerTable, TailTable
 from hadgeo.errors import HadgeoError
 from hadgeo.progress import SILENT, Progress, Silent, Stage
 from hadgeo.sampling import POOL_PIXELS, WHOLE_SIDE, Sample, valid_pixels
@@ -191,10 +191,10 @@ class Fusion(Detector[FusionParams]):
             alone = [self._counted(piece.scores).sum(dim=0) for piece in pieces]
             last.fit_to(seen[self.parts[-1].view], crops, alone)
             again = [last.score(crop) for crop in crops]
-            self.tables_.append(_table(*again))
+            self.tables_.append(_table(*again, kind=ExponentialTable))
             weight, table = self.terms[-1].weight, self.tables_[-1]
             whole = [one + weight * table.evidence(two) for one, two in zip(alone, again, strict=True)]
-            self.sums_ = [_table(*alone), _table(*whole)]
+            self.sums_ = [_table(*alone, kind=ExponentialTable), _table(*whole, kind=ExponentialTable)]
         return self
 
     def _pieces(self, sample: Sample, device: torch.device) -> list[_Piece]:
@@ -361,7 +361,7 @@ class Fusion(Detector[FusionParams]):
         device, given = double_device(device), device
 
         def table(prefix: str) -> TailTable:
-            return TailTable(**{key: value.to(device) for key, value in _under(prefix, state)})
+            return TailTable.from_state({key: value.to(device) for key, value in _under(prefix, state)})
 
         self.tables_ = [table(f"{number}.table.") for number in range(len(self.detectors_))]
         self.sums_ = [table(f"{name}.") for name in _SUMS] if isinstance(self.detectors_[-1], Recurrence) else []
@@ -390,10 +390,10 @@ def _span(chosen: Tensor) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
-def _table(*scores: Tensor) -> TailTable:
+def _table(*scores: Tensor, kind: type[TailTable] = PowerTable) -> TailTable:
     """The table of a part's scores of pieces, NaN where invalid."""
     together = torch.cat([of_piece.flatten() for of_piece in scores])
-    return TailTable.of(together[~together.isnan()])
+    return kind.of(together[~together.isnan()])
 
 
 def _averaged(block: Tensor, side: int, place: Window) -> Tensor:

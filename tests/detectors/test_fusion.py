@@ -19,7 +19,7 @@ from hadgeo.compute.views import View
 from hadgeo.detectors.composition import COMPOSITIONS, Part, Term, parse
 from hadgeo.detectors.fusion import Fusion
 from hadgeo.detectors.registry import make_detector
-from hadgeo.detectors.tail_table import TailTable
+from hadgeo.detectors.tail_table import PowerTable
 from hadgeo.errors import ParameterError
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.sampling import Sample, Scene
@@ -70,7 +70,7 @@ def test_a_part_sees_averaged_bands(readers: Executor) -> None:
     averaged = view.of(torch.from_numpy(scene))
     found = fit(scene, readers, "rx~4 + rx").contributions(torch.from_numpy(scene))
     scores = [alone(averaged.numpy(), readers, "rx"), alone(scene, readers, "rx")]
-    np.testing.assert_allclose(found, torch.stack([TailTable.of(s).evidence(s) for s in scores]), rtol=1e-6)
+    np.testing.assert_allclose(found, torch.stack([PowerTable.of(s).evidence(s) for s in scores]), rtol=1e-6)
 
 
 def test_what_is_expected_of_averaged_bands_is_told_for_each(readers: Executor) -> None:
@@ -91,7 +91,7 @@ def test_is_the_weighted_sum_of_the_evidence_of_its_parts(readers: Executor) -> 
     scene = background((5, 40, 50))
     found = fit(scene, readers, "2*rx(ridge=0.01) + ring_predictor").score(torch.from_numpy(scene))
     scores = [alone(scene, readers, "rx", ridge=0.01), alone(scene, readers, "ring_predictor")]
-    expected = sum(w * TailTable.of(s).evidence(s) for w, s in zip((2, 1), scores, strict=True))
+    expected = sum(w * PowerTable.of(s).evidence(s) for w, s in zip((2, 1), scores, strict=True))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 

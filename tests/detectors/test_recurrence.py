@@ -12,7 +12,7 @@ from hadgeo.detectors.composition import COMPOSITIONS
 from hadgeo.detectors.fusion import Fusion
 from hadgeo.detectors.recurrence import Recurrence
 from hadgeo.detectors.registry import list_detectors, make_detector, usable_detectors
-from hadgeo.detectors.tail_table import TailTable
+from hadgeo.detectors.tail_table import ExponentialTable
 from hadgeo.errors import FitError, ParameterError
 from hadgeo.sampling import Sample, Scene
 from hadgeo.testing import DetectorContract
@@ -75,7 +75,7 @@ def test_a_target_recurs_or_it_does_not(readers: Executor) -> None:
     each = [table.evidence(d.score(block)) for d, table in zip(fusion.detectors_, fusion.tables_, strict=True)]
     alone = each[0] + each[1]
     whole = alone + 3 * each[2]
-    lone, again = (TailTable.of(total).evidence(total) for total in (alone, whole))
+    lone, again = (ExponentialTable.of(total).evidence(total) for total in (alone, whole))
     np.testing.assert_allclose(fusion.score(block), torch.maximum(lone - np.log(2), again), rtol=1e-5, atol=1e-6)
     counted = fusion.contributions(block)
     assert torch.equal(counted.sum(dim=0), fusion.score(block))
@@ -173,4 +173,4 @@ def test_alone_it_is_refused(readers: Executor) -> None:
 
 def test_it_is_no_detector_to_choose_and_a_part_of_every_preset() -> None:
     assert "recurrence" not in {*list_detectors(), *usable_detectors()}
-    assert all(parts.endswith(" + 3*recurrence~32") for parts in COMPOSITIONS.values())
+    assert all(parts.endswith(" + 2*recurrence~32") for parts in COMPOSITIONS.values())
