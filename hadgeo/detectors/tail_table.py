@@ -11,16 +11,16 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-#: Share of the scores that a table's knots reach down to; rarer ones follow the power law.
+#: Share of the scores that a table's knots reach down to; rarer ones follow a law.
 _TOP = 0.01
 
-#: From here to `_TOP` the exponent of the power law is measured: few targets are as common as that.
+#: From here to `_TOP` the slope of that law is measured: few targets are as common as that.
 _SHOULDER = 0.1
 
 #: Evidence between two knots, in nats.
 _STEP = 1 / 16
 
-#: The steepest power law: scores of which a hundredth are all alike have no tail to measure.
+#: The steepest slope: scores of which a hundredth are all alike have no tail to measure.
 _STEEPEST = 100.0
 
 
