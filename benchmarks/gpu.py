@@ -68,9 +68,15 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
 def operations(detector: Detector[Any], source: Source, window: Window, device: torch.device) -> float:
     """Operations of products and convolutions for each pixel of a window."""
     block = torch.from_numpy(source.read(window.outer_rows, window.outer_cols)).to(device)
-    with FlopCounterMode(display=False) as counted, torch.no_grad():
+    known = {torch.ops.mkldnn._linear_pointwise: _of_linear}
+    with FlopCounterMode(display=False, custom_mapping=known) as counted, torch.no_grad():
         detector.score(block)
     return counted.get_total_flops() / window.pixels
+
+
+def _of_linear(x: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
+    """Operations of oneDNN's product, which torch does not count, from the shapes of what it is given."""
+    return 2 * x.numel() * weight[0]
 
 
 def forget(path: Path) -> None:
