@@ -391,7 +391,7 @@ def _span(chosen: Tensor) -> slice:
 
 
 def _table(*scores: Tensor, kind: type[TailTable] = PowerTable) -> TailTable:
-    """The table of a part's scores of pieces, NaN where invalid."""
+    """The table of scores of pieces, or of sums of evidence, NaN where invalid."""
     together = torch.cat([of_piece.flatten() for of_piece in scores])
     return kind.of(together[~together.isnan()])
 

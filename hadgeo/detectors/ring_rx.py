@@ -106,7 +106,7 @@ class RingDetector(ContrastDetector[RingParamsT]):
     def _take(self, mean: Tensor, whitening: Tensor, ridge: Tensor, device: torch.device) -> None:
         self.mean_, self.whitening_, self.ridge_ = mean.to(device), whitening.to(device), ridge.to(device)
         self._of_rings: tuple[Tensor, Tensor | None] = self.whitening_, None
-        if self.params.ridge:
+        if self.params.ridge and self.params.covariance == "local":
             # Whitened with the scene's covariance and its ridge, which keeps numbers near 1.
             W = self.whitening_
             identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
