@@ -15,8 +15,9 @@ hadgeo's own tests do the same for every detector that is installed.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,18 @@ def fitted(detector: Detector[Any], scene: Cube, progress: Progress = SILENT) ->
     with ThreadPoolExecutor(2) as readers:
         sample = Sample(Scene(memory_source(scene), range(scene.shape[0])), executor=readers, device=CPU)
         return detector.fit(sample, device=CPU, progress=progress)
+
+
+@contextmanager
+def computing_threads(count: int) -> Iterator[None]:
+    """Let torch and the libraries of numpy compute on so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def scored_in_windows(detector: Detector[Any], scene: Cube, size: tuple[int, int]) -> Cube:
@@ -230,15 +243,11 @@ class DetectorContract:
 
     def test_the_number_of_threads_does_not_change_a_map(self, detector: Detector[Any]) -> None:
         """Neither those of a fit nor those that score: sums have an order of their own."""
-        scene, before = background((13, 70, 60)), torch.get_num_threads()
+        scene = background((13, 70, 60))
         maps = []
-        try:
-            for threads in (1, 2, 3):
-                torch.set_num_threads(threads)
-                with threadpool_limits(threads):
-                    maps.append(scored_in_windows(fitted(detector.shortened(SHORT), scene), scene, scene.shape[1:]))
-        finally:
-            torch.set_num_threads(before)
+        for threads in (1, 2, 3):
+            with computing_threads(threads):
+                maps.append(scored_in_windows(fitted(detector.shortened(SHORT), scene), scene, scene.shape[1:]))
         assert len({scores.tobytes() for scores in maps}) == 1
 
     def test_a_network_computes_in_the_precision_that_was_asked_for(self, detector: Detector[Any]) -> None:

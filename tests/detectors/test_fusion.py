@@ -12,7 +12,6 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 import hadgeo
 from hadgeo.compute.views import View
@@ -23,7 +22,7 @@ from hadgeo.detectors.tail_table import PowerTable
 from hadgeo.errors import ParameterError
 from hadgeo.run.model_file import Model, Spectrum, load_model, to_bytes
 from hadgeo.sampling import Sample, Scene
-from hadgeo.testing import LEARNED, DetectorContract, explained_in_windows, fitted
+from hadgeo.testing import LEARNED, DetectorContract, computing_threads, explained_in_windows, fitted
 from hadgeo.windows import Window, pad
 from tests.support import Recorder, background, memory_source
 
@@ -173,16 +172,12 @@ def test_parts_that_learned_the_same_are_kept_apart(readers: Executor) -> None:
 
 
 def test_threads_change_no_bit_of_what_parts_learn_of_averaged_bands() -> None:
-    scene, before = background((150, 70, 60)), torch.get_num_threads()
+    scene = background((150, 70, 60))
     learned = []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            with threadpool_limits(threads):
-                state = fitted(make_detector("fusion", {"preset": "fast"}), scene).state()
-                learned.append({name: values.numpy().tobytes() for name, values in state.items()})
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2, 3):
+        with computing_threads(threads):
+            state = fitted(make_detector("fusion", {"preset": "fast"}), scene).state()
+            learned.append({name: values.numpy().tobytes() for name, values in state.items()})
     assert learned[0] == learned[1] == learned[2]
 
 
