@@ -25,6 +25,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 
 from hadgeo.errors import HadgeoError, OutputError, OutputExistsError
+from hadgeo.interrupt import uninterrupted
 
 #: Every error of rasterio's. Where GDAL or PROJ gives up inside some of its calls, theirs comes through unwrapped.
 RASTERIO_ERRORS: tuple[type[Exception], ...] = (RasterioError, CRSError, CPLE_BaseError)
@@ -296,6 +297,7 @@ def _grown(out: Path, folder: Path) -> Path:
 
 
 @contextmanager
+@uninterrupted
 def _folder_beside(out: Path) -> Iterator[Path]:
     """A new folder beside a file, which no other process removes, and of which nothing is left at the end."""
     if (home := out.parent.absolute()) not in _swept:

@@ -23,10 +23,11 @@ import click
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hadgeo import __version__
-from hadgeo.cli import INTERRUPTED, Interrupt, check_libraries_fit, cli, explain, one_line
+from hadgeo.cli import check_libraries_fit, cli, explain, one_line
 from hadgeo.cli.reporting import HOST_KEY, JsonLines
 from hadgeo.errors import Cancelled, CubeWarning, ExtensionWarning, HadgeoError
 from hadgeo.files import witnessed
+from hadgeo.interrupt import INTERRUPTED, Interrupt, signal_main_thread
 from hadgeo.progress import Stage
 
 #: Longest job that is read: the options of a command, with room for thousands of names.
@@ -304,11 +305,7 @@ def _stop_at_end(source: TextIO, stop: threading.Event) -> None:
         pass
     stop.set()
     time.sleep(PATIENCE)
-    if hasattr(signal, "pthread_kill"):
-        # A real signal wakes the main thread even while it waits for a lock.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        signal.raise_signal(signal.SIGINT)
+    signal_main_thread(signal.SIGINT)
     time.sleep(GRACE)
     os._exit(INTERRUPTED)
 

@@ -7,12 +7,11 @@ import os
 import re
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
@@ -21,11 +20,9 @@ from hadgeo import __version__
 from hadgeo.cli.streams import give_up_stdout, prepare_streams
 from hadgeo.compute.address_space import LIBRARY_ADDRESSES, address_space
 from hadgeo.errors import CubeWarning, DeviceError, ExtensionWarning, HadgeoError
+from hadgeo.interrupt import INTERRUPTED, Interrupt
 
 DEBUG_KEY = "hadgeo.debug"
-
-#: Exit status of a run that was interrupted, as shells have it: 128 and the number of SIGINT.
-INTERRUPTED = 130
 
 #: Longest line that is printed; what libraries repeat of a file can be as long as the file.
 _MOST_CHARACTERS = 2000
@@ -218,23 +215,6 @@ def explain(error: Exception) -> tuple[str, int]:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
         click.echo(f"hadgeo: warning: {_shortened(one_line(message))}", err=True)
-
-
-class Interrupt:
-    """Turns signals into `KeyboardInterrupt`, and lets no impatient second one cut the cleaning up short."""
-
-    #: Seconds after which a run that has not ended is interrupted again.
-    grace = 3.0
-
-    def __init__(self) -> None:
-        self._last = -self.grace
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        """Interrupt the run; see `signal.signal`."""
-        now = time.monotonic()
-        if now - self._last >= self.grace:
-            self._last = now
-            raise KeyboardInterrupt
 
 
 @click.group(

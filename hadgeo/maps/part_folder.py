@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from hadgeo.errors import OutputError, OutputExistsError
 from hadgeo.files import begun, ended, is_own_file, release_and_remove, remove_leftovers, writing
+from hadgeo.interrupt import uninterrupted
 
 #: The map's pixels, and the finished map.
 SCORES, FINISHED = "scores.tif", "cog.tif"
@@ -85,6 +86,7 @@ class PartFolder:
         OutputExistsError: Something of that name stands there that is none of ours, or a link.
     """
 
+    @uninterrupted
     def __init__(self, out: Path) -> None:
         self.path = part_path(out)
         self.keep = False
@@ -181,6 +183,7 @@ class PartFolder:
     def __enter__(self) -> Self:
         return self
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
