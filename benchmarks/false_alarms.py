@@ -1,14 +1,19 @@
 """How many false alarms a threshold raises against how many were asked for; prints a Markdown table.
 
-Two simulated scenes of one seed, without and with targets, are scored by each detector, and thresholds for a rate are
-calibrated in four ways. The observed rate is the share of background pixels, by the truth of the simulation, that
+Simulated scenes of three seeds, each without and with targets, are scored by each detector, and thresholds for a rate
+are calibrated in five ways. The observed rate is the share of background pixels, by the truth of the simulation, that
 reach the threshold; the table shows it over the rate that was asked for, and 1 is perfect.
 
 - whole: on the scene without targets, counted on the same pixels.
 - targets: on the scene with targets, counted on its background.
-- half: on the upper half of the scene without targets, counted on the lower half, which is other land.
-- 1/16: on every fourth pixel of every fourth row, counted on the others: the lowest rate lies where a tail must be
-  extrapolated. Likewise with targets in it.
+- half: on the upper half of the scene without targets, counted on the lower half, which is other land; and the other
+  way round.
+- 1/16: on every fourth pixel of every fourth row, counted on the others, for four of the sixteen ways to choose them:
+  the lowest rate lies where a tail must be extrapolated. Likewise with targets in it.
+
+A rate of 1e-5 is a handful of pixels of one scene, and those lie side by side, so one figure of one scene is largely
+luck. A row adds up the false alarms of all its scenes and ways, and says between what the ratio at the lowest rate lies
+in each of them.
 
 Then real scenes, where the background is what their truth leaves:
 
@@ -16,7 +21,7 @@ Then real scenes, where the background is what their truth leaves:
 - 1/4: calibrated on the background's every second pixel of every second row, and counted on its others; together for
   the four ways of choosing them, as the scenes are small.
 
-    python benchmarks/false_alarms.py --folder /somewhere/with/1GB --data ../shared/data
+    python benchmarks/false_alarms.py --folder /somewhere/with/5GB --data ../shared/data
     python benchmarks/false_alarms.py --detectors fusion fusion:preset=fast "fusion:parts=block_rx@3~32"
 """
 
@@ -42,6 +47,9 @@ from hadgeo.maps.reader import open_scores
 
 RATES = (1e-3, 1e-4, 1e-5)
 TARGETS = (0, 200)
+
+#: First rows and columns of the choices of every fourth pixel of every fourth row.
+CHOICES = ((0, 0), (2, 1), (1, 3), (3, 2))
 
 
 def hadgeo(*words: object) -> None:
@@ -75,9 +83,60 @@ def calibrated(scores: np.ndarray, folder: Path) -> Calibration:
     return calibrate(open_scores(path))
 
 
-def ratios(calibration: Calibration, background: np.ndarray) -> list[float]:
-    """The observed over the requested rates."""
-    return [float((background >= calibration.threshold(Rule(pfa=rate))).mean() / rate) for rate in RATES]
+def ways(
+    clean: np.ndarray, mixed: np.ndarray, background: np.ndarray
+) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """For each row of the table, the scores to calibrate on and those to count.
+
+    Args:
+        clean: The map of a scene without targets.
+        mixed: That of the same scene with targets.
+        background: Where the latter has none.
+    """
+    half = len(clean) // 2
+    upper, lower = clean[:half], clean[half:]
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
+        "whole": [(clean, clean)],
+        "targets": [(mixed, mixed[background])],
+        "half": [(upper, lower), (lower, upper)],
+        "1/16": [],
+        "1/16 with targets": [],
+    }
+    for row, col in CHOICES:
+        others = np.ones(clean.shape, dtype=bool)
+        others[row::4, col::4] = False
+        found["1/16"].append((clean[row::4, col::4], clean[others]))
+        found["1/16 with targets"].append((mixed[row::4, col::4], mixed[background & others]))
+    return found
+
+
+def simulated_scenes(detectors: list[str], scenes: dict[int, tuple[Path, Path]], folder: Path, temporary: Path) -> None:
+    """Print a table of false alarms on simulated backgrounds.
+
+    Args:
+        detectors: With their parameters, as in `scored`.
+        scenes: By seed, the scene without targets and the one with them.
+        folder: For maps.
+        temporary: For parts of maps.
+    """
+    print("| detector | calibrated on | " + " | ".join(f"{rate:g}" for rate in RATES) + f" | each at {RATES[-1]:g} |")
+    print("|---|---|" + "---|" * (len(RATES) + 1))
+    for detector in detectors:
+        counted: dict[str, list[tuple[np.ndarray, int]]] = {}
+        for seed, (without, having) in scenes.items():
+            clean, mixed = (
+                read(scored(scene, detector, folder, f"{seed}_{number}"))
+                for number, scene in enumerate((without, having))
+            )
+            background = read(having.with_name(f"{having.stem}_truth.tif")) == 0
+            for row, pairs in ways(clean, mixed, background).items():
+                for part, rest in pairs:
+                    counted.setdefault(row, []).append(_alarms(calibrated(part, temporary), rest))
+        for row, found in counted.items():
+            alarms, pixels = np.sum([a for a, _ in found], axis=0), sum(n for _, n in found)
+            together = " | ".join(f"{count / pixels / rate:.2f}" for count, rate in zip(alarms, RATES, strict=True))
+            each = sorted(a[-1] / n / RATES[-1] for a, n in found)
+            print(f"| {detector} | {row} | {together} | {each[0]:.2f} to {each[-1]:.2f} |", flush=True)
 
 
 def real_scene(scores: np.ndarray, truth: np.ndarray, folder: Path) -> dict[str, tuple[np.ndarray, int]]:
@@ -126,42 +185,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="Keeps scenes and maps here, and uses those that are here.")
     parser.add_argument("--detectors", nargs="+", default=["rx", "bs3lnet", "scoread", "fusion"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="Of the simulated scenes.")
     parser.add_argument("--side", type=int, default=2048, help="Rows and columns of the scenes.")
     parser.add_argument("--bands", type=int, default=40)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("HADGEO_DATA", "../shared/data")))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        for targets in TARGETS:
-            scene = folder / f"t{targets}.img"
-            if not scene.exists():
-                size = ("--rows", options.side, "--cols", options.side, "--bands", options.bands)
-                hadgeo("simulate", scene, *size, "--targets", targets)
-        truth = read(folder / f"t{TARGETS[1]}_truth.tif")
-        print("| detector | calibrated on | " + " | ".join(f"{rate:g}" for rate in RATES) + " | tail | shape |")
-        print("|---|---|" + "---|" * (len(RATES) + 2))
-        for detector in options.detectors:
-            maps = {}
-            for targets in TARGETS:
-                maps[targets] = read(scored(folder / f"t{targets}.img", detector, folder, str(targets)))
-            clean, mixed = maps.values()
-            half = len(clean) // 2
-            every = np.zeros(clean.shape, dtype=bool)
-            every[::4, ::4] = True
-            background = truth == 0
-            rows = {
-                "whole": (clean, clean),
-                "targets": (mixed, mixed[background]),
-                "half": (clean[:half], clean[half:]),
-                "1/16": (clean[::4, ::4], clean[~every]),
-                "1/16 with targets": (mixed[::4, ::4], mixed[background & ~every]),
-            }
-            for name, (part, counted) in rows.items():
-                calibration = calibrated(part, Path(temporary))
-                cells = " | ".join(f"{ratio:.2f}" for ratio in ratios(calibration, counted))
-                tail = calibration.tail
-                fit = "none | " if tail is None else f"{tail.quality}, KS {tail.distance:.4f} | {tail.shape:.2f}"
-                print(f"| {detector} | {name} | {cells} | {fit} |", flush=True)
+        scenes: dict[int, tuple[Path, Path]] = {}
+        for seed in options.seeds:
+            scenes[seed] = (folder / f"s{seed}t{TARGETS[0]}.img", folder / f"s{seed}t{TARGETS[1]}.img")
+            for scene, targets in zip(scenes[seed], TARGETS, strict=True):
+                if not scene.exists():
+                    size = ("--rows", options.side, "--cols", options.side, "--bands", options.bands)
+                    hadgeo("simulate", scene, *size, "--targets", targets, "--seed", seed)
+        simulated_scenes(options.detectors, scenes, folder, Path(temporary))
         if options.data.is_dir():
             real_scenes(options.detectors, options.data, folder, Path(temporary))
 

@@ -31,7 +31,7 @@ _BINS = _KEPT = 2**20
 _PIECE = 2**20
 
 #: A share counted from fewer pixels than this is left to the tail.
-_COUNTED = 10
+_COUNTED = 3
 
 #: What a tail says of a share is not known any better than to this factor, so only a count beyond it speaks of targets.
 _DOUBT = 1.25

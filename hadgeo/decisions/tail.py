@@ -204,7 +204,7 @@ def _without_targets(tail: Tail, largest: Floats, peaks: Floats, count: int) -> 
             break
         rest = largest[: len(largest) - targets]
         trimmed = _fit_from_starts(rest, rest, count)
-        if trimmed is None or trimmed.quality == "poor":
+        if trimmed is None or trimmed.quality not in {"good", tail.quality}:
             break
         tail = trimmed
     return tail
@@ -223,7 +223,10 @@ def _fit_from_starts(largest: Floats, fitted: Floats, count: int) -> Tail | None
     chosen = [tail for tail in fits if tail.quality != "poor"]
     if not chosen:
         return fits[-1] if fits else None
-    return replace(chosen[0], further=tuple(chosen[1:]))
+    # Far out, a fit from far in that is only fair is off by any factor.
+    good = [number for number, tail in enumerate(chosen) if tail.quality == "good"]
+    first, *further = chosen[good[0] if good else 0 :]
+    return replace(first, further=tuple(further))
 
 
 def _fit(largest: Floats, fitted: Floats, count: int) -> Tail | None:

@@ -109,6 +109,15 @@ def test_the_threshold_of_a_rate_is_the_first_score_of_that_p_value(rate: float,
     assert calibration.p_values(below) >= rate * (1 - 1e-3)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rate_of_three_pixels_is_counted_where_a_tail_ends(seed: int) -> None:
+    # The brightest surface is the last that there is: no model of what lies farther in knows where that is.
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.exponential(0.5, size=300_000), rng.uniform(8, 9, size=600)]).astype(np.float32)
+    threshold = calibrate_values(values).threshold(Rule(pfa=3 / len(values)))
+    assert 3 <= (values >= threshold).sum() <= 30
+
+
 @pytest.mark.parametrize("percentile", [0, 10, 50, 99, 99.9, 99.99])
 def test_percentiles_are_those_of_numpy(percentile: float, tmp_path: Path) -> None:
     values = normal((100, 100))

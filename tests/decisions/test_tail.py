@@ -63,6 +63,17 @@ def test_a_tail_of_another_form_is_called_poor() -> None:
     assert tail.quality == "poor"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rare_surface_that_no_fit_from_far_in_follows_has_a_tail_of_its_own(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = np.sort(np.concatenate([rng.exponential(0.2, size=100_000), rng.normal(2, 0.5, size=2000)]))
+    tail = fit_tail(scores[-tail_size(len(scores)) - 1 :], len(scores))
+    assert tail is not None
+    assert tail.quality == "good"
+    for rate in (5e-3, 1e-3, 3e-4):
+        assert 0.7 < (scores >= tail.score_at(rate)).mean() / rate < 1.3, rate
+
+
 def test_starts_further_out_have_their_say_beyond_the_last_of_them() -> None:
     sample = np.sort(stats.norm.rvs(size=100_000, random_state=3))
     tail = fit_tail(sample[-8000:], len(sample))
