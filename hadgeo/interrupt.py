@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 import time
@@ -24,7 +25,8 @@ class Interrupt:
 
     An impatient second signal does not cut the cleaning up short. A module is loaded to its end before the run stops,
     because libraries run machine code meanwhile, and some of it ends the process over any exception. So is each
-    `uninterrupted` function.
+    `uninterrupted` function. Neither is waited for longer than `patience`, and what the function that made this is
+    part of does not count.
     """
 
     #: Seconds after which a run that has not ended is interrupted again.
@@ -33,20 +35,47 @@ class Interrupt:
     #: Seconds until a signal that came too early is sent again.
     pause = 0.02
 
+    #: Seconds after which a run is interrupted wherever it is.
+    patience = 10.0
+
     def __init__(self) -> None:
+        here = inspect.currentframe()
+        self._outermost = here.f_back.f_code if here and here.f_back else None
         self._last = -self.grace
+        self._first_early: float | None = None
+        self._comes_again = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Interrupt the run; see `signal.signal`."""
-        if _must_end_first(frame):
-            again = threading.Timer(self.pause, signal_main_thread, [number])
-            again.daemon = True
-            again.start()
-            return
         now = time.monotonic()
+        if self._is_early(frame):
+            self._first_early = self._first_early or now
+            if now - self._first_early < self.patience:
+                self._send_again(number)
+                return
+        self._first_early = None
         if now - self._last >= self.grace:
             self._last = now
             raise KeyboardInterrupt
+
+    def _is_early(self, frame: FrameType | None) -> bool:
+        """Whether a frame is part of loading a module, or of what is `uninterrupted`."""
+        while frame is not None and frame.f_code is not self._outermost:
+            if frame.f_code in _UNINTERRUPTED or frame.f_code.co_filename.startswith("<frozen importlib."):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _send_again(self, number: int) -> None:
+        def send() -> None:
+            self._comes_again = False
+            signal_main_thread(number)
+
+        if not self._comes_again:
+            self._comes_again = True
+            timer = threading.Timer(self.pause, send)
+            timer.daemon = True
+            timer.start()
 
 
 def uninterrupted(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -61,12 +90,3 @@ def signal_main_thread(number: int) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
         signal.raise_signal(number)
-
-
-def _must_end_first(frame: FrameType | None) -> bool:
-    """Whether a frame is part of loading a module, or of what is `uninterrupted`."""
-    while frame is not None:
-        if frame.f_code in _UNINTERRUPTED or frame.f_code.co_filename.startswith("<frozen importlib."):
-            return True
-        frame = frame.f_back
-    return False

@@ -223,7 +223,9 @@ class Calibration:
     def _continuation(self, tail: Tail) -> float:
         """By what the tail is multiplied where counting ends, so that it goes on from there."""
         counted = int(self._counts(np.array([self._last_counted], dtype=np.float32))[0]) / self.count
-        return min(_DOUBT, counted / float(tail.survival(self._last_counted)))
+        modelled = float(tail.survival(self._last_counted))
+        # Of scores far beyond all others, a tail with an end leaves no share that a number can hold.
+        return _DOUBT if counted >= _DOUBT * modelled else counted / modelled
 
     def _score_of_rank(self, rank: int) -> float:
         if rank <= len(self.largest):

@@ -102,7 +102,9 @@ class Tail:
             return float(self._log_survival(np.array(score))) - math.log(share)
 
         low, high = min(alone), max(alone)
-        return float(optimize.brentq(left, low, high)) if left(low) > 0 > left(high) else low
+        if not left(low) > 0 > left(high):
+            return low
+        return float(optimize.brentq(left, low, high, xtol=1e-12 * self.scale))
 
     @property
     def quality(self) -> str:
@@ -164,7 +166,8 @@ def fit_tail(largest: Floats, count: int, peaks: Floats | None = None) -> Tail |
 
     P. J. Northrop et al., "Cross-validatory extreme value threshold selection and uncertainty with application to ocean
     storm severity", Journal of the Royal Statistical Society C 66(1), 2017, average over starts too, by weights that
-    the data give; here those that fit count alike. A start whose fit is poor does not count.
+    the data give; here those that fit count alike. A start whose fit is poor does not count, nor one whose fit is no
+    better than fair before the first good one.
 
     With local maxima, it is the tail of what remains when targets are left out. That neighbouring exceedances are of
     one event, and that the largest of each event have the same tail as all together, is why extremes are declustered

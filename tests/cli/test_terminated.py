@@ -44,29 +44,75 @@ def test_a_run_terminated_at_any_moment_of_its_start_ends_at_once(tmp_path: Path
     assert 130 in statuses
 
 
+def stopped(folder: Path, run: str, **modules: str) -> tuple[str, float]:
+    """What a program says that is run in a folder with some modules, and the seconds that it takes.
+
+    Modules may call `terminate`.
+    """
+    (folder / "signals.py").write_text(
+        "import os, signal\ndef terminate():\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    for name, text in {**modules, "run": run}.items():
+        (folder / f"{name}.py").write_text(text)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(folder)])}
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stderr == ""
+    return done.stdout, time.monotonic() - begin
+
+
+#: A program that can be stopped, and tells.
+PROGRAM = """
+import signal, threading
+from hadgeo.interrupt import Interrupt
+
+def main():
+    interrupt = Interrupt()
+    interrupt.patience = {patience}
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        {work}
+        # Nothing but a signal to this very thread ends such a wait.
+        threading.Event().wait(60)
+        print("not stopped")
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_a_module_is_loaded_to_its_end_before_a_run_stops(tmp_path: Path) -> None:
     """Machine code that runs while a module is loaded may end the process over an exception."""
-    (tmp_path / "outer.py").write_text("import inner\nprint('loaded', flush=True)\n")
-    (tmp_path / "inner.py").write_text(
-        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.1)\n"
+    said, seconds = stopped(
+        tmp_path,
+        PROGRAM.format(patience=30, work="import outer") + "\nmain()\n",
+        outer="import inner\nprint('loaded', flush=True)\n",
+        # Many signals, as of somebody who loses patience.
+        inner="import time, signals\nfor _ in range(2000):\n    signals.terminate()\ntime.sleep(0.1)\n",
     )
-    (tmp_path / "run.py").write_text(
-        "import signal, threading\n"
-        "from hadgeo.interrupt import Interrupt\n"
-        "signal.signal(signal.SIGTERM, Interrupt())\n"
-        "try:\n"
-        "    import outer\n"
-        # Nothing but a signal to this very thread ends such a wait.
-        "    threading.Event().wait(60)\n"
-        "    print('not stopped')\n"
-        "except KeyboardInterrupt:\n"
-        "    print('stopped')\n"
+    assert said == "loaded\nstopped\n"
+    assert seconds < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_module_that_is_never_loaded_does_not_keep_a_run_from_stopping(tmp_path: Path) -> None:
+    said, seconds = stopped(
+        tmp_path,
+        PROGRAM.format(patience=0.5, work="import endless") + "\nmain()\n",
+        endless="import time, signals\nsignals.terminate()\ntime.sleep(60)\n",
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
-    begin = time.monotonic()
-    run = subprocess.run(
-        [sys.executable, "run.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    assert said == "stopped\n"
+    assert seconds < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_program_that_is_itself_being_loaded_stops_at_once(tmp_path: Path) -> None:
+    said, seconds = stopped(
+        tmp_path,
+        "import launch\n",
+        launch=PROGRAM.format(patience=50, work="import signals; signals.terminate()") + "\nmain()\n",
     )
-    assert (run.stdout, run.stderr) == ("loaded\nstopped\n", "")
-    assert time.monotonic() - begin < 30
+    assert said == "stopped\n"
+    assert seconds < 30

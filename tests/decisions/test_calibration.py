@@ -118,6 +118,29 @@ def test_a_rate_of_three_pixels_is_counted_where_a_tail_ends(seed: int) -> None:
     assert 3 <= (values >= threshold).sum() <= 30
 
 
+@pytest.mark.parametrize("bright", range(1, 13))
+def test_a_few_pixels_far_beyond_a_tail_that_ends_are_rarer_than_all_others(bright: int) -> None:
+    values = np.random.default_rng(0).normal(10, 1, size=10_000).astype(np.float32)
+    values[:bright] = 1e4
+    calibration = calibrate_values(values)
+    for rate in (1e-3, 1e-4, 1e-6):
+        threshold = calibration.threshold(Rule(pfa=rate))
+        assert 11 < threshold <= 1e4
+        assert calibration.p_values(threshold) <= rate * (1 + 1e-6)
+    assert 0 < calibration.p_values(1e4) < 1e-9
+
+
+@pytest.mark.parametrize("unit", [1e-28, 1e-17, 1e-6, 1.0, 1e6, 1e28])
+def test_thresholds_do_not_depend_on_the_unit_of_scores(unit: float) -> None:
+    values = np.random.default_rng(3).normal(size=100_000)
+    calibration = calibrate_values((values * unit).astype(np.float32))
+    for rate in (1e-3, 1e-4, 1e-5):
+        threshold = calibration.threshold(Rule(pfa=rate))
+        assert calibration.p_values(threshold) <= rate * (1 + 1e-6)
+        plain = calibrate_values(values.astype(np.float32)).threshold(Rule(pfa=rate))
+        assert threshold / unit == pytest.approx(plain, rel=1e-3)
+
+
 @pytest.mark.parametrize("percentile", [0, 10, 50, 99, 99.9, 99.99])
 def test_percentiles_are_those_of_numpy(percentile: float, tmp_path: Path) -> None:
     values = normal((100, 100))
