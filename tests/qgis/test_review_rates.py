@@ -66,7 +66,7 @@ def test_every_rate_has_the_numbers_of_the_backend(larger, tail):
         check(read, rate, told)
 
 
-@pytest.mark.parametrize("kind", ["ties", "plain", "holes"])
+@pytest.mark.parametrize("kind", ["ties", "plain", "holes", "bright"])
 def test_maps_that_are_no_textbook_have_them_too(tmp_path, kind):
     rng = np.random.default_rng(3)
     scores = rng.exponential(size=(120, 100)).astype(np.float32)
@@ -74,6 +74,10 @@ def test_maps_that_are_no_textbook_have_them_too(tmp_path, kind):
         scores = np.round(scores, 1)
     elif kind == "plain":
         scores = np.digitize(scores, [2, 4]).astype(np.float32)
+    elif kind == "bright":
+        # A few pixels far beyond a tail that ends.
+        scores = rng.normal(10, 1, size=scores.shape).astype(np.float32)
+        scores[::40, 7] = 1e4
     else:
         scores[:40] = np.nan
     dataset = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "x.tif"), 100, 120, 1, gdal.GDT_Float32)

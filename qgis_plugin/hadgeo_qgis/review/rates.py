@@ -27,7 +27,7 @@ GROW_PFA = 1e-2
 
 #: The backend's own: a share counted from fewer pixels is left to the tail, which is not known better than to a factor,
 #: and no p-value is smaller.
-_COUNTED, _DOUBT = 10, 1.25
+_COUNTED, _DOUBT = 3, 1.25
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 #: Pixels of a strip.
@@ -128,7 +128,8 @@ class Rates:
 
     def _continuation(self, tail: Tail) -> float:
         counted = self.pixels(self._last_counted) / self.count
-        return min(_DOUBT, counted / math.exp(tail.log_survival(self._last_counted)))
+        # A share may be too small for a number.
+        return math.exp(min(math.log(_DOUBT), math.log(counted) - tail.log_survival(self._last_counted)))
 
 
 def _next(score: float) -> float:
