@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 
 import numpy as np
 import numpy.typing as npt
@@ -227,8 +228,7 @@ def _fit_from_starts(largest: Floats, fitted: Floats, count: int) -> Tail | None
     if not chosen:
         return fits[-1] if fits else None
     # Far out, a fit from far in that is only fair is off by any factor.
-    good = [number for number, tail in enumerate(chosen) if tail.quality == "good"]
-    first, *further = chosen[good[0] if good else 0 :]
+    first, *further = list(dropwhile(lambda tail: tail.quality != "good", chosen)) or chosen
     return replace(first, further=tuple(further))
 
 

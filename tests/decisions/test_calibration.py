@@ -133,12 +133,11 @@ def test_a_few_pixels_far_beyond_a_tail_that_ends_are_rarer_than_all_others(brig
 @pytest.mark.parametrize("unit", [1e-28, 1e-17, 1e-6, 1.0, 1e6, 1e28])
 def test_thresholds_do_not_depend_on_the_unit_of_scores(unit: float) -> None:
     values = np.random.default_rng(3).normal(size=100_000)
-    calibration = calibrate_values((values * unit).astype(np.float32))
+    plain, calibration = (calibrate_values((values * each).astype(np.float32)) for each in (1.0, unit))
     for rate in (1e-3, 1e-4, 1e-5):
         threshold = calibration.threshold(Rule(pfa=rate))
         assert calibration.p_values(threshold) <= rate * (1 + 1e-6)
-        plain = calibrate_values(values.astype(np.float32)).threshold(Rule(pfa=rate))
-        assert threshold / unit == pytest.approx(plain, rel=1e-3)
+        assert threshold / unit == pytest.approx(plain.threshold(Rule(pfa=rate)), rel=1e-3)
 
 
 @pytest.mark.parametrize("percentile", [0, 10, 50, 99, 99.9, 99.99])

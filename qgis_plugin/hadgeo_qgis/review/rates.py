@@ -128,8 +128,9 @@ class Rates:
 
     def _continuation(self, tail: Tail) -> float:
         counted = self.pixels(self._last_counted) / self.count
-        # A share may be too small for a number.
-        return math.exp(min(math.log(_DOUBT), math.log(counted) - tail.log_survival(self._last_counted)))
+        modelled = math.exp(tail.log_survival(self._last_counted))
+        # Of scores far beyond all others, a tail with an end leaves no share that a number can hold.
+        return _DOUBT if counted >= _DOUBT * modelled else counted / modelled
 
 
 def _next(score: float) -> float:
